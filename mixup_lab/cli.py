@@ -1,0 +1,184 @@
+"""The command line: `mixup-lab COMMAND [flags] [overrides]`.
+
+Everything behind the command is Hydra's, but for help, completion and the words of errors. Nothing here imports torch,
+and help imports not even Hydra, so that they answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mixup_lab import __version__
+from mixup_lab.config.nearest import nearest
+from mixup_lab.config.tree import Tree
+from mixup_lab.types import Interrupted, RunFailed, UserError
+
+# command -> ("module:function", what it does). The function takes the composed configuration.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("mixup_lab.commands.train:train", "Train a model, with or without mixing; with -m a sweep of runs."),
+}
+COMPLETION = ("-sc", "--shell-completion")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0 done, 1 failed, 2 a mistake on the line, 128+n signal n."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words or os.environ.get("HYDRA_FULL_ERROR") == "1"
+    words = [word for word in words if word != "--debug"]
+    name = f"mixup-lab {words[0]}" if words and words[0] in COMMANDS else "mixup-lab"
+    try:
+        code = _main(words, debug)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader has had enough (`| head`). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except SystemExit as error:  # argparse has said what is wrong
+        return error.code if isinstance(error.code, int) else 0 if error.code is None else 2
+    except KeyboardInterrupt as error:
+        return _interrupted(name, error, debug)
+    except BaseException as error:
+        return _failed(name, error, words, debug)
+
+
+def config_dir() -> Path:
+    """The folder of the configuration: inside the package as it is installed, beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "conf", here.parent / "conf"):
+        if folder.is_dir():
+            return folder
+    raise UserError(f"the configuration folder is missing: neither {here / 'conf'} nor {here.parent / 'conf'} is there")
+
+
+def tree_of(words: Sequence[str], command: str) -> Tree:
+    """The options that a line has: ours, and those of the folder that it names."""
+    own = flag_value(words, "--config-dir", "-cd")
+    folders = [config_dir(), *([Path(own)] if own else [])]
+    return Tree(folders, flag_value(words, "--config-name", "-cn") or command)
+
+
+def flag_value(words: Sequence[str], *names: str) -> str | None:
+    """What stands behind a flag, as the next word or after `=`."""
+    for index, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag in names:
+            return value if equals else next(iter(words[index + 1 :]), None)
+    return None
+
+
+def _main(words: list[str], debug: bool) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(_overview())
+        return 0
+    if "--version" in words:
+        sys.stdout.write(_versions())
+        return 0
+    if any(word in COMPLETION for word in words):
+        from mixup_lab.config.completion import shell_completion
+
+        sys.stdout.write(shell_completion(words))
+        return 0
+    command = _command(words)
+    words = words[1:]
+    if "--help" in words or "-h" in words:
+        from mixup_lab.config.help import command_help
+
+        sys.stdout.write(command_help(command, COMMANDS[command][1], tree_of(words, command), words))
+        return 0
+    from mixup_lab.config.launch import environment, launch
+
+    before = sys.argv
+    sys.argv = [before[0], *_resuming(words)]
+    try:
+        # Set for the processes that the run starts, too: --debug is to be the same as the variable.
+        with environment("HYDRA_FULL_ERROR", "1" if debug else os.environ.get("HYDRA_FULL_ERROR")):
+            launch(command, COMMANDS[command][0], config_dir())
+    finally:
+        sys.argv = before
+    return 0
+
+
+def _command(words: list[str]) -> str:
+    first = words[0]
+    if first in COMMANDS:
+        return first
+    if "=" in first or first.startswith("-"):
+        raise UserError(f"a command comes first: mixup-lab train {' '.join(words)}")
+    close = nearest(first, COMMANDS)
+    hint = f"; did you mean '{close}'?" if close else f"; there is: {', '.join(COMMANDS)}"
+    raise UserError(f"unknown command '{first}'{hint}")
+
+
+def _resuming(words: list[str]) -> list[str]:
+    """With `resume=RUN_DIR` on the line, that folder is the run directory: Hydra is to make no other."""
+    said = [word for word in words if word.startswith("resume=")]
+    value = said[-1].removeprefix("resume=") if said else "null"
+    if value == "null":
+        return words
+    if value[:1] in "'\"" and len(value) > 1 and value[-1] == value[0]:
+        value = re.sub(rf"\\({value[0]})", r"\1", value[1:-1])
+    if not value:
+        raise UserError("resume= needs a run directory: resume=RUN_DIR")
+    if "-m" in words or "--multirun" in words:
+        raise UserError("resume goes on with one run, so it cannot be combined with -m")
+    folder = Path(value).expanduser().absolute()
+    if not folder.is_dir():
+        raise UserError(f"resume={value}: there is no such directory")
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"resume={value}: that is not a run directory, it has no config.yaml")
+    quoted = quote(str(folder))
+    return [word for word in words if word not in said] + [f"resume={quoted}", f"hydra.run.dir={quoted}"]
+
+
+def quote(text: str) -> str:
+    """Any text as a value in Hydra's grammar. There a backslash counts only in front of a quotation mark."""
+    escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
+    return "'" + re.sub(r"(\\+)$", lambda match: match[1] * 2, escaped) + "'"
+
+
+def _overview() -> str:
+    from mixup_lab.config.help import overview
+
+    return overview({command: about for command, (_, about) in COMMANDS.items()})
+
+
+def _versions() -> str:
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "not installed"
+    return f"mixup-lab {__version__} (Python {platform.python_version()}, torch {torch})\n"
+
+
+def _interrupted(name: str, error: KeyboardInterrupt, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    print(f"{name}: {str(error) or 'interrupted'}", file=sys.stderr)
+    return 128 + (error.signum if isinstance(error, Interrupted) else 2)
+
+
+def _failed(name: str, error: BaseException, words: list[str], debug: bool) -> int:
+    """Say what went wrong and choose the exit code; a traceback if it is our fault, or asked for."""
+    from mixup_lab.config.launch import JobError, SweepError
+
+    cause = error.error if isinstance(error, JobError) else error.first if isinstance(error, SweepError) else error
+    sentence: str | None = str(cause) if isinstance(cause, (UserError, RunFailed)) else None
+    if sentence is None:
+        from mixup_lab.config.errors import explain
+
+        sentence = explain(cause, words[1:], tree_of(words, words[0] if words else "train"))
+    if debug or (sentence is None and not isinstance(error, SweepError)):
+        traceback.print_exception(cause)
+    if isinstance(error, SweepError):
+        print(f"{name}: {error}; the first: {sentence or repr(cause)}", file=sys.stderr)
+    elif sentence is not None:
+        print(f"{name}: {sentence}", file=sys.stderr)
+    return 1 if sentence is None or isinstance(cause, RunFailed) else 2

@@ -1,0 +1,1 @@
+"""What `mixup-lab COMMAND` does, one file a command."""

@@ -1,0 +1,42 @@
+"""From a checked configuration to the objects of a run."""
+
+from __future__ import annotations
+
+import torch
+
+from mixup_lab.config.build import build
+from mixup_lab.config.schema import RunConfig
+from mixup_lab.data.prepare import prepare
+from mixup_lab.seeding import torch_seed
+from mixup_lab.tasks.classification import Classification
+from mixup_lab.training.device import compiled, resolve_device, set_deterministic
+from mixup_lab.training.fit import Parts
+
+
+def assemble(config: RunConfig, fingerprint: str) -> Parts:
+    """Build every object of a run: the cheap ones first, so that a mistake in them is found before data is read.
+
+    Weights are drawn on the CPU from a stream of their own: every arm of a seed, on every device, starts with the same.
+
+    Raises:
+        UserError: for whatever a component refuses.
+    """
+    settings, trust = config.trainer, config.trust
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    set_deterministic(settings.deterministic)
+    device = resolve_device(settings.device)
+    mixer = build("aug", config.aug, trust=trust)
+    transform = build("transform", config.transform, trust=trust)
+    schedule = build("scheduler", config.scheduler, trust=trust)
+    source = build("dataset", config.source, trust=trust)
+    data = prepare(source, seed=config.seed, device=device, **vars(config.data))
+    task = Classification(len(data.class_names), settings.label_smoothing)
+    torch.manual_seed(torch_seed(config.seed, "weights"))
+    model = build("model", config.model, trust=trust, input_shape=data.input_shape, num_outputs=task.num_outputs)
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    model = model.to(device).to(memory_format=layout)
+    optimizer = build("optimizer", config.optimizer, trust=trust, model=model)
+    if settings.compile:
+        model = compiled(model, device)
+    return Parts(data, task, model, optimizer, schedule, transform, mixer, settings, device, config.seed, fingerprint)

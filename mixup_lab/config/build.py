@@ -1,0 +1,90 @@
+"""From a component's configuration to the object: the only place that instantiates."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+
+from mixup_lab.config.schema import unknown_key
+from mixup_lab.types import UserError
+
+TRUSTED = ("mixup_lab", "torch", "torchvision", "timm")
+# These load and run code from elsewhere, trusted package or not.
+NEVER = ("torch.hub", "torch.load", "torch.package", "torch.utils.cpp_extension", "torch.jit.load")
+
+
+def build(group: str, component: dict[str, Any], *, trust: Iterable[str] = (), **runtime: Any) -> Any:
+    """Make the object that a component's `_target_` and arguments describe.
+
+    Args:
+        group: the configuration group, for messages (`aug`, `model`, ...).
+        component: `_target_` and flat arguments.
+        trust: further packages that a `_target_` may come from.
+        runtime: arguments that the program knows and the configuration does not, such as `num_outputs`.
+
+    Raises:
+        UserError: for a target that is not trusted or not found, unknown arguments, or values that it refuses.
+    """
+    target = component["_target_"]
+    allowed = (*TRUSTED, *trust)
+    if not _trusted(target, allowed):
+        raise UserError(_refusal(group, target, allowed))
+    for key, value in component.items():
+        if _holds_target(value):
+            raise UserError(f"{group}.{key} holds a _target_ of its own; components are flat")
+    try:
+        factory = instantiate({**component, "_partial_": True}, _convert_="all")
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{group}._target_={target} cannot be loaded: {reason}") from error
+    # A path such as torch.os.system begins with a trusted name and ends elsewhere.
+    made_in = getattr(factory.func, "__module__", None) or ""
+    if not _trusted(f"{made_in}.", allowed):
+        raise UserError(_refusal(group, target, allowed))
+    _check_arguments(group, factory.func, factory.keywords, runtime)
+    try:
+        return factory(**runtime)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{group}: {error}") from error
+
+
+def _trusted(path: object, allowed: Iterable[str]) -> bool:
+    return (
+        isinstance(path, str)
+        and any(path.startswith(f"{package}.") for package in allowed)
+        and not any(path == name or path.startswith(f"{name}.") for name in NEVER)
+    )
+
+
+def _refusal(group: str, target: object, allowed: Iterable[str]) -> str:
+    package = str(target).split(".")[0]
+    return (
+        f"{group}._target_={target} is not trusted: targets come from {', '.join(allowed)}"
+        f" (if you trust that package, add trust=[{package}])"
+    )
+
+
+def _holds_target(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "_target_" in value or any(map(_holds_target, value.values()))
+    return isinstance(value, list) and any(map(_holds_target, value))
+
+
+def _check_arguments(group: str, factory: Any, given: dict[str, Any], runtime: dict[str, Any]) -> None:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except ValueError:  # built in C: its own TypeError has to do
+        return
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    names = [name for name in parameters if name not in runtime and name != "self"]
+    for key in given:
+        if key not in names:
+            raise UserError(unknown_key(f"{group}.", key, names))
+    for name, p in parameters.items():
+        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and name not in {*given, *runtime}:
+            raise UserError(f"{group}.{name} has no value; give one with {group}.{name}=...")

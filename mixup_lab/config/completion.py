@@ -1,0 +1,227 @@
+"""Completion in bash, zsh and fish: what can stand where the cursor is, and the scripts that ask.
+
+Hydra's own scripts know nothing of commands, take `=` out of bash's word breaks for every other program too, and take
+half a second an answer, for they compose. Here the answer is read from the configuration folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mixup_lab.cli import COMMANDS, COMPLETION, tree_of
+from mixup_lab.config.tree import Tree
+from mixup_lab.types import UserError
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+class Word(NamedTuple):
+    """A whole word that could stand at the cursor, and what it is for."""
+
+    text: str
+    about: str = ""
+
+
+FLAGS = (
+    Word("--help", "groups, options, keys and flags"),
+    Word("--multirun", "run every combination of values"),
+    Word("-m", "run every combination of values"),
+    Word("--cfg", "print the configuration"),
+    Word("--package", "with --cfg: this part only"),
+    Word("--resolve", "with --cfg: resolve interpolations"),
+    Word("--info", "how the configuration came about"),
+    Word("--config-dir", "a folder with options of your own"),
+    Word("--config-name", "another primary configuration"),
+    Word("--hydra-help", "what Hydra says about itself"),
+    Word("--shell-completion", "the script for completion"),
+    Word("--version", "versions"),
+    Word("--debug", "show the traceback of an error"),
+)
+TOP_FLAGS = tuple(flag for flag in FLAGS if flag.text in ("--help", "--version", "--debug", "--shell-completion"))
+FLAG_VALUES = {
+    "--cfg": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+    "--shell-completion": tuple(f"{what}={shell}" for what in ("install", "uninstall") for shell in SHELLS),
+}
+SHORT = {"-c": "--cfg", "-i": "--info", "-sc": "--shell-completion", "-cd": "--config-dir", "-cn": "--config-name"}
+# Keys whose value is a folder, whatever they hold by default.
+FOLDER_KEYS = ("resume", "dataset.root", "hydra.run.dir", "hydra.sweep.dir")
+
+
+def shell_completion(words: Sequence[str]) -> str:
+    """The answer to `-sc install=bash`, `-sc uninstall=zsh` or, from the scripts, `-sc query=fish`."""
+    index = next(i for i, word in enumerate(words) if word in COMPLETION)
+    request = next(iter(words[index + 1 :]), "")
+    what, _, shell = request.partition("=")
+    if shell not in SHELLS or what not in ("install", "uninstall", "query"):
+        raise UserError(
+            f"{words[index]} must be followed by install=SHELL or uninstall=SHELL with SHELL one of "
+            f"{', '.join(SHELLS)}, got '{request}'"
+        )
+    if what != "query":
+        name = Path(sys.argv[0]).name
+        return script(what, shell, "mixup-lab" if name.startswith("__main__") else name)
+    try:
+        found = complete(os.environ.get("COMP_LINE", ""))
+    except Exception:  # a half-typed line can be wrong in any way, and nobody wants a traceback in the prompt
+        found = []
+    if shell == "bash":
+        return "".join(f"{word.text}\n" for word in found)
+    return "".join(f"{word.text}\t{word.about}\n" for word in found)
+
+
+def complete(line: str) -> list[Word]:
+    """The words that the last word of a line (up to the cursor, the program's name in front) can become."""
+    _, *words = line.split() or [""]
+    last = "" if not line or line[-1].isspace() else words.pop() if words else ""
+    return sorted(word for word in _candidates(words, last) if word.text.startswith(last))
+
+
+def _candidates(words: list[str], last: str) -> Iterable[Word]:
+    before = SHORT.get(words[-1], words[-1]) if words else ""
+    if before in FLAG_VALUES:
+        return [Word(value) for value in FLAG_VALUES[before]]
+    if before == "--config-dir":
+        return _paths("", last, folders_only=True)
+    command = next((word for word in words if not word.startswith("-")), None)
+    if command is None:
+        return [*(Word(name, about) for name, (_, about) in COMMANDS.items()), *TOP_FLAGS]
+    if command not in COMMANDS:
+        return []
+    if before == "--config-name":
+        return [Word(path.stem) for folder in tree_of(words, command).folders for path in folder.glob("*.yaml")]
+    if last.startswith("-"):
+        return FLAGS
+    if last.lstrip("+~").startswith("hydra"):
+        return [Word(text) for text in _ask_hydra([*words, last], command)]
+    return _overrides(tree_of(words, command), words, last)
+
+
+def _overrides(tree: Tree, words: Sequence[str], last: str) -> Iterator[Word]:
+    """Groups, options, keys and values."""
+    key, equals, value = last.partition("=")
+    group = key.lstrip("+~")
+    sign = key[: len(key) - len(group)]
+    if equals:
+        if group in tree.groups():
+            done, comma, _ = value.rpartition(",")  # in a sweep the last of several options is completed
+            yield from (Word(f"{key}={done}{comma}{name}", about) for name, about in tree.options(group).items())
+        elif group in FOLDER_KEYS or value.startswith((".", "/", "~")):
+            yield from _paths(f"{key}=", value, folders_only=group in FOLDER_KEYS)
+        else:
+            yield from (Word(f"{key}={k.value}", k.comment) for k in tree.known(words) if k.name == group)
+        return
+    known = tree.known(words)
+    groups = tree.groups()
+    if "." in group:
+        yield from _next_parts(known, group, sign)
+        return
+    yield from (Word(f"{sign}{name}=", f"one of {', '.join(tree.options(name))}") for name in groups)
+    yield from (Word(f"{sign}{k.name}=", k.comment) for k in known if "." not in k.name)
+    for name in {k.name.split(".")[0] for k in known if "." in k.name}:
+        yield Word(f"{sign}{name}.", "settings of the chosen option")
+
+
+def _next_parts(known: Iterable[tuple[str, str, str]], typed: str, sign: str) -> Iterator[Word]:
+    """Of dotted keys the part up to the next dot, or the whole key and `=`."""
+    seen = set()
+    for name, value, comment in known:
+        if name.startswith(typed):
+            head, dot, _ = name[len(typed) :].partition(".")
+            text = f"{sign}{typed}{head}{dot or '='}"
+            if text not in seen:
+                seen.add(text)
+                yield Word(text, "" if dot else f"{comment} [{value}]".strip())
+
+
+def _paths(prefix: str, typed: str, folders_only: bool = False) -> Iterator[Word]:
+    head = typed[: typed.rfind("/") + 1]
+    folder = Path(head or ".").expanduser()
+    hidden = typed.rpartition("/")[2].startswith(".")
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() or not folders_only:
+            if path.name.startswith(".") and not hidden:
+                continue
+            yield Word(f"{prefix}{head}{path.name}{'/' if path.is_dir() else ''}")
+
+
+def _ask_hydra(words: list[str], command: str) -> list[str]:
+    """Hydra's own settings and plugins are known to Hydra alone."""
+    from mixup_lab.cli import config_dir
+    from mixup_lab.config.launch import launch
+
+    # Of the words in front only a choice of launcher or sweeper matters; anything else could be wrong.
+    relevant = [word for word in words[:-1] if word.startswith("hydra/")]
+    os.environ["COMP_LINE"] = " ".join(["mixup-lab", *relevant, words[-1]])
+    sys.argv = [sys.argv[0], "-sc", "query=bash"]
+    answer = io.StringIO()
+    with contextlib.redirect_stdout(answer), contextlib.redirect_stderr(io.StringIO()):
+        launch(command, COMMANDS[command][0], config_dir())
+    return answer.getvalue().split()
+
+
+def script(what: str, shell: str, program: str) -> str:
+    """The shell's part: it hands over the line up to the cursor and shows what comes back."""
+    function = "_" + "".join(c if c.isalnum() else "_" for c in program) + "_complete"
+    template = {"install": _INSTALL, "uninstall": _UNINSTALL}[what][shell]
+    return template.replace("PROGRAM", program).replace("FUNCTION", function)
+
+
+_INSTALL = {
+    # bash itself breaks words at `=` and `:` and replaces only what follows, so that much is cut off each answer.
+    "bash": r"""FUNCTION() {
+    local line="${COMP_LINE:0:COMP_POINT}" word head reply
+    word="${line##*[[:space:]]}"
+    head=""
+    if [[ $COMP_WORDBREAKS == *=* && $word == *[=:]* ]]; then
+        head="${word%"${word##*[=:]}"}"
+    fi
+    COMPREPLY=()
+    while IFS= read -r reply; do
+        COMPREPLY+=("${reply#"$head"}")
+    done < <(COMP_LINE="$line" "${COMP_WORDS[0]}" -sc query=bash 2>/dev/null)
+    if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=./] ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
+}
+complete -F FUNCTION PROGRAM
+""",
+    "zsh": r"""FUNCTION() {
+    local line reply
+    local -a open open_notes closed closed_notes
+    line="${(j: :)words[1,CURRENT-1]} $PREFIX"
+    for reply in "${(@f)$(COMP_LINE="$line" "${words[1]}" -sc query=zsh 2>/dev/null)}"; do
+        [[ -n $reply ]] || continue
+        local word="${reply%%$'\t'*}" note="${reply#*$'\t'}"
+        if [[ $word == *[=./] ]]; then
+            open+=("$word") open_notes+=("$word${note:+  -- $note}")
+        else
+            closed+=("$word") closed_notes+=("$word${note:+  -- $note}")
+        fi
+    done
+    (( $#open )) && compadd -Q -l -S '' -d open_notes -a open
+    (( $#closed )) && compadd -Q -l -d closed_notes -a closed
+    return $(( $#open + $#closed == 0 ))
+}
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+compdef FUNCTION PROGRAM
+""",
+    "fish": r"""function FUNCTION
+    set -l program (commandline -cpo)[1]
+    COMP_LINE=(commandline -cp | string trim --left) $program -sc query=fish 2>/dev/null
+end
+complete -c PROGRAM -e
+complete -c PROGRAM -f -a '(FUNCTION)'
+""",
+}
+_UNINSTALL = {
+    "bash": "complete -r PROGRAM 2>/dev/null\nunset -f FUNCTION\n",
+    "zsh": "compdef -d PROGRAM\nunfunction FUNCTION\n",
+    "fish": "complete -c PROGRAM -e\nfunctions -e FUNCTION\n",
+}

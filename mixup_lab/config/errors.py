@@ -1,0 +1,220 @@
+"""What Hydra and OmegaConf say about a mistake, in one sentence that names the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import errors as oc
+
+from mixup_lab.config.nearest import nearest, nearest_key
+from mixup_lab.config.tree import Tree
+from mixup_lab.types import UserError
+
+_KINDS = {
+    "Integer": "a whole number",
+    "Float": "a number",
+    "Boolean": "true or false",
+    "String": "a text",
+    "Bytes": "bytes",
+    "Path": "a path",
+}
+# Raised as bare ValueError: what they say of Hydra's own flags and groups is told from a bug of ours by the words.
+_HYDRA_VALUE_ERRORS = ("Only one of --run", "The --resolve flag", "Config group override", "File ")
+
+
+def explain(error: BaseException, overrides: Sequence[str], tree: Tree) -> str | None:
+    """The sentence for a user's mistake, or None if the error is none (then it is ours, and wants a traceback)."""
+    chain = list(_chain(error))
+    for link in chain:
+        if isinstance(link, UserError):
+            return str(link)
+    for link in chain:
+        sentence = _explain_one(link, overrides, tree)
+        if sentence:
+            where = _file_of(chain)
+            return f"in '{where}': {sentence}" if where else sentence
+    if isinstance(error, HydraException):
+        return _one_line(str(error))
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from; Hydra sometimes forgets `from`, so the context counts as well.
+
+    Only errors of the configuration are followed: another error that came from one of them is a bug.
+    """
+    yield error
+    while isinstance(error, (HydraException, oc.OmegaConfBaseException)):
+        link = error.__cause__ or error.__context__
+        if link is None:
+            return
+        error = link
+        yield error
+
+
+def _file_of(chain: list[BaseException]) -> str | None:
+    """The file that Hydra blames. The command's own configuration is not at fault for a wrong option."""
+    match = re.match(r"In '([^']+)': (?!Could not find)", str(chain[0]))
+    return match[1] if match else None
+
+
+def _explain_one(error: BaseException, overrides: Sequence[str], tree: Tree) -> str | None:
+    if isinstance(error, OverrideParseException):
+        return _grammar(error.override, overrides, tree)
+    if isinstance(error, MissingConfigException):
+        return _missing(error, tree)
+    if isinstance(error, oc.MissingMandatoryValue):
+        key = _full_key(error) or str(error).split("'")[1]
+        return f"{key} has no value; give one with {key}=..."
+    if isinstance(error, (oc.ConfigKeyError, oc.ConfigAttributeError)) and _full_key(error):
+        return unknown_key(_asked(_full_key(error), overrides), overrides, tree, _siblings(error))
+    if isinstance(error, oc.ValidationError) and _full_key(error):
+        return _wrong_type(error)
+    if isinstance(error, oc.InterpolationResolutionError):
+        key = _full_key(error)
+        reason = _one_line(str(error).split("\n")[0])
+        return f"cannot work out the value of {key}: {reason}" if key else reason
+    if type(error).__module__.startswith("yaml."):
+        return f"cannot read a yaml file: {_one_line(str(error))}"
+    if isinstance(error, ValueError) and str(error).startswith(_HYDRA_VALUE_ERRORS):
+        return _group_value(error, overrides, tree)
+    return _composition(str(error), overrides, tree) if isinstance(error, HydraException) else None
+
+
+def _composition(text: str, overrides: Sequence[str], tree: Tree) -> str | None:
+    """Hydra's own errors differ only in their words."""
+    if match := re.match(r"Ambiguous value for argument '(.*)'\n", text) or re.match(
+        r"Sweep parameters '(.*)' req", text
+    ):
+        word = match[1]
+        key, _, value = word.partition("=")
+        as_list = f", or write {key}=[{value}] if it is a list" if re.fullmatch(r"[^()\[\]{}'\"]+", value) else ""
+        return f"{word} is a sweep; add -m to run each value{as_list}"
+    if match := re.match(r"Sweeping over Hydra's configuration is not supported : '(.*)'", text):
+        return f"{match[1]} is a sweep over a setting of Hydra, which is not possible"
+    if match := re.match(r"Could not append to config. An item is already at '(.*)'", text):
+        word = next((word for word in overrides if word.startswith(f"+{match[1]}=")), f"+{match[1]}=...")
+        return f"{word}: '{match[1]}' exists already; leave the + out"
+    if match := re.match(r"Multiple values for ([^.\s]+)\.", text):
+        return f"'{match[1]}' is chosen twice; write {match[1]}=OPTION once, without +"
+    if match := re.match(r"Could not delete from config. '(.*)' does not exist", text):
+        return unknown_key(match[1], overrides, tree)
+    if match := re.search(r"Could not override '([^']+)'\. No match in the defaults list", text):
+        if match[1] in tree.groups():
+            return f"the group '{match[1]}' is not in the defaults list; write +{match[1]}=OPTION"
+        return unknown_key(match[1], overrides, tree)
+    if match := re.match(r"Additional config directory '(.*)' not found", text):
+        return f"--config-dir: there is no directory {match[1]}"
+    if match := re.match(r"You must specify '([^']+)'", text):
+        return f"'{match[1]}' has no default; choose one of {', '.join(tree.options(match[1]))}"
+    if match := re.match(r"Override (\S+) looks like a config group override, but config group '(.*)' does not", text):
+        return unknown_key(match[2], overrides, tree)
+    return None
+
+
+def unknown_key(key: str, overrides: Sequence[str], tree: Tree, siblings: Sequence[str] = ()) -> str:
+    """The sentence for a key that does not exist, with the nearest that does."""
+    group, _, rest = key.partition(".")
+    is_group = bool(rest) and group in tree.groups()
+    known = {k.name for k in tree.known(overrides)} | set(tree.groups()) | set(siblings)
+    # A preset with a typo makes the typo known to the tree.
+    known -= {key, "hydra"}
+    said = f"unknown key '{key}'"
+    if is_group:
+        option = tree.choices(overrides).get(group)
+        owners = [o for o in tree.options(group) if o != option and key in (k.name for k in tree.option_keys(group, o))]
+        if owners:
+            return f"{said}: {group}={option} has no '{rest}'; add {group}={' or '.join(owners)}"
+    close = nearest_key(key, known)
+    if close:
+        return f"{said}; did you mean '{close}'?"
+    prefix = f"{group}." if is_group else ""
+    names = sorted(k for k in known if k.startswith(prefix) and "." not in k.removeprefix(prefix))
+    return f"{said}; there are: {', '.join(names)}" if names else f"{said}: {group} has no keys as it is chosen"
+
+
+def _siblings(error: Any) -> list[str]:
+    """Full names of the keys beside the unknown one, from the composed configuration itself."""
+    parent = getattr(error, "parent_node", None)
+    prefix = _full_key(error).rpartition(".")[0]
+    try:
+        names = [str(key) for key in parent or () if not str(key).startswith("_")]
+        return [f"{prefix}.{name}" if prefix else name for name in names]
+    except (oc.OmegaConfBaseException, TypeError):
+        return []
+
+
+def _asked(key: str, overrides: Sequence[str]) -> str:
+    """The whole key that was typed: OmegaConf names only as much of it as it could not find."""
+    typed = (word.partition("=")[0].lstrip("+~") for word in overrides)
+    return next((name for name in typed if name.startswith(f"{key}.")), key)
+
+
+def _full_key(error: Any) -> str:
+    return str(getattr(error, "full_key", None) or "")
+
+
+def _wrong_type(error: oc.ValidationError) -> str:
+    text = str(error).split("\n")[0]
+    key = _full_key(error)
+    value = getattr(error, "value", None)
+    if "is not Optional" in text:
+        return f"{key} must have a value, got null"
+    if match := re.search(r"could not be converted to (\w+)", text) or re.search(r"is not a valid (\w+)", text):
+        if value == {}:
+            return f"{key} is a single value: nothing can be set below it"
+        return f"{key} must be {_KINDS.get(match[1], match[1])}, got {value!r}"
+    if match := re.search(r"expected one of \[(.*)\]", text):
+        return f"{key} must be one of {match[1]}, got {value!r}"
+    return f"{key}: {_one_line(text)}"
+
+
+def _missing(error: MissingConfigException, tree: Tree) -> str:
+    name = error.missing_cfg_file or ""
+    if error.options is None:
+        here = sorted(path.stem for folder in tree.folders for path in folder.glob("*.yaml"))
+        return f"there is no configuration '{name}'{_did_you_mean(name, here)}; there are: {', '.join(here)}"
+    group, _, option = name.rpartition("/")
+    if not option:
+        return f"{group}= names no option; there are: {', '.join(error.options)}"
+    unlike = "; is the plugin installed?" if group.startswith("hydra/") else "."
+    hint = _did_you_mean(option, error.options) or unlike
+    return f"{group} has no option '{option}'{hint} It has: {', '.join(error.options)}"
+
+
+def _did_you_mean(name: str, names: Sequence[str]) -> str:
+    close = nearest(name, names)
+    return f"; did you mean '{close}'?" if close else ""
+
+
+def _group_value(error: ValueError, overrides: Sequence[str], tree: Tree) -> str:
+    for word in overrides:
+        group, _, value = word.partition("=")
+        if group in tree.groups() and re.fullmatch(r"[\d.]+|null|true|false|", value, re.IGNORECASE):
+            return f"{group} has no option '{value}'. It has: {', '.join(tree.options(group))}"
+        if not group:
+            return f"cannot read '{word}': write key=value"
+    return _one_line(str(error))
+
+
+def _grammar(word: str, overrides: Sequence[str], tree: Tree) -> str:
+    key, equals, value = word.partition("=")
+    if not equals:
+        close = nearest_key(word.lstrip("+~"), [*tree.groups(), *(k.name for k in tree.known(overrides))])
+        hint = f"; did you mean {close}=...?" if close else ""
+        return f"cannot read '{word}': write key=value{hint}"
+    if value.rstrip().endswith(",") or value.lstrip().startswith(",") or ",," in value.replace(" ", ""):
+        return f"cannot read '{word}': a value is missing beside a comma"
+    if value.count("'") % 2 or value.count('"') % 2:
+        return f"cannot read '{word}': a quotation mark is not closed"
+    for opening, closing in ("()", "[]", "{}"):
+        if value.count(opening) != value.count(closing):
+            return f"cannot read '{word}': '{opening}' and '{closing}' do not match"
+    return f"cannot read '{word}': put a value with special characters in quotes, twice for the shell: \"{key}='...'\""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,167 @@
+"""The help of a command: what can be chosen, with a line each, read from the configuration folder.
+
+Hydra has a help of its own, but composing takes a second and it cannot tell what an option is for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from mixup_lab.config.tree import Key, Tree
+
+Row = tuple[str, str]
+
+EXAMPLES: dict[str, tuple[Row, ...]] = {
+    "train": (
+        ("mixup-lab train aug=mixup aug.alpha=0.4", "one run"),
+        ("mixup-lab train -m aug=mixup aug.alpha=0.1,0.2,0.4,1 seed=0,1,2", "twelve runs"),
+        ("mixup-lab train dataset=image_folder dataset.root=DIR model=small_cnn", "your own pictures"),
+        ("mixup-lab train resume=RUN_DIR", "go on with a cut run"),
+        ("mixup-lab train aug=mixup --cfg job", "show it, run nothing"),
+    ),
+}
+
+FLAGS: tuple[Row, ...] = (
+    ("-h, --help", "this text; with group=option in front also the keys of that option"),
+    ("-m, --multirun", "run every combination of the values separated by commas"),
+    ("-c, --cfg {job,hydra,all}", "print the configuration instead of running"),
+    ("-p, --package KEY", "with --cfg: only this part of it"),
+    ("--resolve", "with --cfg: with interpolations resolved"),
+    ("-i, --info [{all,config,defaults,defaults-tree,plugins,searchpath}]", "how the configuration came about"),
+    ("-cd, --config-dir DIR", "a folder with options of your own"),
+    ("-cn, --config-name NAME", "another primary configuration, usually from your folder"),
+    ("-sc, --shell-completion {install,uninstall}={bash,zsh,fish}", "print the shell's script for completion"),
+    ("--hydra-help", "what Hydra says about itself"),
+    ("--version", "versions of mixup-lab, Python and torch"),
+    ("--debug", "show the whole traceback of an error"),
+)
+
+
+class Page:
+    """Text in sections of two columns, as wide as the terminal, with bold and dim on a terminal only."""
+
+    def __init__(self) -> None:
+        self.width = max(50, min(shutil.get_terminal_size((100, 24)).columns, 140))
+        plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+        self.styled = not plain
+        self.lines: list[str] = []
+
+    def _style(self, text: str, code: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if self.styled else text
+
+    def text(self, text: str) -> None:
+        """One paragraph."""
+        self.lines += textwrap.wrap(text, self.width)
+
+    def section(self, title: str) -> None:
+        """A title after an empty line."""
+        self.lines += ["", self._style(title, "1")]
+
+    def rows(self, rows: Iterable[Row], limit: int = 30, indent: int = 2) -> None:
+        """Two columns; a left cell longer than `limit` has a line for itself."""
+        rows = list(rows)
+        limit = min(limit, self.width * 2 // 3)
+        column = indent + 2 + max((len(left) for left, _ in rows if len(left) <= limit), default=0)
+        for left, right in rows:
+            notes = textwrap.wrap(right, max(12, self.width - column))
+            head = f"{'':{indent}}{left}"
+            pad = " " * max(0, column - len(head))
+            if len(head) + 2 > column and notes:
+                self.lines.append(head)
+                pad = " " * column
+                head = ""
+            first, *rest = notes or [""]
+            self.lines.append((head + pad + self._style(first, "2")).rstrip() if first else head)
+            self.lines += [" " * column + self._style(note, "2") for note in rest]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines) + "\n"
+
+
+def overview(commands: dict[str, str]) -> str:
+    """What `mixup-lab` alone says: the commands, how to begin, where results go."""
+    page = Page()
+    page.lines += ["usage: mixup-lab COMMAND [flags] [group=option ...] [key=value ...]", ""]
+    page.text("Does Mixup help my data, with my model, at which alpha, and is the gain more than noise?")
+    page.section("Commands")
+    page.rows(commands.items())
+    page.section("Examples")
+    page.rows(
+        [
+            *EXAMPLES["train"][:2],
+            ("mixup-lab train --help", "groups, options, keys and flags"),
+            ("tensorboard --logdir outputs", "curves of all runs"),
+        ],
+        limit=page.width - 27,
+    )
+    page.section("Results")
+    page.text("Each run has a directory of its own below ./outputs: config.yaml, record.jsonl, summary.json, ")
+    page.text("checkpoint.pt, predictions.npz and TensorBoard's events. hydra.run.dir=DIR puts it elsewhere.")
+    page.section("Flags")
+    page.rows([row for row in FLAGS if row[0].split(",")[0] in ("-h", "--version", "--debug")])
+    page.section("Completion in your shell")
+    page.rows(
+        [
+            ('eval "$(mixup-lab -sc install=bash)"', "bash: this line into ~/.bashrc"),
+            ('eval "$(mixup-lab -sc install=zsh)"', "zsh: into ~/.zshrc"),
+            ("mixup-lab -sc install=fish | source", "fish: into ~/.config/fish/config.fish"),
+        ],
+        limit=page.width - 27,
+    )
+    return str(page)
+
+
+def command_help(command: str, about: str, tree: Tree, overrides: Sequence[str]) -> str:
+    """The help of one command; options chosen on the line have their keys explained."""
+    page = Page()
+    page.text(f"usage: mixup-lab {command} [group=option ...] [key=value ...] [flags]")
+    page.lines.append("")
+    page.text(about)
+    if command in EXAMPLES:
+        page.section("Examples")
+        page.rows(EXAMPLES[command], limit=page.width - 27)
+    _groups(page, tree, overrides)
+    _keys(page, tree, overrides)
+    page.section("Flags")
+    page.rows(FLAGS, limit=28)
+    page.lines.append("")
+    page.text(f"The keys of any option: mixup-lab {command} GROUP=OPTION --help.")
+    return str(page)
+
+
+def _groups(page: Page, tree: Tree, overrides: Sequence[str]) -> None:
+    page.section("Groups: choose with group=option (* is the default)")
+    for group in tree.groups():
+        default = tree.chosen.get(group)
+        # What is in no defaults list has to be appended, in Hydra's grammar with a plus.
+        page.lines.append(f"  {group if group in tree.chosen else '+' + group}")
+        rows = [(f"{'*' if name == default else ' '} {name}", note) for name, note in tree.options(group).items()]
+        page.rows(rows, indent=4)
+
+
+def _keys(page: Page, tree: Tree, overrides: Sequence[str]) -> None:
+    chosen = tree.choices(overrides)
+    given = [group for group in chosen if any(word.lstrip("+").startswith(f"{group}=") for word in overrides)]
+    top = [key for key in tree.keys if "." not in key.name]
+    page.section("Keys: set with key=value")
+    page.rows(map(_row, top))
+    shown = {key.name.split(".")[0] for key in tree.keys if "." in key.name}
+    for group in sorted(shown):
+        page.section(f"Keys of every {group}")
+        page.rows(_row(key) for key in tree.keys if key.name.startswith(f"{group}."))
+    for group, option in chosen.items():
+        if group in given or group == "trainer":
+            page.section(f"Keys of {group}={option}")
+            common = {key.name for key in tree.keys}
+            rows = [
+                _row(key) for key in tree.option_keys(group, option) if key.name not in common or group == "trainer"
+            ]
+            page.rows(rows or [("(none)", "")])
+
+
+def _row(key: Key) -> Row:
+    return f"{key.name}={key.value}", key.comment

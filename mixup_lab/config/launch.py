@@ -1,0 +1,125 @@
+"""Hydra started for one command: it composes, sweeps and launches; errors come back to the command line unchanged."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mixup_lab.types import RunFailed, UserError
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class JobError(BaseException):
+    """The error of a single run on its way up.
+
+    Not an `Exception`: Hydra would catch that, and print a line of its own before it lets it go on.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class SweepError(Exception):
+    """Some runs of a sweep ended badly; each was named when it happened. `first` is what ended the first of them."""
+
+    def __init__(self, first: Exception, failed: int) -> None:
+        super().__init__(f"{failed} {'run' if failed == 1 else 'runs'} of the sweep failed")
+        self.first = first
+
+
+def launch(command: str, target: str, config_dir: Path) -> None:
+    """Run `target` ("module:function") under Hydra, which reads its words from `sys.argv`."""
+    expose(Path.cwd())
+    if (_PACKAGE / "plugins").is_dir():
+        expose(_PACKAGE / "plugins")
+    import hydra
+
+    from mixup_lab.config.schema import register
+
+    register()
+    failures: list[Exception] = []
+    job = _job(command, target, failures, os.environ.get(_FULL_ERROR))
+    with environment(_FULL_ERROR, "1"):  # Hydra then raises what it would otherwise print before it exits
+        try:
+            hydra.main(version_base="1.3", config_path=str(config_dir), config_name=command)(job)()
+        except Exception as error:
+            if failures and error is failures[0]:
+                raise SweepError(error, len(failures)) from error
+            raise
+
+
+def expose(path: Path) -> None:
+    """Make a folder importable here and in worker processes, which are fresh interpreters under some launchers.
+
+    A console script does not have the working directory on its path, and there a user's own classes may lie.
+    """
+    if str(path) not in sys.path:
+        sys.path.append(str(path))
+    parts = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    if str(path) not in parts:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*parts, str(path)])
+
+
+@contextmanager
+def environment(name: str, value: str | None) -> Iterator[None]:
+    """Set an environment variable (None: unset it) for a while."""
+    before = os.environ.get(name)
+    _set(name, value)
+    try:
+        yield
+    finally:
+        _set(name, before)
+
+
+def _set(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _job(command: str, target: str, failures: list[Exception], full_error: str | None) -> Callable[[Any], Any]:
+    """The function that Hydra calls for each run. It imports the program (and torch) only then."""
+
+    def job(cfg: Any) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        hydra_cfg = HydraConfig.get()
+        module, function = target.split(":")
+        try:
+            with environment(_FULL_ERROR, full_error):  # what the run starts sees the user's own setting
+                return getattr(import_module(module), function)(cfg)
+        except Exception as error:
+            _leave_no_empty_folder(Path(hydra_cfg.runtime.output_dir))
+            if hydra_cfg.mode == RunMode.RUN:
+                raise JobError(error) from error
+            failures.append(error)
+            overrides = " ".join(hydra_cfg.overrides.task)
+            if isinstance(error, (UserError, RunFailed)):
+                print(f"mixup-lab {command}: run {hydra_cfg.job.num} ({overrides}): {error}", file=sys.stderr)
+            else:  # ours: the first alone would be raised again, so each shows its own
+                print(f"mixup-lab {command}: run {hydra_cfg.job.num} ({overrides}):", file=sys.stderr)
+                traceback.print_exc()
+            raise
+
+    job.__name__ = command
+    return job
+
+
+def _leave_no_empty_folder(folder: Path) -> None:
+    """Hydra makes the run directory before the run is checked; a mistake should leave nothing behind."""
+    for path in (folder, *folder.parents[:3]):
+        if path == Path.cwd():
+            return
+        with suppress(OSError):  # not empty, or not there
+            path.rmdir()

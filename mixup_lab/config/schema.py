@@ -1,0 +1,180 @@
+"""The typed configuration of a run.
+
+What the program itself reads is typed here; what a component takes is checked against its constructor in `build`.
+Below this file there is no OmegaConf type. No torch is imported, so that `--help` and `--cfg job` are quick.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mixup_lab.config.identity import run_name
+from mixup_lab.training.settings import TrainerSettings
+from mixup_lab.types import UserError
+
+_T = typing.TypeVar("_T")
+Component = dict[str, Any]  # `_target_` and the arguments of its constructor
+COMPONENTS = ("dataset", "model", "optimizer", "scheduler", "transform", "aug")
+
+
+@dataclass
+class DatasetSettings:
+    """Keys that every data set shares (`conf/dataset_defaults.yaml`); the others go to the source's constructor."""
+
+    val_fraction: float = 0.1
+    test_fraction: float = 0.2
+    train_size: Any = None  # None: all; int: examples; float in (0, 1]: fraction
+    split_seed: int | None = None
+    storage: str = "auto"
+    workers: int = 2
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+    def check(self) -> None:
+        """Raise UserError for the first value outside its range."""
+        for key in ("val_fraction", "test_fraction"):
+            value = getattr(self, key)
+            if not 0 < value < 1:
+                raise UserError(f"dataset.{key} must be between 0 and 1, both excluded, got {value}")
+        size = self.train_size
+        fraction = isinstance(size, float) and math.isfinite(size) and 0 < size <= 1
+        count = isinstance(size, int) and not isinstance(size, bool) and size >= 1
+        if not (size is None or fraction or count):
+            raise UserError(
+                f"dataset.train_size must be null, a number of examples >= 1 or a fraction in (0, 1], got {size}"
+            )
+        if self.storage not in ("auto", "resident", "streaming"):
+            raise UserError(f"dataset.storage must be auto, resident or streaming, got {self.storage}")
+        if self.workers < 0:
+            raise UserError(f"dataset.workers must be 0 or more, got {self.workers}")
+        if self.split_seed is not None and self.split_seed < 0:
+            raise UserError(f"dataset.split_seed must be null or 0 or more, got {self.split_seed}")
+
+
+@dataclass
+class RunSchema:
+    """What Hydra composes into. Component nodes are open here and checked by `build`."""
+
+    dataset: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    scheduler: dict[str, Any] = field(default_factory=dict)
+    transform: dict[str, Any] = field(default_factory=dict)
+    aug: dict[str, Any] = field(default_factory=dict)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    seed: int = 0
+    resume: str | None = None
+    trust: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, resolved and checked: plain Python objects only."""
+
+    seed: int
+    source: Component  # the data source's `_target_` and arguments
+    data: DatasetSettings
+    model: Component
+    optimizer: Component
+    scheduler: Component
+    transform: Component
+    aug: Component
+    trainer: TrainerSettings
+    trust: tuple[str, ...]
+    resolved: dict[str, Any]  # the whole, as nested plain values: what `config.yaml` holds
+
+
+def register() -> None:
+    """Tell Hydra about the schema and the name of a run, before it composes."""
+    ConfigStore.instance().store(name="schema", node=RunSchema, provider="mixup_lab")
+    OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
+
+
+def parse(cfg: DictConfig) -> RunConfig:
+    """Check a composed configuration.
+
+    Composition lets `+key=value` past the schema, so everything is merged once more into a fresh one.
+
+    Raises:
+        UserError: for an unknown key, a wrong type, a missing value or one out of range.
+    """
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise UserError(f"{missing[0]} has no value; give one with {missing[0]}=...")
+    resolved: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    _known(resolved, RunSchema, "")
+    _known(resolved["trainer"], TrainerSettings, "trainer.")
+    for group in COMPONENTS:
+        if not isinstance(resolved[group], dict) or "_target_" not in resolved[group]:
+            raise UserError(f"{group} must be one of its options or hold a _target_, got {resolved[group]}")
+
+    shared = {f.name for f in dataclasses.fields(DatasetSettings)}
+    data = _typed(DatasetSettings, {k: v for k, v in resolved["dataset"].items() if k in shared}, "dataset.")
+    trainer = _typed(TrainerSettings, resolved["trainer"], "trainer.")
+    top = _typed(RunSchema, {k: resolved[k] for k in ("seed", "trust")}, "")
+    data.check()
+    trainer.check()
+    if top.seed < 0:
+        raise UserError(f"seed must be 0 or more, got {top.seed}")
+    resolved.pop("resume", None)
+    return RunConfig(
+        seed=top.seed,
+        source={k: v for k, v in resolved["dataset"].items() if k not in shared},
+        data=data,
+        trainer=trainer,
+        trust=tuple(top.trust),
+        resolved=resolved,
+        **{group: resolved[group] for group in COMPONENTS if group != "dataset"},
+    )
+
+
+def _known(node: dict[str, Any], schema: type, prefix: str) -> None:
+    names = [f.name for f in dataclasses.fields(schema)]
+    for key in node:
+        if key not in names:
+            raise UserError(unknown_key(prefix, key, names))
+
+
+def unknown_key(prefix: str, key: str, names: list[str]) -> str:
+    """The sentence for a key that does not exist, with the nearest that does."""
+    near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{prefix}{near[0]}'?" if near else f"; there are: {', '.join(prefix + n for n in names)}"
+    return f"unknown key '{prefix}{key}'{hint}"
+
+
+def _typed(schema: type[_T], values: dict[str, Any], prefix: str) -> _T:
+    merged = OmegaConf.structured(schema)
+    for key, value in values.items():
+        try:
+            OmegaConf.update(merged, key, value)
+        except OmegaConfBaseException:
+            hint = typing.get_type_hints(schema)[key]
+            raise UserError(f"{prefix}{key} must be {_type_name(hint)}, got {value!r}") from None
+    return typing.cast(_T, OmegaConf.to_object(merged))
+
+
+_TYPE_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    type(None): "null",
+    list[float]: "a list of numbers",
+    list[str]: "a list of names",
+}
+
+
+def _type_name(hint: Any) -> str:
+    if isinstance(hint, types.UnionType):
+        return " or ".join(_TYPE_NAMES.get(t, str(t)) for t in reversed(typing.get_args(hint)))
+    return _TYPE_NAMES.get(hint, str(hint))

@@ -1,0 +1,1 @@
+"""Examples: sources, splits, resident and streaming batches, transforms."""

@@ -1,0 +1,122 @@
+"""Batches from a pool, in an order that the caller gives: resident on the device, or streamed by worker processes.
+
+Both give the same bits. Neither has randomness of its own, and neither disturbs torch's global generator.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mixup_lab.data.source import Pool
+from mixup_lab.types import Batch, UserError
+
+
+class Feed(Protocol):
+    """Where the batches of a pool come from."""
+
+    def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Batch]:
+        """For each array of rows of the pool: uint8 inputs (B, C, H, W) and int64 target (B,) on the device."""
+
+
+@dataclass(frozen=True)
+class Resident:
+    """The whole pool as one uint8 tensor on the device; train and val carved from one pool share it."""
+
+    inputs: Tensor  # (N, C, H, W)
+    target: Tensor  # (N,)
+
+    @classmethod
+    def of(cls, pool: Pool, device: torch.device) -> Resident:
+        """Load a pool onto the device."""
+        inputs = pool.load()
+        if inputs.dtype != torch.uint8 or tuple(inputs.shape) != (len(pool.target), *pool.shape):
+            raise UserError(
+                f"the source must give uint8 pictures of shape {(len(pool.target), *pool.shape)},"
+                f" it gave {inputs.dtype} {tuple(inputs.shape)}"
+            )
+        return cls(inputs.to(device), torch.from_numpy(pool.target).to(device))
+
+    def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Batch]:
+        """All indices are uploaded at once; after that nothing waits for the device."""
+        if not rows:
+            return
+        index = torch.from_numpy(np.concatenate(rows).astype(np.int64, copy=False)).to(self.inputs.device)
+        for part in torch.split(index, [len(r) for r in rows]):
+            yield Batch(self.inputs.index_select(0, part), self.target.index_select(0, part))
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """Pictures are read one by one when they are needed, by `workers` processes (0: in this one)."""
+
+    pool: Pool
+    device: torch.device
+    workers: int
+
+    def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Batch]:
+        """Workers read ahead; a picture that cannot be read raises its UserError here."""
+        on_gpu = self.device.type == "cuda"
+        for batch in self._start(rows, on_gpu):
+            if isinstance(batch, UserError):
+                raise batch
+            inputs, target = batch
+            yield Batch(
+                inputs.to(self.device, non_blocking=on_gpu),
+                target.to(self.device, non_blocking=on_gpu),
+            )
+
+    def _start(self, rows: Sequence[np.ndarray], pin_memory: bool) -> Iterator[Any]:
+        # Forked workers start in milliseconds and share the pool; spawned ones would import torch once an epoch.
+        context = "fork" if self.workers and sys.platform == "linux" else None
+        with warnings.catch_warnings():
+            # Python 3.12 warns of any fork beside threads. Torch's threads are idle here, and a worker uses one alone.
+            warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+            # How many workers is the user's choice; more than processors is sensible where reading waits for a disk.
+            warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+            return iter(
+                DataLoader(
+                    _Reader(self.pool),
+                    batch_sampler=rows,  # type: ignore[arg-type]  # arrays of rows serve as well as lists
+                    num_workers=self.workers,
+                    multiprocessing_context=context,
+                    pin_memory=pin_memory,
+                    collate_fn=_as_it_is,
+                    worker_init_fn=_leave_interrupts_to_the_main_process,
+                    generator=torch.Generator(),  # for the seed of the workers: the global generator is not touched
+                )
+            )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _leave_interrupts_to_the_main_process(worker: int) -> None:
+    # Ctrl-C reaches the whole process group, and the main process may want its batches to the end of the step.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Reader(Dataset[Any]):
+    """Reads a whole batch at once. An error is handed over as a value: the loader would wrap it in a traceback."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def __getitems__(self, rows: np.ndarray) -> tuple[Tensor, Tensor] | UserError:
+        inputs = torch.empty((len(rows), *self._pool.shape), dtype=torch.uint8)
+        try:
+            for place, row in enumerate(rows.tolist()):
+                inputs[place] = self._pool.read(row)
+        except UserError as error:
+            return error
+        return inputs, torch.from_numpy(self._pool.target[rows])

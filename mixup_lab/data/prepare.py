@@ -1,0 +1,174 @@
+"""From a source to the three splits that a run reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mixup_lab.data.feeds import Feed, Resident, Streaming
+from mixup_lab.data.moments import CHUNK, SAMPLE, Moments, checked, moments, spread
+from mixup_lab.data.progress import track
+from mixup_lab.data.source import Loaded, Pool, Source
+from mixup_lab.data.splits import carve, check_fraction
+from mixup_lab.data.storage import choose
+from mixup_lab.types import Batch, UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of train, val or test: rows of a pool, and the feed that gives their batches.
+
+    `ids` (n,) int64 are rows of the pool, `target` (n,) int64 their classes, `names` their names if the source has any.
+    """
+
+    name: str
+    ids: np.ndarray
+    target: np.ndarray
+    names: list[str] | None
+    feed: Feed
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batches(self, order: Sequence[np.ndarray]) -> Iterator[Batch]:
+        """For each array of positions within this split (0..n-1): a uint8 batch (B, C, H, W) and its int64 targets.
+
+        Both are on the training device. Stopping in the middle is fine.
+        """
+        return self.feed.batches([self.ids[positions] for positions in order])
+
+
+@dataclass(frozen=True)
+class Data:
+    """All that a run knows about its data. `digest` changes when classes, sizes or labels of the splits do."""
+
+    train: Split
+    val: Split
+    test: Split
+    input_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    storage: str  # "resident" or "streaming"
+    dropped: int
+    digest: str
+
+
+def prepare(
+    source: Source,
+    *,
+    seed: int,
+    device: torch.device,
+    val_fraction: float,
+    test_fraction: float,
+    train_size: int | float | None,
+    split_seed: int | None,
+    storage: str,
+    workers: int,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> Data:
+    """Load a source, carve the splits that it does not give, and make them ready on the device.
+
+    Args:
+        source: gives pools; what it lacks of val and test comes from its train pool, stratified.
+        seed: of the run; decides the splits unless `split_seed` is given.
+        device: where batches are to be.
+        val_fraction: in (0, 1): of what test leaves of the train pool; unused if the source gives val.
+        test_fraction: in (0, 1): of the train pool; unused if the source gives test.
+        train_size: None = all, int = number of examples, float in (0, 1] = share of them.
+        split_seed: fixes the splits whatever the run's seed is.
+        storage: `auto`, `resident` or `streaming`.
+        workers: processes that read ahead when streaming; 0 reads in this process.
+        mean: per channel on the scale [0, 1]; None: the source's known values, else those of the training split.
+        std: likewise.
+
+    Raises:
+        UserError: for values outside their range, and for data that cannot be used so.
+    """
+    for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+        check_fraction(key, fraction)
+    if workers < 0:
+        raise UserError(f"dataset.workers must be 0 or more, got {workers}")
+    if split_seed is not None and split_seed < 0:
+        raise UserError(f"dataset.split_seed must be null or 0 or more, got {split_seed}")
+    loaded = source.load()
+    pools = {name: loaded.train if pool is None else pool for name, pool in _given(loaded).items()}
+    _check(loaded, pools)
+    channels = loaded.train.shape[0]
+    given_mean = None if mean is None else checked("mean", mean, channels)
+    given_std = None if std is None else checked("std", std, channels)
+    carved = carve(
+        loaded.train.target,
+        loaded.class_names,
+        seed=seed if split_seed is None else split_seed,
+        val_fraction=val_fraction if loaded.val is None else None,
+        test_fraction=test_fraction if loaded.test is None else None,
+        train_size=train_size,
+    )
+    unique = {id(pool): pool for pool in pools.values()}
+    storage = choose(storage, unique.values(), device)
+    feeds: dict[int, Feed] = {
+        key: Resident.of(pool, device) if storage == "resident" else Streaming(pool, device, workers)
+        for key, pool in unique.items()
+    }
+    splits = {}
+    for name, rows in carved._asdict().items():
+        pool = pools[name]
+        ids = rows if pool is loaded.train else np.arange(len(pool.target), dtype=np.int64)
+        names = None if pool.names is None else [pool.names[i] for i in ids.tolist()]
+        splits[name] = Split(name, ids, pool.target[ids], names, feeds[id(pool)])
+    known = given_mean or loaded.mean, given_std or loaded.std
+    computed = _moments(splits["train"], channels, storage) if None in known else ((), ())
+    return Data(
+        **splits,
+        input_shape=loaded.train.shape,
+        class_names=loaded.class_names,
+        mean=known[0] or computed[0],
+        std=known[1] or computed[1],
+        storage=storage,
+        dropped=loaded.dropped,
+        digest=_digest(splits, loaded),
+    )
+
+
+def _given(loaded: Loaded) -> dict[str, Pool | None]:
+    return {"train": loaded.train, "val": loaded.val, "test": loaded.test}
+
+
+def _check(loaded: Loaded, pools: dict[str, Pool]) -> None:
+    classes = len(loaded.class_names)
+    if classes < 2:
+        raise UserError(f"the dataset has {classes} class{'' if classes == 1 else 'es'}, at least 2 are needed")
+    for name, pool in pools.items():
+        if len(pool.target) == 0:
+            raise UserError(f"the dataset has no examples for {name}")
+        if pool.shape != loaded.train.shape:
+            raise UserError(f"pictures of {name} have shape {pool.shape}, those of train have {loaded.train.shape}")
+        low, high = int(pool.target.min()), int(pool.target.max())
+        if low < 0 or high >= classes:
+            raise UserError(f"targets of {name} must lie in 0..{classes - 1}, found {low}..{high}")
+
+
+def _moments(train: Split, channels: int, storage: str) -> Moments:
+    if storage == "resident":
+        return moments((batch.inputs for batch in _chunks(train, np.arange(len(train)))), channels)
+    chosen = spread(np.arange(len(train)), SAMPLE)
+    with track(f"mean and std of {len(chosen)} training pictures", len(chosen)) as advance:
+        return moments((batch.inputs for batch in _chunks(train, chosen)), channels, advance)
+
+
+def _chunks(split: Split, positions: np.ndarray) -> Iterator[Batch]:
+    return split.batches([positions[i : i + CHUNK] for i in range(0, len(positions), CHUNK)])
+
+
+def _digest(splits: dict[str, Split], loaded: Loaded) -> str:
+    shapes = [(name, len(split), split.target.shape) for name, split in splits.items()]
+    hashed = hashlib.sha256(repr((loaded.class_names, loaded.train.shape, shapes)).encode())
+    for split in splits.values():
+        hashed.update(split.target.tobytes())
+    return hashed.hexdigest()[:16]

@@ -1,0 +1,129 @@
+"""Which examples belong to train, val and test: stratified, nested, reproducible.
+
+Every stage draws from a stream of its own, so that the test split depends on the seed alone, not on the size of val or
+train. Within a stage a larger share contains the smaller one of the same seed: learning curves are nested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mixup_lab.seeding import stream
+from mixup_lab.types import UserError
+
+TEST, VAL, TRAIN = 0, 1, 2  # index of each stage's random stream; changing one changes everybody's splits
+
+
+class Rows(NamedTuple):
+    """Rows of the training pool for each split, ascending int64; empty for a split that the source gives itself."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
+def carve(
+    target: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    seed: int,
+    val_fraction: float | None,
+    test_fraction: float | None,
+    train_size: int | float | None,
+) -> Rows:
+    """Divide the examples with class indices `target` (N,).
+
+    Args:
+        target: class index of each example of the training pool.
+        class_names: for messages.
+        seed: of the `split` stream.
+        val_fraction: in (0, 1), of what test leaves over; None: the source gives val.
+        test_fraction: in (0, 1), of all; None: the source gives test.
+        train_size: examples to keep for training: None = all, an int >= 1 = so many, a float in (0, 1] = that share.
+
+    Raises:
+        UserError: for values outside their range, and for a class too small to be in every split.
+    """
+    for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+        if fraction is not None:
+            check_fraction(key, fraction)
+    carved = [name for name, fraction in (("val", val_fraction), ("test", test_fraction)) if fraction is not None]
+    _check_classes(target, class_names, carved)
+    rows = np.arange(len(target), dtype=np.int64)
+    none = rows[:0]
+    # Each class keeps an example for every split that is still to come.
+    test, rows = (
+        (none, rows)
+        if test_fraction is None
+        else _take(target, rows, test_fraction, seed, TEST, keep=1 + (val_fraction is not None))
+    )
+    val, rows = (none, rows) if val_fraction is None else _take(target, rows, val_fraction, seed, VAL, keep=1)
+    count = _train_count(train_size, len(rows))
+    chosen = stratified_order(target[rows], stream(seed, "split", TRAIN))[:count]
+    return Rows(rows[np.sort(chosen)], val, test)
+
+
+def stratified_order(target: np.ndarray, rng: np.random.Generator, keep: int = 0) -> np.ndarray:
+    """An order of the positions of `target` (n,) in which every beginning is stratified.
+
+    The k-th example (from 0) of a class of n stands at (k + 1/2) / n, as seats are given by the Sainte-Lague method, so
+    that each class has its share in every beginning, to within about one example. The first example of each class
+    stands before all second ones: a beginning as long as the number of classes holds them all. The last `keep` of each
+    class are left out.
+    """
+    shuffled = rng.permutation(len(target))
+    classes = target[shuffled]
+    by_class = np.argsort(classes, kind="stable")
+    sizes = np.bincount(classes)
+    starts = np.cumsum(sizes) - sizes
+    rank = np.empty(len(target), dtype=np.int64)
+    rank[by_class] = np.arange(len(target)) - starts[classes[by_class]]
+    place = (rank + 0.5) / sizes[classes] + (rank > 0)
+    order = np.argsort(place, kind="stable")  # stable: ties stand as shuffled
+    chosen: np.ndarray = shuffled[order[(rank < sizes[classes] - keep)[order]]]
+    return chosen
+
+
+def check_fraction(key: str, fraction: float) -> None:
+    """Raise UserError unless 0 < fraction < 1."""
+    if not 0 < fraction < 1:
+        raise UserError(f"dataset.{key} must be between 0 and 1 (exclusive), got {fraction}")
+
+
+def _take(
+    target: np.ndarray, rows: np.ndarray, fraction: float, seed: int, stage: int, keep: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that go into a new split, and those that stay."""
+    order = stratified_order(target[rows], stream(seed, "split", stage), keep)
+    count = max(round(fraction * len(rows)), len(np.unique(target[rows])))
+    taken = np.zeros(len(rows), dtype=bool)
+    taken[order[:count]] = True
+    return rows[taken], rows[~taken]
+
+
+def _train_count(train_size: int | float | None, available: int) -> int:
+    if train_size is None:
+        return available
+    if isinstance(train_size, int) and not isinstance(train_size, bool) and train_size >= 1:
+        if train_size > available:
+            raise UserError(f"dataset.train_size={train_size} is more than the {available} examples that are available")
+        return train_size
+    if isinstance(train_size, float) and 0 < train_size <= 1:
+        return max(1, round(train_size * available))
+    raise UserError(
+        "dataset.train_size must be null, a number of examples >= 1 or a share in (0, 1] such as 0.5"
+        f" (1 is one example, 1.0 is all), got {train_size}"
+    )
+
+
+def _check_classes(target: np.ndarray, class_names: Sequence[str], carved: Sequence[str]) -> None:
+    counts = np.bincount(target, minlength=len(class_names))
+    for name, count in zip(class_names, counts.tolist(), strict=True):
+        if 0 < count < 1 + len(carved):
+            raise UserError(
+                f"class {name} has only {count} training example{'s'[: count != 1]}, but {1 + len(carved)} are needed"
+                f" to have it in {' and '.join(['train', *carved])}"
+            )

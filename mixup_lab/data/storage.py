@@ -1,0 +1,71 @@
+"""Whether the pictures fit on the device as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from mixup_lab.data.progress import say
+from mixup_lab.data.source import Pool
+from mixup_lab.types import UserError
+
+STORAGE = ("auto", "resident", "streaming")
+SHARE = 0.5  # of the memory that is free; the rest is for the model, its activations and other programs
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def choose(storage: str, pools: Iterable[Pool], device: torch.device) -> str:
+    """`resident` or `streaming`; `auto` is resident where the pools take at most half of the free memory."""
+    if storage not in STORAGE:
+        raise UserError(f"dataset.storage must be one of {', '.join(STORAGE)}, got {storage}")
+    if storage != "auto":
+        return storage
+    needed = sum(pool_bytes(pool) for pool in pools)
+    free = free_bytes(device)
+    if free is None or needed <= SHARE * free:
+        return "resident"
+    say(
+        f"the pictures take {needed / 2**30:.1f} GiB, more than half of the {free / 2**30:.1f} GiB that are free:"
+        " they are streamed (dataset.storage=resident keeps them in memory all the same)"
+    )
+    return "streaming"
+
+
+def pool_bytes(pool: Pool) -> int:
+    """Memory that the decoded pictures of a pool take."""
+    channels, height, width = pool.shape
+    return len(pool.target) * channels * height * width
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory free for a tensor on the device and for its copy on the way there; None where nothing tells."""
+    host = _host_free()
+    if device.type != "cuda":
+        return host
+    on_gpu = int(torch.cuda.mem_get_info(device)[0])
+    return on_gpu if host is None else min(on_gpu, host)
+
+
+def _host_free() -> int | None:
+    """Linux: what the kernel calls available, or what the limit of the container leaves, if that is less."""
+    available = _field(MEMINFO, "MemAvailable:")
+    if available is None:
+        return None
+    free = available * 1024
+    try:
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no cgroup v2, or "max": no limit
+        return free
+    reclaimable = _field(CGROUP / "memory.stat", "inactive_file") or 0
+    return max(0, min(free, limit - used + reclaimable))
+
+
+def _field(path: Path, name: str) -> int | None:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.split()[:1] == [name]), None)

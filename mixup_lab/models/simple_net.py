@@ -1,0 +1,60 @@
+"""The small LeNet of many tutorials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from mixup_lab.models.checks import check_pictures
+
+LENET_SIZE = 32
+
+
+class SimpleNet(nn.Module):
+    """Two 5x5 convolutions with pooling, three linear layers: 62,006 parameters for 10 classes of 3x32x32.
+
+    LeCun et al. (1998), section II.B, in the form of today's tutorials: ReLU, max pooling, full connections. LeNet's
+    input is 32x32, and its authors put the 28x28 digits of MNIST into the middle of it. We do so with every smaller
+    picture: zeros around it, the mean grey of normalised data. Larger pictures make the first linear layer larger.
+
+    Args:
+        input_shape: `(C, H, W)`, any sizes >= 1.
+        num_outputs: number of logits, >= 1.
+    """
+
+    def __init__(self, *, input_shape: Sequence[int], num_outputs: int) -> None:
+        super().__init__()
+        channels, height, width = check_pictures("SimpleNet", input_shape, num_outputs)
+        missing_rows, missing_columns = max(0, LENET_SIZE - height), max(0, LENET_SIZE - width)
+        top, left = missing_rows // 2, missing_columns // 2
+        self.pad = nn.ZeroPad2d((left, missing_columns - left, top, missing_rows - top))
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 6, 5),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+        )
+        num_features = 16 * _size_after(height + missing_rows) * _size_after(width + missing_columns)
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(num_features, 120),
+            nn.ReLU(inplace=True),
+            nn.Linear(120, 84),
+            nn.ReLU(inplace=True),
+            nn.Linear(84, num_outputs),
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`(B, C, H, W)` to logits `(B, num_outputs)`."""
+        logits: Tensor = self.head(self.features(self.pad(inputs)))
+        return logits
+
+
+def _size_after(size: int) -> int:
+    """Height or width after twice (5x5 convolution without padding, pooling by 2): 32 gives 5."""
+    for _ in range(2):
+        size = (size - 4) // 2
+    return size

@@ -1,0 +1,151 @@
+"""Any classification model of torchvision, fitted to the pictures and classes at hand."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from mixup_lab.models.checks import check_forward, check_pictures
+
+SMALL_STEM_FAMILIES = "resnet*, resnext*, wide_resnet*, densenet*"
+
+
+def torchvision_model(
+    *,
+    input_shape: Sequence[int],
+    num_outputs: int,
+    name: str = "resnet18",
+    small_stem: bool = False,
+    weights: str | None = None,
+    model_args: dict[str, Any] | None = None,
+) -> nn.Module:
+    """Builds `torchvision.models.<name>` for pictures `(B, C, H, W)` and logits `(B, num_outputs)`.
+
+    Without `weights` the initial weights are torchvision's own. If C is not 3, the first convolution is made anew:
+    random filters of the same response variance, or, with `weights`, the mean of the pretrained filters over colours,
+    so that a grey picture gives the answer that it gave in RGB. A small stem is always drawn anew.
+
+    Args:
+        input_shape: `(C, H, W)`; what sizes a family takes is tried once on an empty picture. The positional
+            embedding of vision transformers is built for H x W, which must be square.
+        num_outputs: number of logits, >= 1.
+        name: any name of `torchvision.models.list_models(module=torchvision.models)`.
+        small_stem: for small pictures, a 3x3 stem of stride 1 without max pooling in place of 7x7, stride 2 and pooling
+            (He et al., 2016, section 4.2). Defined for resnet*, resnext*, wide_resnet*, densenet*.
+        weights: `DEFAULT` or a name such as `IMAGENET1K_V1` loads pretrained weights (downloaded at first use) and puts
+            a new last layer on them.
+        model_args: more arguments of that model, e.g. `{dropout: 0.3}` for vgg*, efficientnet*, mobilenet*.
+
+    Raises:
+        ValueError: an unknown name or weights, a shape or arguments that the model does not take, a failed download.
+    """
+    # Imported late: torchvision takes long, and runs with other models do without it.
+    from torchvision import models
+
+    channels, height, width = check_pictures(f"torchvision's {name}", input_shape, num_outputs)
+    _check_known("model name of torchvision", name, models.list_models(module=models))
+    if weights is not None:
+        _check_known(f"weights of torchvision's {name}", weights, [w.name for w in models.get_model_weights(name)])
+
+    # The head has to be torchvision's own as long as pretrained weights are being loaded into it.
+    arguments: dict[str, Any] = {} if weights else {"num_classes": num_outputs}
+    arguments |= _family_arguments(name, height, width, pretrained=weights is not None)
+    arguments |= model_args or {}
+    try:
+        model: nn.Module = models.get_model(name, weights=weights, **arguments)
+    except OSError as error:
+        raise ValueError(f"weights={weights} of torchvision's {name} could not be downloaded: {error}") from error
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise ValueError(f"torchvision cannot build {name} for {tuple(input_shape)}: {error}") from error
+
+    if weights is not None:
+        _replace_head(model, num_outputs)
+    if small_stem:
+        _put_small_stem(name, model, channels)
+    elif channels != 3:
+        _change_input_channels(model, channels, pretrained=weights is not None)
+    check_forward(f"torchvision's {name}", model, input_shape, num_outputs)
+    return model
+
+
+def _check_known(what: str, value: str, known: Sequence[str]) -> None:
+    """Raises for a name that is not in `known`, with the nearest ones; `DEFAULT` is an alias among weights."""
+    if value in known or (what.startswith("weights") and value == "DEFAULT"):
+        return
+    nearest = difflib.get_close_matches(value, known, n=5, cutoff=0.5) or sorted(known)[:5]
+    raise ValueError(f"{value!r} is no {what}; the nearest: {', '.join(nearest)}")
+
+
+def _family_arguments(name: str, height: int, width: int, pretrained: bool) -> dict[str, Any]:
+    """What a few families want to be told at construction."""
+    if name in ("googlenet", "inception_v3"):
+        # Auxiliary logits would make the output a tuple in training; the transform assumes ImageNet's mean and RGB.
+        return {"aux_logits": False, "transform_input": False, "init_weights": not pretrained}
+    if name.startswith("vit_"):
+        if height != width:
+            raise ValueError(f"torchvision's {name} takes square pictures, got {height}x{width}")
+        return {"image_size": height}
+    if name.startswith("maxvit_"):
+        return {"input_size": (height, width)}
+    return {}
+
+
+def _replace(model: nn.Module, path: str, new: nn.Module) -> None:
+    """Puts `new` in the place of the submodule at the dotted `path`."""
+    parent, _, child = path.rpartition(".")
+    setattr(model.get_submodule(parent), child, new)
+
+
+def _replace_head(model: nn.Module, num_outputs: int) -> None:
+    """Puts a new last layer on a pretrained model. In every family it is the last linear or 1x1 convolution."""
+    path, old = [(path, m) for path, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
+    new: nn.Module
+    if isinstance(old, nn.Linear):
+        new = nn.Linear(old.in_features, num_outputs, bias=old.bias is not None)
+    else:
+        new = nn.Conv2d(old.in_channels, num_outputs, 1)  # SqueezeNet
+    _replace(model, path, new)
+
+
+def _put_small_stem(name: str, model: nn.Module, channels: int) -> None:
+    """3x3, stride 1, no max pooling."""
+    from torchvision import models
+
+    if isinstance(model, models.ResNet):
+        conv, pool = "conv1", "maxpool"
+    elif isinstance(model, models.DenseNet):
+        conv, pool = "features.conv0", "features.pool0"
+    else:
+        raise ValueError(f"small_stem is defined for {SMALL_STEM_FAMILIES} only, not for {name}")
+    old = model.get_submodule(conv)
+    assert isinstance(old, nn.Conv2d)
+    stem = nn.Conv2d(channels, old.out_channels, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    _replace(model, conv, stem)
+    _replace(model, pool, nn.Identity())
+
+
+def _change_input_channels(model: nn.Module, channels: int, pretrained: bool) -> None:
+    """Makes the first convolution take `channels` channels in place of 3."""
+    path, old = next((path, m) for path, m in model.named_modules() if isinstance(m, nn.Conv2d))
+    new = nn.Conv2d(
+        channels,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        stride=old.stride,  # type: ignore[arg-type]
+        padding=old.padding,  # type: ignore[arg-type]
+        bias=old.bias is not None,
+    )
+    with torch.no_grad():
+        if pretrained:
+            new.weight.copy_(old.weight.mean(1, keepdim=True) * (3 / channels))
+        else:
+            new.weight.copy_(torch.randn_like(new.weight) * old.weight.std() * math.sqrt(3 / channels))
+        if old.bias is not None and new.bias is not None:
+            new.bias.copy_(old.bias)
+    _replace(model, path, new)

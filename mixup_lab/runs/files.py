@@ -1,0 +1,29 @@
+"""Files that are whole or not there: written aside, flushed, then renamed over the old one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from mixup_lab.types import UserError
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Let `write` fill a new file that takes the place of `path` only when all of it is on the disk.
+
+    Raises:
+        UserError: if the disk is full or the place cannot be written to; the old file is as it was.
+    """
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except (OSError, RuntimeError) as error:  # torch.save reports a failing file as RuntimeError
+        aside.unlink(missing_ok=True)
+        reason = error if isinstance(error, OSError) else error.__context__ or error
+        raise UserError(f"cannot write {path}: {getattr(reason, 'strerror', None) or reason}") from error

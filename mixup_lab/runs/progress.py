@@ -1,0 +1,134 @@
+"""What a person sees while a run goes: a bar on a terminal, one line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class ProgressView(Protocol):
+    """The loop reports here; nothing comes back."""
+
+    def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
+        """The run begins, or goes on after `done_steps`."""
+
+    def step(self, epoch: int, steps: int, samples_per_second: float) -> None:
+        """`steps` of epoch `epoch` (from 0) are done; called a few times a second."""
+
+    def epoch(self, epoch: int, epochs: int, scalars: dict[str, float]) -> None:
+        """Epoch number `epoch` (from 1) is done, with these values."""
+
+    def stop(self) -> None:
+        """Nothing follows."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:  # noqa: D102
+        pass
+
+    def step(self, epoch: int, steps: int, samples_per_second: float) -> None:  # noqa: D102
+        pass
+
+    def epoch(self, epoch: int, epochs: int, scalars: dict[str, float]) -> None:  # noqa: D102
+        pass
+
+    def stop(self) -> None:  # noqa: D102
+        pass
+
+
+class Plain(Silent):
+    """One line an epoch on standard output."""
+
+    def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
+        """The run's name."""
+        print(title, flush=True)
+
+    def epoch(self, epoch: int, epochs: int, scalars: dict[str, float]) -> None:
+        """`epoch 3/20  loss 0.412  val accuracy 0.9123  31,204 samples/s`."""
+        print(f"  epoch {epoch}/{epochs}  {_values(scalars)}", flush=True)
+
+
+class Bar:
+    """A live bar: epoch, loss, val accuracy, samples a second, time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            expand=True,
+        )
+        self._steps_per_epoch = 1
+        self._values = ""
+
+    def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
+        """Show the bar."""
+        self._steps_per_epoch = steps_per_epoch
+        self._task = self._bar.add_task(title, total=epochs, completed=done_steps // steps_per_epoch, values="")
+        self._bar.start()
+
+    def step(self, epoch: int, steps: int, samples_per_second: float) -> None:
+        """Move the bar."""
+        values = f"{self._values}  {samples_per_second:,.0f} samples/s".strip()
+        self._bar.update(self._task, completed=epoch + steps / self._steps_per_epoch, values=values)
+
+    def epoch(self, epoch: int, epochs: int, scalars: dict[str, float]) -> None:
+        """Take over the epoch's values."""
+        self._values = _values(scalars, speed=False)
+        self._bar.update(self._task, completed=epoch, values=_values(scalars))
+
+    def stop(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.stop()
+
+
+def _values(scalars: dict[str, float], speed: bool = True) -> str:
+    shown = (("train/loss", "loss {:.3f}"), ("val/loss", "val loss {:.3f}"), ("val/accuracy", "val accuracy {:.4f}"))
+    parts = [form.format(scalars[key]) for key, form in shown if key in scalars]
+    if speed:
+        parts.append(f"{scalars['time/samples_per_second']:,.0f} samples/s")
+    return "  ".join(parts)
+
+
+def progress_view(kind: str) -> ProgressView:
+    """`bar`, `plain`, `none`, or `auto`: a bar where standard output is a terminal."""
+    if kind == "none":
+        return Silent()
+    console = Console()
+    if kind == "bar" or (kind == "auto" and console.is_terminal and sys.stdout.isatty()):
+        return Bar(console)
+    return Plain()
+
+
+class Pace:
+    """Says when a quarter of a second has passed, so that progress costs nothing in a step."""
+
+    def __init__(self, seconds: float = 0.25) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+
+    def due(self) -> bool:
+        """Whether it is time again."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True

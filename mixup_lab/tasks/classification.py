@@ -1,0 +1,77 @@
+"""Single-label classification: cross-entropy per example, accuracy and macro recall.
+
+B: examples in the batch, C: classes. Metrics are sums first and divided once, so that batches of any size and order
+give the same value.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mixup_lab.types import Mixed
+
+
+class Classification:
+    """Targets are class indices (B,), outputs are logits (B, C).
+
+    Args:
+        num_classes: C, at least 2.
+        label_smoothing: eps in [0, 1): the training target is (1 - eps) * one-hot + eps / C (Szegedy et al., 2016).
+            Evaluation never smooths: its loss is the negative log-likelihood.
+    """
+
+    primary = "accuracy"  # the metric that decides, evaluated on val and test
+    maximize = True
+
+    def __init__(self, num_classes: int, label_smoothing: float = 0.0) -> None:
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        self.num_classes = num_classes
+        self.label_smoothing = label_smoothing
+
+    @property
+    def num_outputs(self) -> int:
+        """How many outputs a model needs."""
+        return self.num_classes
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The training loss of each example: (B, C), (B,) -> (B,). Never reduced: the loop mixes, then averages."""
+        return F.cross_entropy(output, target, reduction="none", label_smoothing=self.label_smoothing)
+
+    def train_sums(self, output: Tensor, mixed: Mixed) -> dict[str, Tensor]:
+        """What is summed over the mixed batches of an epoch.
+
+        `accuracy_mixed` credits a prediction with the share of the label it hits; it is not an accuracy on data.
+        `label_mass` (C,) is how much of each class the model was asked for.
+        """
+        prediction = output.argmax(1)
+        own, partner = mixed.lam, 1 - mixed.lam
+        hit = own * (prediction == mixed.target) + partner * (prediction == mixed.partner)
+        mass = output.new_zeros(self.num_classes, dtype=torch.float32)
+        mass = mass.index_add(0, mixed.target, own).index_add(0, mixed.partner, partner)
+        return {"accuracy_mixed": hit.sum(), "label_mass": mass}
+
+    def eval_sums(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Sums over clean examples: `loss` (negative log-likelihood), `correct` and `support` (C,) by true class."""
+        hit = (output.argmax(1) == target).float()
+        zeros = output.new_zeros(self.num_classes, dtype=torch.float32)
+        return {
+            "loss": F.cross_entropy(output, target, reduction="sum"),
+            "correct": zeros.index_add(0, target, hit),
+            "support": zeros.index_add(0, target, torch.ones_like(hit)),
+        }
+
+    def compute(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        """`loss`, `accuracy` and `macro_recall` (the mean over the classes that occur of their recall)."""
+        read = {name: value.cpu().double() for name, value in sums.items()}
+        correct, support = read["correct"], read["support"]
+        present = support > 0
+        return {
+            "loss": float(read["loss"] / support.sum()),
+            "accuracy": float(correct.sum() / support.sum()),
+            "macro_recall": float((correct[present] / support[present]).mean()),
+        }

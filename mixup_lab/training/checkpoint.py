@@ -1,0 +1,125 @@
+"""Checkpoints: everything a run needs to go on bit for bit, as data that loads without running code."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mixup_lab.runs.files import write_atomically
+from mixup_lab.training.device import Precision
+from mixup_lab.types import UserError
+
+FORMAT = 1
+NAME = "checkpoint.pt"
+
+
+@dataclass
+class State:
+    """Where a run stands."""
+
+    epoch: int = 0  # epochs done
+    step: int = 0  # steps done of the epoch that is under way
+    elapsed: float = 0.0  # seconds of training and evaluation so far
+    stopped: str | None = None  # why training ended early: "early_stopping" or "max_seconds"
+    stale: int = 0  # evaluations since the best one
+    best: dict[str, Any] | None = None  # value, epoch, model (weights) of the best evaluation on val
+    scalars: dict[str, float] = field(default_factory=dict)  # of the last epoch
+    tally: dict[str, Tensor] = field(default_factory=dict)  # sums of the epoch that is under way
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is saved together: the objects that carry a run's state, and the identity of the run."""
+
+    model: nn.Module
+    ema: nn.Module | None
+    optimizer: torch.optim.Optimizer
+    precision: Precision
+    fingerprint: str
+    digest: str  # of the data
+    device: torch.device
+
+    def save(self, run_dir: Path, state: State) -> None:
+        """Write `checkpoint.pt` aside and rename it over the last one.
+
+        Raises:
+            UserError: if it cannot be written; the last one is as it was.
+        """
+        content = {
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            "digest": self.digest,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict() if self.ema is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.precision.scaler.state_dict(),
+            "state": {name: getattr(state, name) for name in State.__dataclass_fields__},
+            "random": _random_state(self.device),
+        }
+        write_atomically(run_dir / NAME, lambda file: torch.save(content, file))
+
+    def load(self, run_dir: Path) -> State:
+        """Put everything back as it was saved, and say where the run stands.
+
+        Raises:
+            UserError: if the file is damaged, not a checkpoint of ours, or of another run or other data.
+        """
+        path = run_dir / NAME
+        content = read_checkpoint(path)
+        if content["fingerprint"] != self.fingerprint:
+            raise UserError(f"{path} belongs to a run with other settings than {run_dir / 'config.yaml'}")
+        if content["digest"] != self.digest:
+            raise UserError(
+                f"{path} was trained on other data than dataset.root holds now (examples, labels or classes)"
+            )
+        try:
+            self.model.load_state_dict(content["model"])
+            if self.ema is not None:
+                self.ema.load_state_dict(content["ema"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.precision.scaler.load_state_dict(content["scaler"])
+            state = State(**content["state"])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} does not fit this run: {str(error).splitlines()[0]}") from error
+        _set_random_state(content["random"], self.device)
+        return state
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, tensors on the CPU. Only plain data is loaded, never code.
+
+    Raises:
+        UserError: if it is missing, damaged or foreign.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"there is no checkpoint {path}") from None
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged or not a checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT})")
+    return content
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    """Torch's own generators, which draw dropout. Every other stream is a function of seed and epoch."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _set_random_state(states: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    elif device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])

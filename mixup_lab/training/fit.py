@@ -1,0 +1,268 @@
+"""The training loop: read it from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mixup_lab.data.prepare import Data
+from mixup_lab.data.transforms import Standardize, Transform
+from mixup_lab.mixing.mixer import Mixer
+from mixup_lab.runs.log import RunLog
+from mixup_lab.runs.progress import Pace
+from mixup_lab.seeding import stream, torch_seed
+from mixup_lab.tasks.classification import Classification
+from mixup_lab.training.checkpoint import Checkpoint, State
+from mixup_lab.training.device import Precision
+from mixup_lab.training.evaluate import Evaluator
+from mixup_lab.training.pictures import mixed_sheet
+from mixup_lab.training.plan import EpochPlan, at_step
+from mixup_lab.training.schedules import Schedule
+from mixup_lab.training.settings import TrainerSettings
+from mixup_lab.training.step import train_step
+from mixup_lab.training.stop import StopRequest
+from mixup_lab.training.tally import Tally
+from mixup_lab.types import Batch, Interrupted, Mixed, RunFailed, UserError
+
+TRAIN_CLEAN = 2000  # examples of the training split, at most, that are evaluated as they are
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The objects that one run is made of."""
+
+    data: Data
+    task: Classification
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    transform: Transform
+    mixer: Mixer
+    settings: TrainerSettings
+    device: torch.device
+    seed: int
+    fingerprint: str
+
+
+class Fit:
+    """One training: made from its parts, then `run`."""
+
+    def __init__(self, parts: Parts, run_dir: Path) -> None:
+        self.parts, self.run_dir = parts, run_dir
+        settings, data, device = parts.settings, parts.data, parts.device
+        self.steps = len(data.train.ids) // settings.batch_size
+        if self.steps == 0:
+            raise UserError(
+                f"trainer.batch_size={settings.batch_size} is larger than the training split "
+                f"({len(data.train.ids)} examples)"
+            )
+        self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        self.standardize = Standardize(data.mean, data.std, device)
+        self.precision = Precision(settings.precision, device)
+        self.evaluator = Evaluator(parts.task, self._prepared, self.precision, settings.eval_batch_size)
+        self.ema = (
+            AveragedModel(
+                parts.model,
+                multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay),  # type: ignore[no-untyped-call]
+                use_buffers=True,
+            )
+            if settings.ema_decay is not None
+            else None
+        )
+        self.checkpoint = Checkpoint(
+            parts.model, self.ema, parts.optimizer, self.precision, parts.fingerprint, data.digest, device
+        )
+        count = min(len(data.train.ids), TRAIN_CLEAN)
+        self.train_clean = np.sort(stream(parts.seed, "train_clean").permutation(len(data.train.ids))[:count])
+        self.state = State()
+        torch.manual_seed(torch_seed(parts.seed, "dropout"))
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is evaluated: the moving average of the weights if there is one."""
+        return self.ema.module if self.ema is not None else self.parts.model
+
+    @property
+    def done_steps(self) -> int:
+        """Steps done since the start of the training."""
+        return self.state.epoch * self.steps + self.state.step
+
+    def resume(self) -> None:
+        """Go on from the checkpoint in the run directory."""
+        self.state = self.checkpoint.load(self.run_dir)
+
+    def run(self, log: RunLog, stop: StopRequest) -> dict[str, float]:
+        """Train to the end, test once, and return the final scalars.
+
+        Args:
+            log: is told everything.
+            stop: is looked at between two steps.
+
+        Raises:
+            RunFailed: when a loss is not finite.
+            Interrupted: after a signal; a checkpoint is saved first.
+        """
+        settings, state = self.parts.settings, self.state
+        self.parts.model.train()
+        while state.epoch < settings.epochs and state.stopped is None:
+            self._train_epoch(log, stop)
+            if settings.checkpoint_every and state.epoch % settings.checkpoint_every == 0:
+                self.checkpoint.save(self.run_dir, state)
+        self.checkpoint.save(self.run_dir, state)
+        return self._finish(log)
+
+    def _train_epoch(self, log: RunLog, stop: StopRequest) -> None:
+        parts, settings, state = self.parts, self.parts.settings, self.state
+        data, device, epoch = parts.data, parts.device, state.epoch
+        plan = EpochPlan.draw(
+            parts.seed, epoch, len(data.train.ids), settings.batch_size, parts.transform, parts.mixer, device
+        )
+        tally = Tally(parts.task, self.steps, settings.batch_size, device, state.tally)
+        first, started, before, pace = state.step, time.perf_counter(), state.elapsed, Pace()
+
+        for i, batch in enumerate(data.train.batches(list(plan.order[first:])), start=first):
+            self._check_stop(stop, tally)
+            mixed = self.train_batch(batch, plan, i, tally)
+            if epoch == 0 and i == 0:
+                log.picture("mix/batch", mixed_sheet(mixed, self.standardize, data.class_names), step=0)
+
+            state.step = i + 1
+            seconds = time.perf_counter() - started
+            state.elapsed = before + seconds
+            if pace.due():
+                log.step(epoch, i + 1, (i + 1 - first) * settings.batch_size / seconds)
+            if settings.max_seconds is not None and state.elapsed >= settings.max_seconds:
+                state.stopped = "max_seconds"
+                break
+
+        sums = tally.read(state.step)
+        seconds = time.perf_counter() - started
+        self._check_finite(sums["losses"], epoch)
+        scalars = self._train_scalars(sums, state.step)
+        if (state.step - first) > 0:
+            scalars["time/samples_per_second"] = (state.step - first) * settings.batch_size / seconds
+        if (epoch + 1) % settings.eval_every == 0 or epoch + 1 == settings.epochs or state.stopped:
+            scalars |= self._evaluate(epoch)
+        scalars["time/epoch_seconds"] = time.perf_counter() - started
+        state.elapsed = before + scalars["time/epoch_seconds"]
+        state.scalars |= scalars
+        log.epoch(
+            epoch + 1, epoch * self.steps + state.step, state.step * settings.batch_size, state.elapsed, scalars,
+            lam=sums["lam"].numpy(), label_mass=(sums["label_mass"] / sums["label_mass"].sum()).numpy(),
+        )  # fmt: skip
+        state.epoch, state.step, state.tally = epoch + 1, 0, {}
+
+    def train_batch(self, batch: Batch, plan: EpochPlan, i: int, tally: Tally) -> Mixed:
+        """Transform, mix and train on batch number `i` of the epoch; the mixed batch comes back to be looked at."""
+        parts, settings = self.parts, self.parts.settings
+        self._set_lr(self.state.epoch * self.steps + i)
+        inputs = self._prepared(parts.transform.apply(batch.inputs, at_step(plan.transform, i)))
+        mixed = parts.mixer.apply(Batch(inputs, batch.target), at_step(plan.mixing, i))
+        loss, output = train_step(
+            parts.model,
+            parts.task,
+            parts.optimizer,
+            mixed,
+            self.precision,
+            settings.accumulate,
+            settings.clip_grad_norm,
+        )
+        if self.ema is not None:
+            self.ema.update_parameters(parts.model)
+        tally.add(i, loss, output, mixed)
+        return mixed
+
+    def _prepared(self, inputs: Tensor) -> Tensor:
+        return self.standardize(inputs.contiguous(memory_format=self.layout))
+
+    def _set_lr(self, step: int) -> float:
+        factor = self.parts.schedule(step, self.steps * self.parts.settings.epochs, self.steps)
+        for group in self.parts.optimizer.param_groups:
+            group["lr"] = group.setdefault("peak_lr", group["lr"]) * factor
+        return float(self.parts.optimizer.param_groups[0]["lr"])
+
+    def _check_stop(self, stop: StopRequest, tally: Tally) -> None:
+        if stop.signum is None:
+            return
+        self.state.tally = tally.sums
+        self.checkpoint.save(self.run_dir, self.state)
+        where = f"epoch {self.state.epoch + 1}, step {self.state.step} of {self.steps}"
+        raise Interrupted(stop.signum, f"stopped in {where}; go on with: mixup-lab train resume={self.run_dir}")
+
+    def _check_finite(self, losses: Tensor, epoch: int) -> None:
+        bad = torch.nonzero(~torch.isfinite(losses))
+        if len(bad):
+            step = epoch * self.steps + int(bad[0])
+            lr = self._set_lr(step)
+            raise RunFailed(
+                f"the loss is {float(losses[int(bad[0])])} at step {step + 1} (epoch {epoch + 1}, learning rate {lr:g})"
+                "; try a smaller optimizer.lr, a warm-up or trainer.clip_grad_norm"
+            )
+
+    def _train_scalars(self, sums: dict[str, Tensor], steps: int) -> dict[str, float]:
+        parts = self.parts
+        examples = steps * parts.settings.batch_size
+        classes = np.bincount(parts.data.train.target, minlength=parts.task.num_classes) / len(parts.data.train.ids)
+        mass = (sums["label_mass"] / sums["label_mass"].sum()).numpy()
+        return {
+            "train/loss": float(sums["losses"].double().mean()),
+            "train/accuracy_mixed": float(sums["accuracy_mixed"]) / examples,
+            "mix/alpha": parts.mixer.alpha,
+            "mix/lam_mean": float(sums["lam"].double().mean()),
+            # Total variation distance: 0 when mixing asks for each class as often as the data has it.
+            "mix/label_shift": float(np.abs(mass - classes).sum() / 2),
+            "optim/lr": float(parts.optimizer.param_groups[0]["lr"]),
+        }
+
+    def _evaluate(self, epoch: int) -> dict[str, float]:
+        data, task, state = self.parts.data, self.parts.task, self.state
+        scalars: dict[str, float] = {}
+        for name, split, positions in (("train_clean", data.train, self.train_clean), ("val", data.val, None)):
+            metrics = self.evaluator.metrics(*self.evaluator.outputs(self.evaluated, split, positions))
+            scalars |= {f"{name}/{key}": value for key, value in metrics.items()}
+        value = scalars[f"val/{task.primary}"]
+        if state.best is None or (value > state.best["value"] if task.maximize else value < state.best["value"]):
+            weights = {name: tensor.clone() for name, tensor in self.evaluated.state_dict().items()}
+            state.best, state.stale = {"value": value, "epoch": epoch + 1, "model": weights}, 0
+        else:
+            state.stale += 1
+            if self.parts.settings.early_stopping is not None and state.stale >= self.parts.settings.early_stopping:
+                state.stopped = state.stopped or "early_stopping"
+        return scalars
+
+    def _finish(self, log: RunLog) -> dict[str, float]:
+        """Test the last weights, which are the headline, and the weights that were best on val beside them."""
+        data, task, state, evaluator = self.parts.data, self.parts.task, self.state, self.evaluator
+        assert state.best is not None
+        arrays: dict[str, np.ndarray[Any, Any]] = {}
+        for name, split in (("val", data.val), ("test", data.test)):
+            outputs, targets = evaluator.outputs(self.evaluated, split)
+            arrays |= {f"{name}_logits": outputs.cpu().numpy(), f"{name}_target": targets.cpu().numpy()}
+            arrays[f"{name}_id"] = split.ids
+            metrics = evaluator.metrics(outputs, targets)
+            state.scalars |= {f"{name}/{key}": value for key, value in metrics.items()}
+        best_test = state.scalars[f"test/{task.primary}"]
+        if state.best["epoch"] != state.epoch:
+            last = {name: tensor.clone() for name, tensor in self.evaluated.state_dict().items()}
+            self.evaluated.load_state_dict(state.best["model"])
+            best_test = evaluator.metrics(*evaluator.outputs(self.evaluated, data.test))[task.primary]
+            self.evaluated.load_state_dict(last)
+        state.scalars |= {
+            "val_best/epoch": float(state.best["epoch"]),
+            f"val_best/val_{task.primary}": state.best["value"],
+            f"val_best/test_{task.primary}": best_test,
+        }
+        if self.parts.settings.save_predictions:
+            log.predictions(arrays)
+        for name, value in state.scalars.items():
+            if not math.isfinite(value):
+                raise RunFailed(f"{name} of the last weights is {value}")
+        return state.scalars

@@ -1,0 +1,66 @@
+"""Optimizers of torch.optim by name, with the choice of what weight decay applies to."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def make_optimizer(
+    model: nn.Module,
+    name: str,
+    lr: float,
+    decay_norm_bias: bool = True,
+    args: dict[str, Any] | None = None,
+    **kwargs: Any,
+) -> torch.optim.Optimizer:
+    """An optimizer over the model's parameters, fused where torch has it for their device.
+
+    Args:
+        model: its trainable parameters are optimized.
+        name: a class of torch.optim.
+        lr: peak learning rate, > 0; the schedule multiplies it.
+        decay_norm_bias: False takes weight decay off every parameter of fewer than two dimensions: biases, and the
+            scales and shifts of norms.
+        args, kwargs: arguments of the class, `weight_decay` among them.
+
+    Raises:
+        ValueError: for an unknown name, an argument the class does not take, or a value it refuses.
+    """
+    known = sorted(
+        n for n, c in vars(torch.optim).items() if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer)
+    )
+    known.remove("Optimizer")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        raise ValueError(f"torch.optim has no {name}; " + (f"did you mean {near[0]}?" if near else f"it has: {known}"))
+    if not lr > 0:
+        raise ValueError(f"lr must be greater than 0, got {lr}")
+    cls = getattr(torch.optim, name)
+    arguments = {"lr": lr, **kwargs, **(args or {})}
+    takes = inspect.signature(cls).parameters
+    for key in arguments:
+        if key not in takes:
+            raise ValueError(
+                f"torch.optim.{name} takes no {key}; it takes: {', '.join(k for k in takes if k != 'params')}"
+            )
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if "fused" in takes and "fused" not in arguments and all(p.device.type in ("cpu", "cuda") for p in parameters):
+        arguments["fused"] = True
+    if decay_norm_bias:
+        return _made(cls, [{"params": parameters}], arguments)
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.dim() >= 2]},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return _made(cls, [g for g in groups if g["params"]], arguments)
+
+
+def _made(cls: Any, groups: list[dict[str, Any]], arguments: dict[str, Any]) -> torch.optim.Optimizer:
+    optimizer = cls(groups, **arguments)
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    return optimizer

@@ -1,0 +1,64 @@
+"""What the training loop reads: the `trainer` group as a plain typed object. No torch here: every start loads it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mixup_lab.types import UserError
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+PROGRESS = ("auto", "bar", "plain", "none")
+MALLOC = ("keep", "default")
+
+
+@dataclass
+class TrainerSettings:
+    """The keys of `conf/trainer/*.yaml`, where each is explained."""
+
+    epochs: int = 20
+    batch_size: int = 128
+    eval_batch_size: int = 500
+    eval_every: int = 1
+    device: str = "auto"
+    precision: str = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+    label_smoothing: float = 0.0
+    clip_grad_norm: float | None = None
+    accumulate: int = 1
+    ema_decay: float | None = None
+    early_stopping: int | None = None
+    max_seconds: float | None = None
+    deterministic: bool = False
+    checkpoint_every: int = 1
+    save_predictions: bool = True
+    threads: int | None = None
+    malloc: str = "keep"
+    progress: str = "auto"
+
+    def check(self) -> None:
+        """Raise UserError for the first value outside its range."""
+        for key in ("epochs", "batch_size", "eval_batch_size", "eval_every", "accumulate"):
+            _require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
+        _require(self.checkpoint_every >= 0, "checkpoint_every", self.checkpoint_every, "0 (only at the end) or more")
+        for key in ("early_stopping", "threads"):
+            value = getattr(self, key)
+            _require(value is None or value >= 1, key, value, "null or at least 1")
+        for key in ("clip_grad_norm", "max_seconds"):
+            value = getattr(self, key)
+            _require(value is None or (math.isfinite(value) and value > 0), key, value, "null or greater than 0")
+        _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
+        _require(self.ema_decay is None or 0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "null or in (0, 1)")
+        for key, allowed in (("precision", PRECISIONS), ("malloc", MALLOC), ("progress", PROGRESS)):
+            _require(getattr(self, key) in allowed, key, getattr(self, key), "one of " + ", ".join(allowed))
+        if self.accumulate > self.batch_size:
+            raise UserError(
+                f"trainer.accumulate={self.accumulate} cuts a batch into more pieces than trainer.batch_size="
+                f"{self.batch_size} has examples"
+            )
+
+
+def _require(ok: bool, key: str, value: object, allowed: str) -> None:
+    if not ok:
+        raise UserError(f"trainer.{key} must be {allowed}, got {value}")

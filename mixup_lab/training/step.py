@@ -1,0 +1,52 @@
+"""The training step: one mixed batch, one formula, one update. Static shapes, no host synchronisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mixup_lab.tasks.classification import Classification
+from mixup_lab.training.device import Precision
+from mixup_lab.types import Mixed
+
+
+def train_step(
+    model: nn.Module,
+    task: Classification,
+    optimizer: torch.optim.Optimizer,
+    mixed: Mixed,
+    precision: Precision,
+    accumulate: int = 1,
+    clip_grad_norm: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Forward, loss, backward, update.
+
+    The loss is mean(lam * L(output, own) + (1 - lam) * L(output, partner)) for every arm; the baseline has lam = 1.
+    With `accumulate` the batch, mixed as a whole, is cut into pieces to save memory; the gradient is the same (batch
+    norms see each piece alone).
+
+    Returns:
+        The loss that was optimized, () float32, and the outputs (B, ...), both detached and still on the device.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    count = mixed.lam.numel()
+    losses, outputs = [], []
+    for piece in _pieces(mixed, accumulate):
+        with precision.autocast():
+            output = model(piece.inputs)
+        output = output.float()
+        own, partner = task.loss(output, piece.target), task.loss(output, piece.partner)
+        loss = (piece.lam * own + (1 - piece.lam) * partner).sum() / count
+        precision.scale(loss).backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+        outputs.append(output.detach())
+    precision.step(optimizer, model, clip_grad_norm)
+    if accumulate == 1:
+        return losses[0], outputs[0]
+    return torch.stack(losses).sum(), torch.cat(outputs)
+
+
+def _pieces(mixed: Mixed, accumulate: int) -> list[Mixed]:
+    if accumulate == 1:
+        return [mixed]
+    return [Mixed(*parts) for parts in zip(*(field.tensor_split(accumulate) for field in mixed), strict=True)]
