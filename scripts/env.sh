@@ -5,7 +5,7 @@ ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="$ROOT/.venv"
 
 fail() {
-    echo "$(basename "$0"): $1" >&2
+    echo "scripts/$(basename "$0"): $1" >&2
     exit 2
 }
 

@@ -88,7 +88,7 @@ def test_three_examples_of_a_class_are_enough_and_two_are_not() -> None:
     target = np.repeat(np.arange(4), (9, 9, 9, 3))
     assert all((target[part] == 3).sum() == 1 for part in carved(target))
     with pytest.raises(
-        UserError, match="class dog has only 2 training examples, but 3 are needed .* train and val and t"
+        UserError, match=r"class dog has only 2 training examples, but 3 are needed .* train and val and t"
     ):
         carved(np.repeat(np.arange(4), (9, 9, 9, 2)))
 
@@ -100,7 +100,7 @@ def test_training_size_out_of_range(size: Any) -> None:
 
 
 def test_training_size_larger_than_what_there_is() -> None:
-    with pytest.raises(UserError, match="dataset.train_size=408 is more than the 407 examples"):
+    with pytest.raises(UserError, match=r"dataset.train_size=408 is more than the 407 examples"):
         carved(train_size=408)
 
 

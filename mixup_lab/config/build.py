@@ -40,6 +40,8 @@ def build(group: str, component: dict[str, Any], *, trust: Iterable[str] = (), *
         factory = instantiate({**component, "_partial_": True}, _convert_="all")
     except HydraException as error:
         reason = str(error).splitlines()[0]
+        if "blocklisted" in reason:  # Hydra's own list of what runs code
+            raise UserError(_refusal(group, target, allowed)) from error
         raise UserError(f"{group}._target_={target} cannot be loaded: {reason}") from error
     # A path such as torch.os.system begins with a trusted name and ends elsewhere.
     made_in = getattr(factory.func, "__module__", None) or ""

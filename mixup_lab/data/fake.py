@@ -20,7 +20,7 @@ class FakeImages:
         train: number of training examples; val is carved from them.
         test: number of test examples.
         shape: [channels, height, width].
-        noise: >= 0, standard deviation of the noise in units of the pattern's; above 3 classes overlap visibly.
+        noise: >= 0, standard deviation of the noise in units of the pattern's; above 5 some pictures are ambiguous.
         seed: of the pictures, independent of the run's seed.
 
     Raises:

@@ -67,7 +67,7 @@ class Fit:
         self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.standardize = Standardize(data.mean, data.std, device)
         self.precision = Precision(settings.precision, device)
-        self.evaluator = Evaluator(parts.task, self._prepared, self.precision, settings.eval_batch_size)
+        self.evaluator = Evaluator(parts.task, self.prepared, self.precision, settings.eval_batch_size)
         self.ema = (
             AveragedModel(
                 parts.model,
@@ -164,7 +164,7 @@ class Fit:
         """Transform, mix and train on batch number `i` of the epoch; the mixed batch comes back to be looked at."""
         parts, settings = self.parts, self.parts.settings
         self._set_lr(self.state.epoch * self.steps + i)
-        inputs = self._prepared(parts.transform.apply(batch.inputs, at_step(plan.transform, i)))
+        inputs = self.prepared(parts.transform.apply(batch.inputs, at_step(plan.transform, i)))
         mixed = parts.mixer.apply(Batch(inputs, batch.target), at_step(plan.mixing, i))
         loss, output = train_step(
             parts.model,
@@ -180,8 +180,11 @@ class Fit:
         tally.add(i, loss, output, mixed)
         return mixed
 
-    def _prepared(self, inputs: Tensor) -> Tensor:
-        return self.standardize(inputs.contiguous(memory_format=self.layout))
+    def prepared(self, inputs: Tensor) -> Tensor:
+        """From a source's raw batch to what the model takes: the memory layout first, while it is small."""
+        if inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=self.layout)
+        return self.standardize(inputs)
 
     def _set_lr(self, step: int) -> float:
         factor = self.parts.schedule(step, self.steps * self.parts.settings.epochs, self.steps)

@@ -22,7 +22,7 @@ class TrainerSettings:
     eval_every: int = 1
     device: str = "auto"
     precision: str = "fp32"
-    channels_last: bool = False
+    channels_last: bool = True
     compile: bool = False
     label_smoothing: float = 0.0
     clip_grad_norm: float | None = None

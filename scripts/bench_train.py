@@ -1,0 +1,340 @@
+#!/usr/bin/env python3
+"""How fast is a run? Side by side with the limit and with the usual loop, on this machine.
+
+    python scripts/bench_train.py --data ROOT             # ROOT/{train,test}/CLASS/*.jpg, such as CIFAR-10 as JPEG
+    python scripts/bench_train.py                         # makes a folder of synthetic JPEGs for it
+    python scripts/bench_train.py --only step mixup --models simple_net --threads 1
+
+Every figure is a ratio of two things that ran in turn, and the median over the rounds; absolute figures stand beside
+it. The table goes to standard output, all measurements as JSON to --json.
+
+step     ours (data, transform, Mixup, update, sums) / bare forward, backward and update on one resident batch
+loop     images per second of ours / of the usual loop: torchvision's ImageFolder, transforms for each picture,
+         DataLoader (0 and 2 workers, whichever is faster), two-term Mixup, fp32
+malloc   seconds of an epoch with evaluation, trainer.malloc=default / keep
+mixup    our step with Mixup / without
+memory   peak memory of a resident run
+start    seconds from the shell to the first step, and of 20 epochs of the MLP on digits
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ("simple_net", "small_cnn", "preact_resnet18")
+# Steps in a block: long enough to measure, short enough to alternate.
+BLOCK = {"simple_net": 40, "small_cnn": 8, "preact_resnet18": 2}
+# (model, our precision, the least that we want)
+LOOPS = (
+    ("simple_net", "fp32", 2.2),
+    ("small_cnn", "fp32", 1.15),
+    ("small_cnn", "bf16", 2.0),
+    ("preact_resnet18", "fp32", 1.15),
+    ("preact_resnet18", "bf16", 2.0),
+)
+
+
+# ---- the parts that run in a process of their own -----------------------------------------------------------------
+
+
+def make_fit(data: str, model: str, *overrides: str, keep: bool = True):
+    """A training as the command line builds it."""
+    from hydra import compose, initialize_config_dir
+
+    from mixup_lab.config.schema import parse, register
+    from mixup_lab.training.device import keep_freed_memory
+
+    if keep:
+        keep_freed_memory()
+    from mixup_lab.config.assemble import assemble
+    from mixup_lab.training.fit import Fit
+
+    register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose(
+            "train",
+            overrides=[
+                "dataset=image_folder", f"dataset.root={data}", f"model={model}", "transform=crop_flip",
+                "trainer.device=cpu", *overrides,
+            ],
+        )  # fmt: skip
+    return Fit(assemble(parse(cfg), "bench"), Path(tempfile.mkdtemp()))
+
+
+def stepper(fit):
+    """A function that trains on the next `count` batches and returns its seconds."""
+    from mixup_lab.training.plan import EpochPlan
+    from mixup_lab.training.tally import Tally
+
+    parts, size = fit.parts, fit.parts.settings.batch_size
+    plan = EpochPlan.draw(0, 0, len(parts.data.train), size, parts.transform, parts.mixer, parts.device)
+    tally = Tally(parts.task, fit.steps, size, parts.device, {})
+    parts.model.train()
+
+    def run(count: int, first: int = 0) -> float:
+        rows = [i % fit.steps for i in range(first, first + count)]
+        started = time.perf_counter()
+        for i, batch in zip(rows, parts.data.train.batches([plan.order[i] for i in rows]), strict=True):
+            fit.train_batch(batch, plan, i, tally)
+        return time.perf_counter() - started
+
+    return run
+
+
+def bare_stepper(fit):
+    """Forward, backward and update on one batch that is ready: nothing can be faster with this model and optimizer."""
+    import copy
+
+    import torch.nn.functional as F
+
+    from mixup_lab.training.optimizers import make_optimizer
+
+    parts = fit.parts
+    model = copy.deepcopy(parts.model).train()
+    optimizer = make_optimizer(model, "SGD", lr=0.01, momentum=0.9, weight_decay=1e-4)
+    batch = next(parts.data.train.batches([range(parts.settings.batch_size)]))
+    inputs, target = fit.prepared(batch.inputs), batch.target
+
+    def run(count: int) -> float:
+        started = time.perf_counter()
+        for _ in range(count):
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(model(inputs), target).backward()
+            optimizer.step()
+        return time.perf_counter() - started
+
+    return run
+
+
+def alternate(a, b, block: int, rounds: int) -> dict:
+    """Seconds a step of both, in turn; the order changes from round to round."""
+    a(block), b(block)
+    pairs = []
+    for i in range(rounds):
+        if i % 2:
+            second, first = b(block), a(block)
+        else:
+            first, second = a(block), b(block)
+        pairs.append((first / block, second / block))
+    return {"pairs": pairs}
+
+
+def worker_step(args) -> dict:
+    fit = make_fit(args.data, args.model, "aug=mixup", "optimizer.lr=0.01")
+    return alternate(stepper(fit), bare_stepper(fit), BLOCK[args.model], args.rounds)
+
+
+def worker_mixup(args) -> dict:
+    mixed, plain = (make_fit(args.data, args.model, f"aug={aug}", "optimizer.lr=0.01") for aug in ("mixup", "none"))
+    return alternate(stepper(mixed), stepper(plain), BLOCK[args.model], args.rounds * 3)
+
+
+def worker_ours(args) -> dict:
+    fit = make_fit(args.data, args.model, "aug=mixup", f"trainer.precision={args.precision}", "optimizer.lr=0.01")
+    run, block = stepper(fit), 2 * BLOCK[args.model]
+    run(block // 2)
+    return {"images_per_second": block * fit.parts.settings.batch_size / run(block)}
+
+
+def worker_usual(args) -> dict:
+    """What the tutorials write, with nothing left out and nothing added."""
+    import numpy as np
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    from mixup_lab.models.preact_resnet import PreActResNet18
+    from mixup_lab.models.simple_net import SimpleNet
+    from mixup_lab.models.small_cnn import SmallCNN
+
+    torch.manual_seed(0)
+    transform = transforms.Compose(
+        [
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+        ]
+    )
+    loader = DataLoader(
+        datasets.ImageFolder(Path(args.data) / "train", transform),
+        batch_size=128, shuffle=True, num_workers=args.workers, drop_last=True,
+    )  # fmt: skip
+    classes = {"simple_net": SimpleNet, "small_cnn": SmallCNN, "preact_resnet18": PreActResNet18}
+    model = classes[args.model](input_shape=(3, 32, 32), num_outputs=len(loader.dataset.classes))
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    model.train()
+    block, done, started = 2 * BLOCK[args.model], -BLOCK[args.model], 0.0
+    while done < block:
+        for inputs, target in loader:
+            if done == 0:
+                started = time.perf_counter()
+            lam = np.random.beta(1.0, 1.0)
+            perm = torch.randperm(inputs.size(0))
+            mixed = lam * inputs + (1 - lam) * inputs[perm]
+            output = model(mixed)
+            loss = lam * criterion(output, target) + (1 - lam) * criterion(output, target[perm])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss.item()
+            done += 1
+            if done == block:
+                break
+    return {"images_per_second": block * 128 / (time.perf_counter() - started)}
+
+
+def worker_malloc(args) -> dict:
+    """One epoch of training and its evaluation, after one to warm up."""
+    import numpy as np
+
+    fit = make_fit(args.data, args.model, "aug=mixup", "optimizer.lr=0.01", "trainer.channels_last=false",
+                   keep=args.malloc == "keep")  # fmt: skip
+    run, block = stepper(fit), 5 * BLOCK[args.model]
+    positions = np.arange(min(len(fit.parts.data.test), 40 * BLOCK[args.model]))
+
+    def epoch() -> float:
+        started = time.perf_counter()
+        run(block)
+        fit.evaluator.metrics(*fit.evaluator.outputs(fit.evaluated, fit.parts.data.test, positions))
+        return time.perf_counter() - started
+
+    epoch()
+    return {"seconds": epoch()}
+
+
+# ---- the parts that start processes -------------------------------------------------------------------------------
+
+
+def worker(args, name: str, threads: int, **options: object) -> dict:
+    """Run a worker in a fresh process with so many threads."""
+    words = [f"--{key}={value}" for key, value in options.items()]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, __file__, "--worker", name, f"--data={args.data}", f"--rounds={args.rounds}", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def paired(pairs: list, unit: float = 1e3) -> dict:
+    ratios = [a / b for a, b in pairs]
+    a, b = (statistics.median(values) * unit for values in zip(*pairs, strict=True))
+    return {"ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios), "a": a, "b": b}
+
+
+def bench(args) -> list[dict]:
+    rows: list[dict] = []
+
+    def add(what: str, threads: int, wanted: str, **values: object) -> None:
+        rows.append({"what": what, "threads": threads, "wanted": wanted, **values})
+        show(rows[-1])
+
+    for threads in args.threads:
+        for model in args.models:
+            if "step" in args.only:
+                limit = "<= 1.15" if model == "simple_net" else "<= 1.03"
+                found = worker(args, "step", threads, model=model)["pairs"]
+                add(f"step {model} (ms)", threads, limit, **paired(found))
+            if "mixup" in args.only and model == "small_cnn":
+                add(f"mixup {model} (ms)", threads, "<= 1.03", **paired(worker(args, "mixup", threads, model=model)["pairs"]))
+            if "malloc" in args.only and model == "small_cnn":
+                pairs = [
+                    tuple(worker(args, "malloc", threads, model=model, malloc=kind)["seconds"] for kind in ("default", "keep"))
+                    for _ in range(args.rounds)
+                ]
+                add(f"malloc {model} (s)", threads, ">= 1.10", **paired(pairs, 1))
+        for model, precision, least in LOOPS if "loop" in args.only else ():
+            if model not in args.models:
+                continue
+            pairs = []
+            for _ in range(min(args.rounds, 3)):
+                ours = worker(args, "ours", threads, model=model, precision=precision)["images_per_second"]
+                usual = [worker(args, "usual", threads, model=model, workers=w)["images_per_second"] for w in (0, 2)]
+                pairs.append((ours, max(usual)))
+            add(f"loop {model} {precision} (images/s)", threads, f">= {least:.2f}", **paired(pairs, 1))
+    if "memory" in args.only:
+        words = ["dataset=image_folder", f"dataset.root={args.data}", "dataset.storage=resident", "model=small_cnn",
+                 "transform=crop_flip", "aug=mixup", "trainer.max_seconds=20", "trainer.device=cpu"]  # fmt: skip
+        add("memory small_cnn (GiB)", 0, "< 1.5", value=command_line(words)["peak_gib"])
+    if "start" in args.only:
+        for _ in range(2):  # the first one warms the disk cache
+            found = command_line(["aug=mixup", "trainer.device=cpu"])
+        add("start to first step, digits (s)", 0, "< 4", value=found["first_step"])
+        add("20 epochs of mlp on digits (s)", 0, "< 2", value=found["training"])
+    return rows
+
+
+def command_line(words: list[str]) -> dict:
+    """A real `mixup-lab train`: seconds to its first step and of its training, and peak memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.time()
+        subprocess.run([sys.executable, "-m", "mixup_lab", "train", "trainer.progress=none", f"hydra.run.dir={folder}/run", *words],
+                       check=True, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)  # fmt: skip
+        events = [json.loads(line) for line in (Path(folder) / "run" / "record.jsonl").read_text().splitlines()]
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        begin = next(e["time"] for e in events if e["event"] == "start")
+        return {"first_step": begin - started, "training": events[-1]["time"] - begin, "peak_gib": peak}
+
+
+def show(row: dict) -> None:
+    threads = f"{row['threads']} thread{'s' * (row['threads'] > 1)}" if row["threads"] else ""
+    if "ratio" in row:
+        text = f"{row['ratio']:6.3f}  ({row['low']:.3f} to {row['high']:.3f})   {row['a']:10.1f} {row['b']:10.1f}"
+    else:
+        text = f"{row['value']:6.2f}"
+    print(f"{row['what']:38}{threads:11}{row['wanted']:9}{text}", flush=True)
+
+
+def synthetic(folder: Path) -> str:
+    """Ten classes of small JPEGs, 6,000 to train on."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 600), ("test", 100)):
+        for k in range(10):
+            (folder / split / f"class{k}").mkdir(parents=True)
+            for i in range(count):
+                small = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+                small.resize((32, 32)).save(folder / split / f"class{k}" / f"{i}.jpg", quality=90)
+    return str(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = ("step", "loop", "malloc", "mixup", "memory", "start")
+    parser.add_argument("--data", help="folder with train/CLASS/* and test/CLASS/* of 32x32 pictures")
+    parser.add_argument("--only", nargs="+", choices=kinds, default=kinds)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write all measurements here")
+    for option in ("--worker", "--model", "--precision", "--malloc"):
+        parser.add_argument(option, help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        print(json.dumps(globals()[f"worker_{args.worker}"](args)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        args.data = args.data or synthetic(Path(folder) / "jpegs")
+        rows = bench(args)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Every option of every group, found in `conf/`, keeps the contract of its kind. A new yaml is covered at once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import CONF, config_of
+from omegaconf import OmegaConf
+
+from mixup_lab.config.build import build
+from mixup_lab.data.source import Loaded
+from mixup_lab.seeding import stream
+from mixup_lab.types import Batch
+
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+# Options that need an answer from the user before they compose.
+NEEDED = {
+    ("optimizer", "torch_optim"): ["optimizer.name=RMSprop"],
+    ("dataset", "image_folder"): ["dataset.root=pictures"],
+}
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def component(group: str, option: str, *overrides: str):
+    config = config_of(f"{group}={option}", *NEEDED.get((group, option), []), *overrides)
+    return config.source if group == "dataset" else getattr(config, group)
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in options(g)])
+def test_every_option_is_explained_and_composes(group, option):
+    text = (CONF / group / f"{option}.yaml").read_text()
+    comments = [line for line in text.splitlines() if line.startswith("#") and "@package" not in line]
+    assert comments, "the first comment line is the option's description in --help"
+    assert 10 < len(comments[0]) <= 120
+    config_of(f"{group}={option}", *NEEDED.get((group, option), []))
+    for line in text.splitlines():
+        if group not in ("experiment",) and line[:1].isalpha() and not line.startswith("defaults"):
+            assert "#" in line, f"{line} has no comment"
+
+
+@pytest.mark.parametrize("option", options("experiment"))
+def test_presets_survive_composition(option):
+    """What a preset sets is what the run gets; and a preset sets keys only of options that it chooses."""
+    preset = OmegaConf.load(CONF / "experiment" / f"{option}.yaml")
+    chosen = {key.removeprefix("override /") for entry in preset.pop("defaults", []) for key in entry}
+    resolved = config_of(f"experiment={option}").resolved
+    for group, values in preset.items():
+        assert group in chosen | {"trainer", "seed"}, f"{group} is set but not chosen"
+        for key, value in values.items():
+            assert resolved[group][key] == OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+
+
+# ---- aug ----------------------------------------------------------------------------------------------------------
+
+
+def _constant_pictures(batch_size):
+    """Picture i is the constant i, and so is its label: what was mixed can be read from the pixels."""
+    values = torch.arange(batch_size, dtype=torch.float32)
+    return Batch(values[:, None, None, None].expand(-1, 3, 8, 8).contiguous(), torch.arange(batch_size))
+
+
+def _drawn(mixer, batch_size, steps=6, seed=0):
+    draws = mixer.draw(stream(seed, "mixing"), steps, batch_size)
+    assert all(len(values) == steps for values in draws.values())
+    return [{name: torch.from_numpy(values[s]) for name, values in draws.items()} for s in range(steps)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+@pytest.mark.parametrize("option", options("aug"))
+def test_aug(option, batch_size):
+    mixer = build("aug", component("aug", option))
+    assert mixer.alpha >= 0
+    batch = _constant_pictures(batch_size)
+    before = batch.inputs.clone(), batch.target.clone()
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    for draw, again in zip(_drawn(mixer, batch_size), _drawn(mixer, batch_size), strict=True):
+        mixed = mixer.apply(batch, draw)
+        assert mixed.inputs.shape == batch.inputs.shape
+        assert mixed.inputs.dtype == batch.inputs.dtype
+        assert mixed.target.shape == mixed.partner.shape == batch.target.shape
+        assert mixed.lam.shape == (batch_size,)
+        assert mixed.lam.dtype == torch.float32
+        assert ((mixed.lam >= 0) & (mixed.lam <= 1)).all()
+        share = mixed.lam * mixed.target + (1 - mixed.lam) * mixed.partner
+        torch.testing.assert_close(mixed.inputs.mean((1, 2, 3)), share, atol=1e-5, rtol=1e-5)
+        second = mixer.apply(batch, again)
+        assert all(torch.equal(a, b) for a, b in zip(mixed, second, strict=True)), "same stream, same result"
+    assert torch.equal(batch.inputs, before[0]), "the batch is not changed in place"
+    assert torch.equal(batch.target, before[1])
+    assert torch.equal(torch.get_rng_state(), states[0]), "the global generators are not touched"
+    assert (np.random.get_state()[1] == states[1]).all()
+
+
+@pytest.mark.parametrize("option", options("aug"))
+def test_aug_in_bf16_and_channels_last(option):
+    mixer = build("aug", component("aug", option))
+    batch = _constant_pictures(4)
+    inputs = batch.inputs.to(torch.bfloat16, memory_format=torch.channels_last)
+    for draw in _drawn(mixer, 4):
+        mixed = mixer.apply(Batch(inputs, batch.target), draw)
+        assert mixed.inputs.dtype == torch.bfloat16
+        assert mixed.inputs.is_contiguous(memory_format=torch.channels_last)
+
+
+# ---- transform ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (3, 9, 13)])
+@pytest.mark.parametrize("option", options("transform"))
+def test_transform(option, shape):
+    transform = build("transform", component("transform", option))
+    rng = np.random.default_rng(0)
+    inputs = torch.from_numpy(rng.integers(0, 256, (5, *shape), dtype=np.uint8))
+    before = inputs.clone()
+    draws = transform.draw(stream(0, "transform"), steps=3, batch_size=5)
+    assert all(values.shape[:2] == (3, 5) for values in draws.values())
+    for step in range(3):
+        draw = {name: torch.from_numpy(values[step]) for name, values in draws.items()}
+        out = transform.apply(inputs, draw)
+        assert out.shape == inputs.shape
+        assert out.dtype == torch.uint8
+        assert torch.equal(out, transform.apply(inputs, draw))
+    assert torch.equal(inputs, before)
+
+
+# ---- scheduler, optimizer -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", options("scheduler"))
+def test_scheduler(option):
+    schedule = build("scheduler", component("scheduler", option))
+    factors = [schedule(step, 200 * 7, 7) for step in range(200 * 7)]
+    assert max(factors) == pytest.approx(1.0, abs=0.01)
+    assert min(factors) >= 0
+    assert factors == [schedule(step, 200 * 7, 7) for step in range(200 * 7)], "a pure function of the step"
+
+
+@pytest.mark.parametrize("decay_norm_bias", [True, False])
+@pytest.mark.parametrize("option", options("optimizer"))
+def test_optimizer_lowers_a_loss(option, decay_norm_bias):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1))
+    config = component("optimizer", option, f"optimizer.decay_norm_bias={decay_norm_bias}", "optimizer.weight_decay=0.02")
+    optimizer = build("optimizer", config, model=model)
+    decayed = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    for p in model.parameters():
+        assert decayed[id(p)] == (0.02 if decay_norm_bias or p.dim() >= 2 else 0.0)
+    inputs, target = torch.randn(64, 4), torch.randn(64, 1)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = (model(inputs) - target).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+# ---- dataset ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["digits", "fake"])
+def test_embedded_dataset(option):
+    loaded = build("dataset", component("dataset", option)).load()
+    assert isinstance(loaded, Loaded)
+    for pool in (loaded.train, loaded.val, loaded.test):
+        if pool is not None:
+            images = pool.load()
+            assert images.dtype == torch.uint8
+            assert images.shape == (len(pool.target), *pool.shape)
+            assert set(np.unique(pool.target)) <= set(range(len(loaded.class_names)))
+            assert torch.equal(images[3], pool.read(3))
+
+
+@pytest.mark.parametrize("option", [o for o in options("dataset") if o not in ("digits", "fake")])
+def test_dataset_without_its_files_says_so(option, tmp_path, monkeypatch):
+    from mixup_lab.types import UserError
+
+    monkeypatch.chdir(tmp_path)
+    words = [] if option == "image_folder" else ["dataset.download=false"]
+    source = build("dataset", component("dataset", option, f"dataset.root={tmp_path / 'none'}", *words))
+    with pytest.raises(UserError, match="dataset.root"):
+        source.load()
+    assert not Path(tmp_path / "none").exists()
