@@ -249,10 +249,18 @@ def bench(args) -> list[dict]:
                 found = worker(args, "step", threads, model=model)["pairs"]
                 add(f"step {model} (ms)", threads, limit, **paired(found))
             if "mixup" in args.only and model == "small_cnn":
-                add(f"mixup {model} (ms)", threads, "<= 1.03", **paired(worker(args, "mixup", threads, model=model)["pairs"]))
+                add(
+                    f"mixup {model} (ms)",
+                    threads,
+                    "<= 1.03",
+                    **paired(worker(args, "mixup", threads, model=model)["pairs"]),
+                )
             if "malloc" in args.only and model == "small_cnn":
                 pairs = [
-                    tuple(worker(args, "malloc", threads, model=model, malloc=kind)["seconds"] for kind in ("default", "keep"))
+                    tuple(
+                        worker(args, "malloc", threads, model=model, malloc=kind)["seconds"]
+                        for kind in ("default", "keep")
+                    )
                     for _ in range(args.rounds)
                 ]
                 add(f"malloc {model} (s)", threads, ">= 1.10", **paired(pairs, 1))

@@ -20,7 +20,10 @@ from mixup_lab.types import UserError
         (["trainer.precision=fp64"], "trainer.precision must be one of fp32, bf16, fp16, got fp64"),
         (["trainer.label_smoothing=1"], r"trainer.label_smoothing must be in \[0, 1\), got 1.0"),
         (["trainer.ema_decay=1"], r"trainer.ema_decay must be null or in \(0, 1\), got 1.0"),
-        (["trainer.accumulate=500"], "trainer.accumulate=500 cuts a batch into more pieces than trainer.batch_size=128"),
+        (
+            ["trainer.accumulate=500"],
+            "trainer.accumulate=500 cuts a batch into more pieces than trainer.batch_size=128",
+        ),
         (["trainer.max_seconds=nan"], "trainer.max_seconds must be null or greater than 0, got nan"),
         (["dataset.val_fraction=1.5"], "dataset.val_fraction must be between 0 and 1, both excluded, got 1.5"),
         (["dataset.val_fraction=abc"], "dataset.val_fraction must be a number, got 'abc'"),
@@ -92,11 +95,11 @@ def test_any_torch_optimizer_and_its_refusals():
         return build("optimizer", config_of("optimizer=torch_optim", *words).optimizer, model=model)
 
     assert made("optimizer.name=RMSprop", "optimizer.args={alpha: 0.9}").defaults["alpha"] == 0.9
-    with pytest.raises(UserError, match="torch.optim has no RMSProp; did you mean RMSprop?"):
+    with pytest.raises(UserError, match=r"torch.optim has no RMSProp; did you mean RMSprop\?"):
         made("optimizer.name=RMSProp")
-    with pytest.raises(UserError, match="torch.optim.RMSprop takes no beta"):
+    with pytest.raises(UserError, match=r"torch\.optim\.RMSprop takes no beta"):
         made("optimizer.name=RMSprop", "optimizer.args={beta: 0.9}")
-    with pytest.raises(UserError, match="lr must be greater than 0, got 0"):
+    with pytest.raises(UserError, match="lr must be greater than 0"):
         made("optimizer.name=RMSprop", "optimizer.lr=0")
 
 

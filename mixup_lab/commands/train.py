@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import warnings
@@ -93,8 +94,11 @@ def _run(config: RunConfig, run_dir: Path, start: dict[str, Any]) -> float:
         log.start(title, config.trainer.epochs, fit.steps, fit.done_steps, start | _facts(fit))
         try:
             if not fit.done_steps:
+                board.layout(primary)
                 board.text("config", _as_markdown(config.resolved, start["choices"]))
-            board.hparams(_hparams(config, start), [f"val/{primary}", f"test/{primary}", "val/loss"])
+            # The first letters have to tell the runs apart, and runs of one name must not fold into one row.
+            trial = f"{run_dir.parent.name} {run_dir.name} {run_dir.parent.parent.name}"
+            board.hparams(trial, _hparams(config, start), [f"val/{primary}", f"test/{primary}", "val/loss"])
             scalars = fit.run(log, stop)
         except BaseException as error:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -102,7 +106,7 @@ def _run(config: RunConfig, run_dir: Path, start: dict[str, Any]) -> float:
                 log.end(status, fit.state.scalars, fit.done_steps, error=f"{type(error).__name__}: {error}")
             raise
         log.end("ok", scalars, fit.done_steps, stopped=fit.state.stopped)
-    print(f"  {_headline(scalars, primary)}  ->  {run_dir}", flush=True)
+    print(f"  {_headline(scalars, primary)}  ->  {os.path.relpath(run_dir)}", flush=True)
     return scalars[f"val/{primary}"]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +90,6 @@ class TorchvisionSet:
         """The data set as torchvision's object, fetched first if it is missing and may be fetched."""
         import torchvision.datasets
 
-        if self.name == "svhn" and find_spec("scipy") is None:
-            raise UserError("dataset=svhn is read with the package scipy, which is not installed: pip install scipy")
         kind = getattr(torchvision.datasets, KNOWN[self.name].torchvision)
         arguments = {"split": "train" if train else "test"} if self.name == "svhn" else {"train": train}
         try:

@@ -27,3 +27,12 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         aside.unlink(missing_ok=True)
         reason = error if isinstance(error, OSError) else error.__context__ or error
         raise UserError(f"cannot write {path}: {getattr(reason, 'strerror', None) or reason}") from error
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote have left in a folder that nobody else writes to."""
+    for path in folder.glob("*.part"):
+        path.unlink(missing_ok=True)

@@ -52,11 +52,13 @@ class RunLog:
         self.board.scalars(scalars, step)
         self.board.histogram("mix/lam", lam, step)
         self.board.bars("mix/label_mass", label_mass, step)
+        self.board.flush()
         self.progress.epoch(epoch, self.epochs, scalars)
 
     def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
         """A picture for TensorBoard, uint8 (height, width, 3)."""
         self.board.picture(tag, picture, step)
+        self.board.flush()
 
     def predictions(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Write `predictions.npz`, unless it would be huge."""
@@ -71,10 +73,14 @@ class RunLog:
         write_atomically(self.run_dir / "predictions.npz", write)
 
     def end(self, status: str, scalars: Mapping[str, float], step: int, **fields: Any) -> None:
-        """The run is over: ok, failed or interrupted."""
-        self.board.scalars({k: v for k, v in scalars.items() if k.startswith(("test/", "val_best/"))}, step)
-        self.board.end(status)
-        self.board.close()
-        self.progress.stop()
-        self.record.end(status, scalars, **fields)
-        self.record.close()
+        """The run is over: ok, failed or interrupted. The record is written even if TensorBoard's file cannot be."""
+        try:
+            self.progress.stop()
+            self.board.scalars({k: v for k, v in scalars.items() if k.startswith(("test/", "val_best/"))}, step)
+            self.board.end(status)
+            self.board.close()
+        finally:
+            try:
+                self.record.end(status, scalars, **fields)
+            finally:
+                self.record.close()

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-TILE = 112  # pixels across, at least
-MARGIN = 6
+TILE = 104  # pixels across, at least: three tiles fill a card of TensorBoard, unscaled
+MARGIN = 4
+LINE = 17  # height of a line of a caption
 
 
-def captioned_grid(pictures: np.ndarray, captions: Sequence[str], columns: int = 4) -> np.ndarray:
+def captioned_grid(pictures: np.ndarray, captions: Sequence[str], columns: int = 3) -> np.ndarray:
     """Tile pictures with a caption below each.
 
     Args:
@@ -24,9 +25,9 @@ def captioned_grid(pictures: np.ndarray, captions: Sequence[str], columns: int =
     """
     n, height, width, _ = pictures.shape
     scale = max(1, -(-TILE // width))
-    font = ImageFont.load_default(13)
+    font = ImageFont.load_default(LINE - 3)
     lines = max(caption.count("\n") + 1 for caption in captions)
-    tile_w, tile_h = width * scale + 2 * MARGIN, height * scale + lines * 16 + 2 * MARGIN
+    tile_w, tile_h = width * scale + 2 * MARGIN, height * scale + lines * LINE + 2 * MARGIN
     columns = min(columns, n)
     sheet = Image.new("RGB", (columns * tile_w, -(-n // columns) * tile_h), "white")
     draw = ImageDraw.Draw(sheet)
@@ -37,7 +38,7 @@ def captioned_grid(pictures: np.ndarray, captions: Sequence[str], columns: int =
         sheet.paste(tile, (left, top))
         for row, line in enumerate(caption.split("\n")):
             text = _fitted(line, font, tile_w - MARGIN)
-            draw.text((left, top + height * scale + 2 + 16 * row), text, fill="black", font=font)
+            draw.text((left, top + height * scale + 2 + LINE * row), text, fill="black", font=font)
     return np.asarray(sheet)
 
 

@@ -2,6 +2,8 @@
 
 Readers take the last event of an epoch: a run that was killed between its record and its checkpoint trains that epoch
 again and appends the same numbers a second time. A line that a kill cut short is passed over.
+
+A directory holds a run from its first event on: what a process left that was killed before that is no run.
 """
 
 from __future__ import annotations
@@ -10,24 +12,25 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from mixup_lab.runs.files import write_atomically
+from mixup_lab.runs.files import clear_leftovers, write_atomically
 from mixup_lab.types import UserError
 
 Event = dict[str, Any]
 
 
 class Record:
-    """Writes one run's directory.
+    """Writes one run's directory, which is locked until `close` or the end of the process.
 
     Args:
         run_dir: its directory; made if it is missing.
         resume: go on with the record that is there, instead of refusing a directory that has one.
 
     Raises:
-        UserError: if the directory holds a run already, or cannot be written to.
+        UserError: if the directory holds a run already, is being written by another process, or cannot be written to.
     """
 
     def __init__(self, run_dir: Path, *, resume: bool = False) -> None:
@@ -35,14 +38,22 @@ class Record:
         path = run_dir / "record.jsonl"
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab" if resume else "xb")
-        except FileExistsError:
-            raise UserError(
-                f"{run_dir} holds a run already; go on with it by resume={run_dir}, or choose another hydra.run.dir"
-            ) from None
+            self._file = path.open("ab")
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
-        if resume and not _ends_whole(path):
+        if not _lock(self._file):
+            self._file.close()
+            raise UserError(f"{run_dir} is being written by another process")
+        started = next(read_events(run_dir, "start"), None) is not None
+        if started and not resume:
+            self._file.close()
+            raise UserError(
+                f"{run_dir} holds a run already; go on with it by resume={run_dir}, or choose another hydra.run.dir"
+            )
+        clear_leftovers(run_dir)
+        if not started:
+            self._file.truncate(0)
+        elif not _ends_whole(path):
             self._file.write(b"\n")
 
     def config(self, text: str) -> None:
@@ -76,10 +87,12 @@ class Record:
         write_atomically(self.run_dir / "summary.json", lambda file: file.write(text.encode()))
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
+        """Close the file; a second time does nothing. What could not be written was said when it was tried."""
         if not self._file.closed:
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with suppress(OSError):
+                os.fsync(self._file.fileno())
+            with suppress(OSError):
+                self._file.close()
 
 
 def read_events(run_dir: Path, kind: str | None = None) -> Iterator[Event]:
@@ -106,6 +119,21 @@ def read_summary(run_dir: Path) -> Event | None:
         return None
     summary = json.loads(path.read_text(encoding="utf-8"))
     return summary if isinstance(summary, dict) else None
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Whether this process is the only one that writes the file; True where the system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def _ends_whole(path: Path) -> bool:

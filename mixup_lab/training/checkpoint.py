@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,9 @@ class Checkpoint:
         """
         path = run_dir / NAME
         content = read_checkpoint(path)
-        if content["fingerprint"] != self.fingerprint:
+        if content.get("fingerprint") != self.fingerprint:
             raise UserError(f"{path} belongs to a run with other settings than {run_dir / 'config.yaml'}")
-        if content["digest"] != self.digest:
+        if content.get("digest") != self.digest:
             raise UserError(
                 f"{path} was trained on other data than dataset.root holds now (examples, labels or classes)"
             )
@@ -84,9 +85,9 @@ class Checkpoint:
             self.optimizer.load_state_dict(content["optimizer"])
             self.precision.scaler.load_state_dict(content["scaler"])
             state = State(**content["state"])
+            _set_random_state(content["random"], self.device)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} does not fit this run: {str(error).splitlines()[0]}") from error
-        _set_random_state(content["random"], self.device)
+            raise UserError(f"{path} does not fit this run: {_first_line(error)}") from error
         return state
 
 
@@ -97,14 +98,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: if it is missing, damaged or foreign.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about how a foreign file was pickled
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged or not a checkpoint: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} is damaged or not a checkpoint: {_first_line(error)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT})")
     return content
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

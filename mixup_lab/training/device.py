@@ -100,7 +100,8 @@ def set_deterministic(on: bool) -> None:
     """Make torch choose only algorithms that repeat bit for bit (and raise where it has none)."""
     if on:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(on)
+    if on != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler, which takes a second
+        torch.use_deterministic_algorithms(on)
     torch.backends.cudnn.benchmark = not on
 
 
