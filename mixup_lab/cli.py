@@ -135,7 +135,9 @@ def _resuming(words: list[str]) -> list[str]:
     if not (folder / "config.yaml").is_file():
         raise UserError(f"resume={value}: that is not a run directory, it has no config.yaml")
     quoted = quote(str(folder))
-    return [word for word in words if word not in said] + [f"resume={quoted}", f"hydra.run.dir={quoted}"]
+    # The run's own data set may have keys that the default one lacks; which of them may change is checked later.
+    changes = [f"++{word}" if re.match(r"[a-z]", word) else word for word in words if word not in said]
+    return changes + [f"resume={quoted}", f"hydra.run.dir={quoted}"]
 
 
 def quote(text: str) -> str:

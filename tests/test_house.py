@@ -49,7 +49,7 @@ def imported(path: Path) -> set[str]:
 
 def rooms_imported(path: Path) -> set[str]:
     known = {room(module) for module in MODULES}
-    inner = {(name.split(".") + ["__init__"])[1] for name in imported(path) if name.split(".")[0] == "mixup_lab"}
+    inner = {[*name.split("."), "__init__"][1] for name in imported(path) if name.split(".")[0] == "mixup_lab"}
     return {name if name in known else "__init__" for name in inner}
 
 

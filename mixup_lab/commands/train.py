@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from mixup_lab.config import identity
 from mixup_lab.config.schema import COMPONENTS, RunConfig, parse
 from mixup_lab.runs.record import Record, read_events, read_summary
-from mixup_lab.types import UserError
+from mixup_lab.types import Interrupted, UserError
 
 
 def train(cfg: DictConfig) -> float:
@@ -43,27 +46,43 @@ def _resume(run_dir: Path, overrides: list[str]) -> float:
 
     Trust is not taken from the file, which may come from somebody else, but given anew.
     """
-    cfg = OmegaConf.merge(OmegaConf.load(run_dir / "config.yaml"), {"trust": []})
-    assert isinstance(cfg, DictConfig)
-    for override in overrides:
-        key, _, value = override.partition("=")
+    cfg = _saved_config(run_dir / "config.yaml")
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key = override.key_or_group
         if key not in identity.MACHINE_KEYS:
             raise UserError(
                 f"{key} cannot change when a run is resumed: it goes on as {run_dir / 'config.yaml'} says; "
                 f"these may change: {', '.join(sorted(identity.MACHINE_KEYS - {'resume'}))}"
             )
         if key != "resume":
-            OmegaConf.update(cfg, key, OmegaConf.from_dotlist([f"{key}={value}"]).select(key))
+            OmegaConf.update(cfg, key, override.value())
     config = parse(cfg)
     summary = read_summary(run_dir)
     if summary is not None and summary["status"] == "ok":
         print(f"{run_dir} is finished:  {_headline(summary['scalars'], summary['primary'])}")
         return float(summary["scalars"][f"val/{summary['primary']}"])
-    first = next(read_events(run_dir, "start"), None)
+    try:
+        first = next(read_events(run_dir, "start"), None)
+    except FileNotFoundError:
+        first = None
     if first is None:
         raise UserError(f"{run_dir / 'record.jsonl'} has no start of a run to go on with")
+    if first["fingerprint"] != identity.fingerprint(config.resolved):
+        raise UserError(f"{run_dir / 'config.yaml'} was changed after the run began, so the run cannot go on")
     start = {key: first[key] for key in ("arm", "name", "seed", "fingerprint", "choices", "overrides")}
     return _run(config, run_dir, start | {"resumed": True})
+
+
+def _saved_config(path: Path) -> DictConfig:
+    """The `config.yaml` of a run, without its trust."""
+    try:
+        cfg = OmegaConf.load(path)
+    except (OSError, ValueError, YAMLError) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(cfg, DictConfig) or not {"seed", "trainer", *COMPONENTS} <= set(cfg):
+        raise UserError(f"{path} is not the configuration of a run")
+    cfg.trust = []
+    return cfg
 
 
 def _run(config: RunConfig, run_dir: Path, start: dict[str, Any]) -> float:
@@ -85,7 +104,7 @@ def _run(config: RunConfig, run_dir: Path, start: dict[str, Any]) -> float:
         fit.resume()
     with StopRequest() as stop:
         record = Record(run_dir, resume=resumed)
-        board = TensorBoardView(run_dir, fit.done_steps + 1 if fit.done_steps else None)
+        board = TensorBoardView(run_dir, _first_step_to_come(fit) if resumed else None)
         log = RunLog(record, board, progress_view(config.trainer.progress))
         primary = fit.parts.task.primary
         if not resumed:
@@ -107,7 +126,14 @@ def _run(config: RunConfig, run_dir: Path, start: dict[str, Any]) -> float:
             raise
         log.end("ok", scalars, fit.done_steps, stopped=fit.state.stopped)
     print(f"  {_headline(scalars, primary)}  ->  {os.path.relpath(run_dir)}", flush=True)
+    if stop.signum is not None and HydraConfig.get().mode == RunMode.MULTIRUN:  # it came after the last step
+        raise Interrupted(stop.signum, f"stopped after {run_dir}, which is finished")
     return scalars[f"val/{primary}"]
+
+
+def _first_step_to_come(fit: Any) -> int:
+    """What TensorBoard has of a resumed run from here on will be written again; pictures and texts are at step 0."""
+    return int(fit.done_steps + 1 if fit.done_steps else 0)
 
 
 def _facts(fit: Any) -> dict[str, Any]:

@@ -36,7 +36,9 @@ class TensorBoardView:
         # These cost a second where torch is not loaded yet.
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
+        from torch.utils.tensorboard import summary
 
+        self._make: Any = summary  # functions without types
         # Files are read in the order of their names, so the time in it is finer than a resume is quick.
         now = f"{time.time():017.6f}"
         self._path = run_dir / f"events.out.tfevents.{now}.{socket.gethostname()}.{os.getpid()}"
@@ -52,30 +54,27 @@ class TensorBoardView:
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write each value under its tag."""
-        from torch.utils.tensorboard.summary import scalar
-
         for tag, value in values.items():
-            self._summary(scalar(tag, value), step)
+            self._summary(self._make.scalar(tag, value), step)
 
     def histogram(self, tag: str, values: np.ndarray, step: int, bins: int = 20) -> None:
         """The distribution of values in [0, 1], in bins of equal width."""
         counts, edges = np.histogram(values, bins=bins, range=(0, 1))
-        self._raw_histogram(tag, counts, edges[1:], step, values)
+        self._raw_histogram(tag, counts, edges[1:], step)
 
     def bars(self, tag: str, heights: np.ndarray, step: int) -> None:
-        """One bar for each class: `heights` (C,)."""
-        self._raw_histogram(tag, heights, np.arange(len(heights)) + 0.5, step, np.arange(len(heights)))
+        """One bar of width 1 for each class: `heights` (C,)."""
+        self._raw_histogram(tag, heights, np.arange(1, len(heights) + 1), step)
 
-    def _raw_histogram(self, tag: str, counts: np.ndarray, limits: np.ndarray, step: int, values: np.ndarray) -> None:
-        from torch.utils.tensorboard.summary import histogram_raw
-
-        histogram = histogram_raw(
+    def _raw_histogram(self, tag: str, counts: np.ndarray, limits: np.ndarray, step: int) -> None:
+        """Bins from 0 on, `limits` their right ends."""
+        histogram = self._make.histogram_raw(
             tag,
-            min=float(values.min()),
-            max=float(values.max()),
-            num=values.size,
-            sum=float(values.sum()),
-            sum_squares=float(np.square(values).sum()),
+            min=0.0,
+            max=float(limits[-1]),
+            num=float(counts.sum()),
+            sum=0.0,
+            sum_squares=0.0,
             bucket_limits=limits.tolist(),
             bucket_counts=counts.tolist(),
         )
@@ -83,24 +82,32 @@ class TensorBoardView:
 
     def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
         """One picture, uint8 (height, width, 3)."""
-        from torch.utils.tensorboard.summary import image
-
-        self._summary(image(tag, picture, dataformats="HWC"), step)
+        self._summary(self._make.image(tag, picture, dataformats="HWC"), step)
 
     def text(self, tag: str, text: str, step: int = 0) -> None:
         """Markdown."""
-        from torch.utils.tensorboard.summary import text as text_summary
+        self._summary(self._make.text(tag, text), step)
 
-        self._summary(text_summary(tag, text), step)
+    def layout(self, primary: str) -> None:
+        """Choose the charts of the CUSTOM SCALARS tab: what tells whether mixing helps."""
+        charts = {
+            f"{primary} on val": f"val/{primary}",
+            "loss on val": "val/loss",
+            f"{primary} on clean train": f"train_clean/{primary}",
+            "loss on clean train": "train_clean/loss",
+            "loss that was optimised": "train/loss",
+        }
+        category = {title: ["Multiline", [tag]] for title, tag in charts.items()}
+        self._summary(self._make.custom_scalars({"Does it help?": category}))
 
-    def hparams(self, values: Mapping[str, Any], metrics: list[str]) -> None:
-        """Open this run's row in the HPARAMS table: its settings, and which scalars are its metrics."""
+    def hparams(self, trial: str, values: Mapping[str, Any], metrics: list[str]) -> None:
+        """Open this run's row in the HPARAMS table: its name there, its settings, and which scalars are its metrics."""
         from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
 
         plain = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in values.items()}
         config = hparams_config_pb(hparams=[HParam(name) for name in plain], metrics=[Metric(tag) for tag in metrics])
         self._summary(config)
-        self._summary(hparams_pb(plain))
+        self._summary(hparams_pb(plain, trial_id=trial))
         self.flush()
 
     def end(self, status: str) -> None:

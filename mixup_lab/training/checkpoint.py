@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
 from torch import Tensor, nn
@@ -98,11 +99,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: if it is missing, damaged or foreign.
     """
     try:
+        if is_zipfile(path):  # torch does not look at its checksums
+            with ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    raise ValueError("its checksums are wrong")
         with warnings.catch_warnings(action="ignore"):  # about how a foreign file was pickled
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, BadZipFile, ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged or not a checkpoint: {_first_line(error)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT})")

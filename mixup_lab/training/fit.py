@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,11 @@ class Fit:
         return self.ema.module if self.ema is not None else self.parts.model
 
     @property
+    def trained(self) -> bool:
+        """Whether training is over; the test may still be to come."""
+        return self.state.epoch >= self.parts.settings.epochs or self.state.stopped is not None
+
+    @property
     def done_steps(self) -> int:
         """Steps done since the start of the training."""
         return self.state.epoch * self.steps + self.state.step
@@ -112,11 +118,10 @@ class Fit:
         """
         settings, state = self.parts.settings, self.state
         self.parts.model.train()
-        while state.epoch < settings.epochs and state.stopped is None:
+        while not self.trained:
             self._train_epoch(log, stop)
-            if settings.checkpoint_every and state.epoch % settings.checkpoint_every == 0:
+            if self.trained or (settings.checkpoint_every and state.epoch % settings.checkpoint_every == 0):
                 self.checkpoint.save(self.run_dir, state)
-        self.checkpoint.save(self.run_dir, state)
         return self._finish(log)
 
     def _train_epoch(self, log: RunLog, stop: StopRequest) -> None:
@@ -197,8 +202,9 @@ class Fit:
             return
         self.state.tally = tally.sums
         self.checkpoint.save(self.run_dir, self.state)
+        resume = shlex.quote(f"resume={self.run_dir}")
         where = f"epoch {self.state.epoch + 1}, step {self.state.step} of {self.steps}"
-        raise Interrupted(stop.signum, f"stopped in {where}; go on with: mixup-lab train resume={self.run_dir}")
+        raise Interrupted(stop.signum, f"stopped in {where}; go on with: mixup-lab train {resume}")
 
     def _check_finite(self, losses: Tensor, epoch: int) -> None:
         bad = torch.nonzero(~torch.isfinite(losses))
