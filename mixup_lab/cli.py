@@ -137,7 +137,7 @@ def _resuming(words: list[str]) -> list[str]:
     quoted = quote(str(folder))
     # The run's own data set may have keys that the default one lacks; which of them may change is checked later.
     changes = [f"++{word}" if re.match(r"[a-z]", word) else word for word in words if word not in said]
-    return changes + [f"resume={quoted}", f"hydra.run.dir={quoted}"]
+    return [*changes, f"resume={quoted}", f"hydra.run.dir={quoted}"]
 
 
 def quote(text: str) -> str:

@@ -20,6 +20,7 @@ start    seconds from the shell to the first step, and of 20 epochs of the MLP o
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -78,13 +79,12 @@ def stepper(fit):
 
     parts, size = fit.parts, fit.parts.settings.batch_size
     plan = EpochPlan.draw(0, 0, len(parts.data.train), size, parts.transform, parts.mixer, parts.device)
-    tally = Tally(parts.task, fit.steps, size, parts.device, {})
+    tally = Tally(parts.task, parts.device, {})
     parts.model.train()
 
-    def run(count: int, first: int = 0) -> float:
-        rows = [i % fit.steps for i in range(first, first + count)]
+    def run(count: int) -> float:
         started = time.perf_counter()
-        for i, batch in zip(rows, parts.data.train.batches([plan.order[i] for i in rows]), strict=True):
+        for i, batch in itertools.islice(fit.batches(plan, 0), count):
             fit.train_batch(batch, plan, i, tally)
         return time.perf_counter() - started
 
@@ -289,8 +289,9 @@ def command_line(words: list[str]) -> dict:
     """A real `mixup-lab train`: seconds to its first step and of its training, and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.time()
-        subprocess.run([sys.executable, "-m", "mixup_lab", "train", "trainer.progress=none", f"hydra.run.dir={folder}/run", *words],
-                       check=True, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)  # fmt: skip
+        command = [sys.executable, "-m", "mixup_lab", "train", "trainer.progress=none", f"hydra.run.dir={folder}/run"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run([*command, *words], check=True, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
         events = [json.loads(line) for line in (Path(folder) / "run" / "record.jsonl").read_text().splitlines()]
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
         begin = next(e["time"] for e in events if e["event"] == "start")

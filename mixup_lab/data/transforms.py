@@ -71,29 +71,35 @@ class CropFlip:
         return {"top": top, "left": left, "flip": flip if self.flip else np.zeros(shape, dtype=bool)}
 
     def apply(self, inputs: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """One gather for the batch: padding, crop and flip are all arithmetic on row and column numbers."""
+        """Crops and flips are two gathers for the whole batch, of pieces of memory that are copied as they are."""
         batch, channels, height, width = inputs.shape
         if self.padding >= min(height, width):
             raise UserError(
                 f"transform.padding must be smaller than the pictures ({height}x{width}), got {self.padding}"
             )
-        rows = torch.arange(height, device=inputs.device)
-        columns = torch.arange(width, device=inputs.device)
-        rows = rows + draw["top"][:, None]  # (B, H), in the padded picture
-        columns = torch.where(draw["flip"][:, None], width - 1 - columns, columns) + draw["left"][:, None]  # (B, W)
-        if self.mode == "zeros":
-            inputs = F.pad(inputs, (self.padding,) * 4)
-            stride = width + 2 * self.padding
-        else:
-            rows, columns = (_reflect(i - self.padding, n) for i, n in ((rows, height), (columns, width)))
-            stride = width
-        index = (rows[:, :, None] * stride + columns[:, None, :]).view(batch, 1, height * width)
-        return inputs.flatten(2).gather(2, index.expand(batch, channels, -1)).view(batch, channels, height, width)
+        inputs = inputs.contiguous()
+        padded = _reflected(inputs, self.padding) if self.mode == "reflect" else F.pad(inputs, (self.padding,) * 4)
+        high, wide = padded.shape[2:]
+        # Row r of plane p of the crop begins at byte (p * high + top + r) * wide + left of the padded batch.
+        planes = torch.arange(batch * channels, device=inputs.device).view(batch, channels, 1) * high
+        rows = planes + torch.arange(height, device=inputs.device)
+        start = rows * wide + (draw["top"] * wide + draw["left"])[:, None, None]
+        windows = padded.view(-1).as_strided((padded.numel() - width + 1, width), (1, 1))
+        crops = windows.index_select(0, start.view(-1)).view_as(inputs)
+        if not self.flip:
+            return crops
+        both = torch.cat([crops, crops.flip(3)])
+        return both.index_select(0, torch.arange(batch, device=inputs.device) + batch * draw["flip"])
 
 
-def _reflect(index: Tensor, size: int) -> Tensor:
-    """Positions beyond 0..size-1 mirrored at the edge pixels, which are not repeated."""
-    return (size - 1) - ((size - 1) - index.abs()).abs()
+def _reflected(inputs: Tensor, padding: int) -> Tensor:
+    """The pictures mirrored at their edge pixels, which are not repeated: (B, C, H + 2 * padding, W + 2 * padding)."""
+    for dim in (2, 3):
+        size = inputs.shape[dim]
+        before = inputs.narrow(dim, 1, padding).flip(dim)
+        after = inputs.narrow(dim, size - 1 - padding, padding).flip(dim)
+        inputs = torch.cat([before, inputs, after], dim)
+    return inputs
 
 
 class Standardize:

@@ -10,8 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixup_lab.types import Mixed
-
 
 class Classification:
     """Targets are class indices (B,), outputs are logits (B, C).
@@ -42,17 +40,16 @@ class Classification:
         """The training loss of each example: (B, C), (B,) -> (B,). Never reduced: the loop mixes, then averages."""
         return F.cross_entropy(output, target, reduction="none", label_smoothing=self.label_smoothing)
 
-    def train_sums(self, output: Tensor, mixed: Mixed) -> dict[str, Tensor]:
-        """What is summed over the mixed batches of an epoch.
+    def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
+        """What is summed over the mixed examples of an epoch: (B, C), (B,), (B,), (B,).
 
         `accuracy_mixed` credits a prediction with the share of the label it hits; it is not an accuracy on data.
         `label_mass` (C,) is how much of each class the model was asked for.
         """
         prediction = output.argmax(1)
-        own, partner = mixed.lam, 1 - mixed.lam
-        hit = own * (prediction == mixed.target) + partner * (prediction == mixed.partner)
+        hit = lam * (prediction == target) + (1 - lam) * (prediction == partner)
         mass = output.new_zeros(self.num_classes, dtype=torch.float32)
-        mass = mass.index_add(0, mixed.target, own).index_add(0, mixed.partner, partner)
+        mass = mass.index_add(0, target, lam).index_add(0, partner, 1 - lam)
         return {"accuracy_mixed": hit.sum(), "label_mass": mass}
 
     def eval_sums(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:

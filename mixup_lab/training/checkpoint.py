@@ -31,7 +31,7 @@ class State:
     stale: int = 0  # evaluations since the best one
     best: dict[str, Any] | None = None  # value, epoch, model (weights) of the best evaluation on val
     scalars: dict[str, float] = field(default_factory=dict)  # of the last epoch
-    tally: dict[str, Tensor] = field(default_factory=dict)  # sums of the epoch that is under way
+    tally: dict[str, Any] = field(default_factory=dict)  # sums of the epoch that is under way
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from mixup_lab.training.stop import StopRequest
 from mixup_lab.training.tally import Tally
 from mixup_lab.types import Batch, Interrupted, Mixed, RunFailed, UserError
 
+PREPARED = 2**21  # input values, at most, that are prepared together for several steps
 TRAIN_CLEAN = 2000  # examples of the training split, at most, that are evaluated as they are
 
 
@@ -130,10 +132,10 @@ class Fit:
         plan = EpochPlan.draw(
             parts.seed, epoch, len(data.train.ids), settings.batch_size, parts.transform, parts.mixer, device
         )
-        tally = Tally(parts.task, self.steps, settings.batch_size, device, state.tally)
+        tally = Tally(parts.task, device, state.tally)
         first, started, before, pace = state.step, time.perf_counter(), state.elapsed, Pace()
 
-        for i, batch in enumerate(data.train.batches(list(plan.order[first:])), start=first):
+        for i, batch in self.batches(plan, first):
             self._check_stop(stop, tally)
             mixed = self.train_batch(batch, plan, i, tally)
             if epoch == 0 and i == 0:
@@ -148,7 +150,7 @@ class Fit:
                 state.stopped = "max_seconds"
                 break
 
-        sums = tally.read(state.step)
+        sums = tally.read()
         seconds = time.perf_counter() - started
         self._check_finite(sums["losses"], epoch)
         scalars = self._train_scalars(sums, state.step)
@@ -165,12 +167,27 @@ class Fit:
         )  # fmt: skip
         state.epoch, state.step, state.tally = epoch + 1, 0, {}
 
+    def batches(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Batch]]:
+        """Number and batch of each step of an epoch from number `first` on, transformed, ready to be mixed.
+
+        Small batches are prepared several steps at a time, which spares the fixed cost of many small operations.
+        Transforms look at one example only, so the batches are the same.
+        """
+        data, size = self.parts.data, self.parts.settings.batch_size
+        group = max(1, PREPARED // (size * math.prod(data.input_shape)))
+        starts = range(first, self.steps, group)
+        raws = data.train.batches([plan.order[start : start + group].reshape(-1) for start in starts])
+        for start, raw in zip(starts, raws, strict=True):
+            draw = {name: values[start : start + group].flatten(0, 1) for name, values in plan.transform.items()}
+            inputs = self.parts.transform.apply(raw.inputs, draw)
+            pairs = zip(torch.split(inputs, size), torch.split(raw.target, size), strict=True)
+            yield from ((i, Batch(self.prepared(x), y)) for i, (x, y) in enumerate(pairs, start))
+
     def train_batch(self, batch: Batch, plan: EpochPlan, i: int, tally: Tally) -> Mixed:
-        """Transform, mix and train on batch number `i` of the epoch; the mixed batch comes back to be looked at."""
+        """Mix and train on batch number `i` of the epoch; the mixed batch comes back to be looked at."""
         parts, settings = self.parts, self.parts.settings
         self._set_lr(self.state.epoch * self.steps + i)
-        inputs = self.prepared(parts.transform.apply(batch.inputs, at_step(plan.transform, i)))
-        mixed = parts.mixer.apply(Batch(inputs, batch.target), at_step(plan.mixing, i))
+        mixed = parts.mixer.apply(batch, at_step(plan.mixing, i))
         loss, output = train_step(
             parts.model,
             parts.task,
@@ -182,14 +199,13 @@ class Fit:
         )
         if self.ema is not None:
             self.ema.update_parameters(parts.model)
-        tally.add(i, loss, output, mixed)
+        tally.add(loss, output, mixed)
         return mixed
 
     def prepared(self, inputs: Tensor) -> Tensor:
-        """From a source's raw batch to what the model takes: the memory layout first, while it is small."""
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=self.layout)
-        return self.standardize(inputs)
+        """From a source's raw batch to what the model takes. Arithmetic by channel is faster before the new layout."""
+        inputs = self.standardize(inputs)
+        return inputs.contiguous(memory_format=self.layout) if inputs.dim() == 4 else inputs
 
     def _set_lr(self, step: int) -> float:
         factor = self.parts.schedule(step, self.steps * self.parts.settings.epochs, self.steps)
@@ -200,7 +216,7 @@ class Fit:
     def _check_stop(self, stop: StopRequest, tally: Tally) -> None:
         if stop.signum is None:
             return
-        self.state.tally = tally.sums
+        self.state.tally = tally.state()
         self.checkpoint.save(self.run_dir, self.state)
         resume = shlex.quote(f"resume={self.run_dir}")
         where = f"epoch {self.state.epoch + 1}, step {self.state.step} of {self.steps}"

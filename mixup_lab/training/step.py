@@ -36,7 +36,7 @@ def train_step(
             output = model(piece.inputs)
         output = output.float()
         own, partner = task.loss(output, piece.target), task.loss(output, piece.partner)
-        loss = (piece.lam * own + (1 - piece.lam) * partner).sum() / count
+        loss = torch.lerp(partner, own, piece.lam).sum() / count  # lam * own + (1 - lam) * partner
         precision.scale(loss).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         outputs.append(output.detach())

@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from mixup_lab.tasks.classification import Classification
 from mixup_lab.types import Mixed
 
+STEPS = 32  # at most so many steps are kept before they are summed together: small operations cost more than their sums
+ELEMENTS = 2**20  # and at most so many outputs, unless one step has more
+
 
 class Tally:
     """Loss of every step, lam of every example, and the task's sums.
 
+    Steps are summed in groups whose borders depend on the size of the outputs alone, so that an epoch that was cut and
+    resumed adds up the same numbers in the same order.
+
     Args:
         task: says what is summed.
-        steps, batch_size: of the whole epoch.
         device: where the sums are kept.
-        sums: those of the part of the epoch that was trained before a resume.
+        state: what `state()` gave in the part of the epoch that was trained before a resume.
     """
 
-    def __init__(
-        self, task: Classification, steps: int, batch_size: int, device: torch.device, sums: dict[str, Tensor]
-    ) -> None:
+    def __init__(self, task: Classification, device: torch.device, state: dict[str, Any]) -> None:
         self.task = task
-        self.sums = {name: value.to(device) for name, value in sums.items()}
-        self.sums.setdefault("losses", torch.zeros(steps, device=device))
-        self.sums.setdefault("lam", torch.ones(steps, batch_size, device=device))
+        self.sums: dict[str, Tensor] = {name: value.to(device) for name, value in state.get("sums", {}).items()}
+        self.pending: list[tuple[Tensor, ...]] = [
+            tuple(tensor.to(device) for tensor in step) for step in state.get("pending", [])
+        ]
 
-    def add(self, step: int, loss: Tensor, output: Tensor, mixed: Mixed) -> None:
-        """Count step number `step` of the epoch."""
-        self.sums["losses"][step] = loss
-        self.sums["lam"][step] = mixed.lam if mixed.lam.dim() == 1 else mixed.lam.flatten(1).mean(1)
-        for name, value in self.task.train_sums(output, mixed).items():
+    def add(self, loss: Tensor, output: Tensor, mixed: Mixed) -> None:
+        """Count one step."""
+        self.pending.append((loss, output, mixed.target, mixed.partner, mixed.lam))
+        if len(self.pending) >= min(STEPS, max(1, ELEMENTS // output.numel())):
+            self._sum_up()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs to go on counting."""
+        return {"sums": self.sums, "pending": self.pending}
+
+    def read(self) -> dict[str, Tensor]:
+        """All sums on the CPU: the one synchronisation of an epoch."""
+        self._sum_up()
+        return {name: value.cpu() for name, value in self.sums.items()}
+
+    def _sum_up(self) -> None:
+        if not self.pending:
+            return
+        losses, *parts = zip(*self.pending, strict=True)
+        output, target, partner, lam = map(torch.cat, parts)
+        self.pending = []
+        shares = lam if lam.dim() == 1 else lam.flatten(1).mean(1)
+        for name, values in (("losses", torch.stack(losses)), ("lam", shares)):
+            self.sums[name] = torch.cat([self.sums[name], values]) if name in self.sums else values
+        for name, value in self.task.train_sums(output, target, partner, lam).items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-
-    def read(self, steps: int) -> dict[str, Tensor]:
-        """The sums of the first `steps` steps on the CPU: the one synchronisation of an epoch."""
-        read = {name: value.cpu() for name, value in self.sums.items()}
-        return read | {"losses": read["losses"][:steps], "lam": read["lam"][:steps]}
