@@ -139,9 +139,15 @@ def test_alpha_zero_is_the_baseline_arm():
 
 @pytest.mark.parametrize(
     ("choice", "aug", "name"),
-    [("none", {}, "baseline"), ("mixup", {"alpha": 0}, "baseline"), ("mixup", {"alpha": 0.4}, "mixup-a0.4"),
-     ("mixup", {"alpha": 1.0}, "mixup-a1"), ("mine", {}, "mine")],
-)  # fmt: skip
+    [
+        ("none", {"_target_": "mixup_lab.mixing.mixer.NoMixing"}, "baseline"),
+        ("mixup", {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 0}, "baseline"),
+        ("mixup", {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 0.4}, "mixup-a0.4"),
+        ("mixup", {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 1.0}, "mixup-a1"),
+        (None, {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 1.0}, "mixup-a1"),
+        ("mine", {"_target_": "my_methods.HalfAndHalf"}, "mine"),
+    ],
+)
 def test_arm_names(choice, aug, name):
     assert arm_name(choice, aug) == name
 

@@ -447,3 +447,12 @@ def test_in_a_sweep_the_others_finish_and_the_failed_one_is_named(line, tmp_path
     statuses = sorted(summary_of(path.parent)["status"] for path in (tmp_path / "study").rglob("summary.json"))
     assert statuses == ["failed", "ok", "ok"]
     assert os.listdir(tmp_path) == ["study"]
+
+
+def test_config_yaml_is_enough_to_run_it_again(line, tmp_path):
+    assert line("train", *FAKE, "trainer.epochs=2", "hydra.run.dir=first")[0] == 0
+    assert line("train", "--config-dir", "first", "--config-name", "config", "hydra.run.dir=second")[0] == 0
+    first, second = result_of(tmp_path / "first"), result_of(tmp_path / "second")
+    assert first[:2] == second[:2]
+    for key in ("arm", "name", "seed", "fingerprint"):
+        assert summary_of(tmp_path / "first")[key] == summary_of(tmp_path / "second")[key]

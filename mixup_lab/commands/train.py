@@ -25,14 +25,14 @@ from mixup_lab.types import Interrupted, UserError
 def train(cfg: DictConfig) -> float:
     """Run one job and return its primary metric on val, which a sweeper may search over."""
     hydra = HydraConfig.get()
-    if cfg.resume is not None:
+    if cfg.get("resume") is not None:
         return _resume(Path(cfg.resume), list(hydra.overrides.task))
     run_dir = Path(hydra.runtime.output_dir)
     config = parse(cfg)
     choices = {group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra/")}
     start = {
         "arm": identity.arm(config.resolved),
-        "name": identity.arm_name(str(choices.get("aug")), config.aug),
+        "name": identity.arm_name(choices.get("aug"), config.aug),
         "seed": config.seed,
         "fingerprint": identity.fingerprint(config.resolved),
         "choices": choices,

@@ -49,14 +49,13 @@ def arm(resolved: dict[str, Any]) -> str:
     return _digest(essence)
 
 
-def arm_name(aug_choice: str, aug: dict[str, Any]) -> str:
-    """A readable name of the mixing: `baseline`, `mixup-a0.4`."""
-    if aug_choice == "none" or aug.get("alpha") == 0:
+def arm_name(aug_choice: str | None, aug: dict[str, Any]) -> str:
+    """A readable name of the mixing: `baseline`, `mixup-a0.4`. Without a choice (a saved config) the class gives it."""
+    if aug["_target_"] == NO_MIXING["_target_"] or aug.get("alpha") == 0:
         return "baseline"
+    aug_choice = aug_choice or str(aug["_target_"]).rpartition(".")[2].lower()
     alpha = aug.get("alpha")
-    return (
-        aug_choice if alpha is None else f"{aug_choice}-a{alpha:g}" if isinstance(alpha, (int, float)) else aug_choice
-    )
+    return f"{aug_choice}-a{alpha:g}" if isinstance(alpha, (int, float)) else aug_choice
 
 
 def run_name(root: DictConfig) -> str:
@@ -66,7 +65,7 @@ def run_name(root: DictConfig) -> str:
     """
     aug = OmegaConf.to_container(root.aug, resolve=True)
     assert isinstance(aug, dict)
-    name = arm_name(str(root.hydra.runtime.choices.get("aug")), {str(k): v for k, v in aug.items()})
+    name = arm_name(root.hydra.runtime.choices.get("aug"), {str(k): v for k, v in aug.items()})
     own = {"seed", "aug", "aug.alpha"}
     extras = []
     for override in root.hydra.overrides.task:
