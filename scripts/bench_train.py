@@ -34,7 +34,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("simple_net", "small_cnn", "preact_resnet18")
 # Steps in a block: long enough to measure, short enough to alternate.
-BLOCK = {"simple_net": 40, "small_cnn": 8, "preact_resnet18": 2}
+BLOCK = {"simple_net": 40, "small_cnn": 20, "preact_resnet18": 2}
 # (model, our precision, the least that we want)
 LOOPS = (
     ("simple_net", "fp32", 2.2),
@@ -154,7 +154,7 @@ def worker_usual(args) -> dict:
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    from mixup_lab.models.preact_resnet import PreActResNet18
+    from mixup_lab.models.preact_resnet import PreActResNet
     from mixup_lab.models.simple_net import SimpleNet
     from mixup_lab.models.small_cnn import SmallCNN
 
@@ -171,7 +171,7 @@ def worker_usual(args) -> dict:
         datasets.ImageFolder(Path(args.data) / "train", transform),
         batch_size=128, shuffle=True, num_workers=args.workers, drop_last=True,
     )  # fmt: skip
-    classes = {"simple_net": SimpleNet, "small_cnn": SmallCNN, "preact_resnet18": PreActResNet18}
+    classes = {"simple_net": SimpleNet, "small_cnn": SmallCNN, "preact_resnet18": PreActResNet}
     model = classes[args.model](input_shape=(3, 32, 32), num_outputs=len(loader.dataset.classes))
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
@@ -200,10 +200,10 @@ def worker_malloc(args) -> dict:
     """One epoch of training and its evaluation, after one to warm up."""
     import numpy as np
 
-    fit = make_fit(args.data, args.model, "aug=mixup", "optimizer.lr=0.01", "trainer.channels_last=false",
-                   keep=args.malloc == "keep")  # fmt: skip
+    fit = make_fit(args.data, args.model, "aug=mixup", "optimizer.lr=0.01", keep=args.malloc == "keep")
     run, block = stepper(fit), 5 * BLOCK[args.model]
-    positions = np.arange(min(len(fit.parts.data.test), 40 * BLOCK[args.model]))
+    share = (len(fit.parts.data.val) + len(fit.train_clean)) / len(fit.parts.data.train)
+    positions = np.arange(int(share * block * fit.parts.settings.batch_size))
 
     def epoch() -> float:
         started = time.perf_counter()
