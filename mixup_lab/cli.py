@@ -136,7 +136,8 @@ def _resuming(words: list[str]) -> list[str]:
         raise UserError(f"resume={value}: that is not a run directory, it has no config.yaml")
     quoted = quote(str(folder))
     # The run's own data set may have keys that the default one lacks; which of them may change is checked later.
-    changes = [f"++{word}" if re.match(r"[a-z]", word) else word for word in words if word not in said]
+    key = re.compile(r"(?!hydra\.)\w+\.")
+    changes = [f"++{word}" if key.match(word) else word for word in words if word not in said]
     return [*changes, f"resume={quoted}", f"hydra.run.dir={quoted}"]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from processes import (
     CHECKOUT,
     FAKE,
@@ -84,6 +85,7 @@ DRIVER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 import torch
+from PIL import Image
 torch.set_num_threads(1)
 import torch._inductor, torch._dynamo, torch.utils.tensorboard, torch.optim.swa_utils
 import tensorboard.plugins.hparams.summary_v2, hydra, rich.progress, PIL.ImageFont, PIL.PngImagePlugin
@@ -456,3 +458,19 @@ def test_config_yaml_is_enough_to_run_it_again(line, tmp_path):
     assert first[:2] == second[:2]
     for key in ("arm", "name", "seed", "fingerprint"):
         assert summary_of(tmp_path / "first")[key] == summary_of(tmp_path / "second")[key]
+
+
+def test_resume_may_name_another_root_than_the_default_dataset_knows(line, tmp_path):
+    for k, value in enumerate((60, 190)):
+        for split, count in (("train", 40), ("test", 8)):
+            folder = tmp_path / "pictures" / split / f"class{k}"
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.new("L", (8, 8), value + i).save(folder / f"{i}.png")
+    words = ("dataset=image_folder", "dataset.root=pictures", "dataset.cache=false", "trainer.batch_size=8")
+    assert line("train", *words, "trainer.epochs=1", "hydra.run.dir=run")[0] == 0
+    (tmp_path / "run" / "summary.json").unlink()
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    code, _, err = line("train", "resume=run", "dataset.root=moved")
+    assert (code, err.count("dataset.root")) == (0, 0)
+    assert summary_of(tmp_path / "run")["status"] == "ok"
