@@ -45,5 +45,8 @@ class Interrupted(KeyboardInterrupt):
     """A run that was asked to stop by a signal, and saved a checkpoint first. Exit code 128 + signum."""
 
     def __init__(self, signum: int, message: str) -> None:
-        super().__init__(message)
+        super().__init__(signum, message)  # both, so that it can be pickled on its way from another process
         self.signum = signum
+
+    def __str__(self) -> str:
+        return str(self.args[1])
