@@ -343,6 +343,16 @@ def _truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
 
+def _one_bit_flipped(path: Path) -> None:
+    """In the middle of the weights: still a whole archive, still a tensor, but another number."""
+    saved = checkpoint()
+    weights = next(iter(saved.model.parameters())).detach().numpy().tobytes()
+    saved.save(path.parent, State())
+    content = bytearray(path.read_bytes())
+    content[content.index(weights) + len(weights) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def _other_format(path: Path) -> None:
     checkpoint().save(path.parent, State())
     torch.save({**read_checkpoint(path), "format": 2}, path)
@@ -383,6 +393,7 @@ FOREIGN = {
     "tensor": (lambda path: torch.save(torch.ones(2), path), r"is not a checkpoint of this program \(format 1\)"),
     "weights": (lambda path: torch.save(nn.Linear(2, 2).state_dict(), path), "is not a checkpoint of this program"),
     "truncated": (_truncated, DAMAGED),
+    "one bit flipped": (_one_bit_flipped, DAMAGED),
     "format": (_other_format, r"is not a checkpoint of this program \(format 1\)"),
     "keys missing": (_keys_missing, "does not fit this run"),
     "no fingerprint": (_without("fingerprint"), "belongs to a run with other settings"),
