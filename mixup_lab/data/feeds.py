@@ -32,7 +32,7 @@ class Feed(Protocol):
 class Resident:
     """The whole pool as one uint8 tensor on the device; train and val carved from one pool share it."""
 
-    inputs: Tensor  # (N, C, H, W)
+    inputs: Tensor  # (N, C, H, W), contiguous or channels_last; batches have the same memory format
     target: Tensor  # (N,)
 
     @classmethod
@@ -44,6 +44,8 @@ class Resident:
                 f"the source must give uint8 pictures of shape {(len(pool.target), *pool.shape)},"
                 f" it gave {inputs.dtype} {tuple(inputs.shape)}"
             )
+        if not inputs.is_contiguous(memory_format=torch.channels_last):
+            inputs = inputs.contiguous()
         return cls(inputs.to(device), torch.from_numpy(pool.target).to(device))
 
     def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Batch]:
@@ -51,8 +53,12 @@ class Resident:
         if not rows:
             return
         index = torch.from_numpy(np.concatenate(rows).astype(np.int64, copy=False)).to(self.inputs.device)
+        # index_select is fast where a picture is one piece of memory, so it sees the dimensions in that order.
+        plain = self.inputs.is_contiguous()
+        pictures = self.inputs if plain else self.inputs.movedim(1, -1)
         for part in torch.split(index, [len(r) for r in rows]):
-            yield Batch(self.inputs.index_select(0, part), self.target.index_select(0, part))
+            inputs = pictures.index_select(0, part)
+            yield Batch(inputs if plain else inputs.movedim(-1, 1), self.target.index_select(0, part))
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,8 @@ class _Reader(Dataset[Any]):
         self._pool = pool
 
     def __getitems__(self, rows: np.ndarray) -> tuple[Tensor, Tensor] | UserError:
-        inputs = torch.empty((len(rows), *self._pool.shape), dtype=torch.uint8)
+        shape = (len(rows), *self._pool.shape)
+        inputs = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
         try:
             for place, row in enumerate(rows.tolist()):
                 inputs[place] = self._pool.read(row)

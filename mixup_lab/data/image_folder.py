@@ -36,17 +36,18 @@ class FolderPool:
 
     def load(self) -> Tensor:
         """All pictures, from the cache if they are there."""
-        key = f"{self.split}-{'x'.join(map(str, self.shape))}-{len(self.names)}-pillow{pillow}"
-        shape = (len(self.names), *self.shape)
+        channels, height, width = self.shape
+        shape = (len(self.names), height, width, channels)  # as decoders give them; channels_last to torch
+        key = f"{self.split}-{'x'.join(map(str, shape))}-pillow{pillow}"
         kept = self.cache.read(key) if self.cache else None
         if kept is not None and kept.shape == shape and kept.dtype == np.uint8:
-            return torch.from_numpy(kept)
+            return torch.from_numpy(kept).movedim(-1, 1)
         out = np.empty(shape, dtype=np.uint8)
         with track(f"decoding {len(out):,} pictures of {self.root}/{self.split}", len(out)) as advance:
-            decode_all([self._path(name) for name in self.names], self.shape, out, advance)
+            decode_all([self._path(name) for name in self.names], self.shape, out.transpose(0, 3, 1, 2), advance)
         if self.cache:
             self.cache.write(key, out)
-        return torch.from_numpy(out)
+        return torch.from_numpy(out).movedim(-1, 1)
 
     def read(self, i: int) -> Tensor:
         """Decode one file."""

@@ -119,11 +119,11 @@ class TorchvisionSet:
 
 
 def _pool(family: str, opened: Any) -> ArrayPool:
-    """(N, C, H, W) from torchvision's arrays: CIFAR keeps (N, H, W, C), SVHN (N, C, H, W)."""
+    """(N, C, H, W) from torchvision's arrays: CIFAR keeps (N, H, W, C), SVHN (N, C, H, W). In memory: channels last."""
     images, target = (
-        (opened.data.transpose(0, 3, 1, 2), opened.targets) if family == "cifar" else (opened.data, opened.labels)
+        (opened.data, opened.targets) if family == "cifar" else (opened.data.transpose(0, 2, 3, 1), opened.labels)
     )
-    return ArrayPool(np.ascontiguousarray(images), np.asarray(target, dtype=np.int64))
+    return ArrayPool(np.ascontiguousarray(images).transpose(0, 3, 1, 2), np.asarray(target, dtype=np.int64))
 
 
 @contextmanager

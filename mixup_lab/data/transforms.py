@@ -71,25 +71,36 @@ class CropFlip:
         return {"top": top, "left": left, "flip": flip if self.flip else np.zeros(shape, dtype=bool)}
 
     def apply(self, inputs: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """Crops and flips are two gathers for the whole batch, of pieces of memory that are copied as they are."""
-        batch, channels, height, width = inputs.shape
+        """Crops and flips are two gathers for the whole batch, of pieces of memory that are copied as they are.
+
+        The memory format stays; in channels_last a piece is a row of all channels, else a row of one.
+        """
+        batch, _, height, width = inputs.shape
         if self.padding >= min(height, width):
             raise UserError(
                 f"transform.padding must be smaller than the pictures ({height}x{width}), got {self.padding}"
             )
-        inputs = inputs.contiguous()
         padded = _reflected(inputs, self.padding) if self.mode == "reflect" else F.pad(inputs, (self.padding,) * 4)
-        high, wide = padded.shape[2:]
-        # Row r of plane p of the crop begins at byte (p * high + top + r) * wide + left of the padded batch.
-        planes = torch.arange(batch * channels, device=inputs.device).view(batch, channels, 1) * high
-        rows = planes + torch.arange(height, device=inputs.device)
-        start = rows * wide + (draw["top"] * wide + draw["left"])[:, None, None]
-        windows = padded.view(-1).as_strided((padded.numel() - width + 1, width), (1, 1))
-        crops = windows.index_select(0, start.view(-1)).view_as(inputs)
-        if not self.flip:
-            return crops
-        both = torch.cat([crops, crops.flip(3)])
-        return both.index_select(0, torch.arange(batch, device=inputs.device) + batch * draw["flip"])
+        planes = _in_memory_order(padded)  # (B, planes, rows, columns, values of a pixel)
+        _, count, high, wide, values = planes.shape
+        # Row r of plane p of crop i begins at pixel ((i * count + p) * high + top + r) * wide + left of all planes.
+        first = torch.arange(batch * count, device=inputs.device).view(batch, count, 1) * high
+        rows = first + torch.arange(height, device=inputs.device)
+        start = (rows * wide + (draw["top"] * wide + draw["left"])[:, None, None]) * values
+        length = width * values
+        windows = planes.view(-1).as_strided((planes.numel() - length + 1, length), (1, 1))
+        crops = windows.index_select(0, start.view(-1)).view(batch, count, height, width, values)
+        if self.flip:
+            both = torch.cat([crops, crops.flip(3)])
+            crops = both.index_select(0, torch.arange(batch, device=inputs.device) + batch * draw["flip"])
+        return crops.squeeze(4) if values == 1 else crops.squeeze(1).movedim(-1, 1)
+
+
+def _in_memory_order(inputs: Tensor) -> Tensor:
+    """A view (B, C, H, W, 1) of pictures of separate channels, (B, 1, H, W, C) of channels_last ones."""
+    if not inputs.is_contiguous() and inputs.is_contiguous(memory_format=torch.channels_last):
+        return inputs.movedim(1, -1).unsqueeze(1)
+    return inputs.contiguous().unsqueeze(4)
 
 
 def _reflected(inputs: Tensor, padding: int) -> Tensor:
@@ -115,10 +126,19 @@ class Standardize:
         centre, width = (np.asarray(v, dtype=np.float64).reshape(-1, 1, 1) for v in (mean, std))
         self.scale = torch.from_numpy((1 / (255 * width)).astype(np.float32)).to(device)
         self.shift = torch.from_numpy((-centre / width).astype(np.float32)).to(device)
+        self._row = self.scale.flatten(), self.shift.flatten()  # repeated for a row of the last channels_last pictures
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """(B, C, H, W), uint8 to float32; the memory format stays as it is."""
-        return inputs.float().mul_(self.scale).add_(self.shift)
+        planes = _in_memory_order(inputs)
+        if planes.shape[4] == 1:
+            return inputs.float().mul_(self.scale).add_(self.shift)
+        # A row of the picture at a time: vector arithmetic needs more values side by side than a pixel has.
+        rows = planes.flatten(3).float()
+        if len(self._row[0]) != rows.shape[3]:
+            self._row = self.scale.flatten().repeat(inputs.shape[3]), self.shift.flatten().repeat(inputs.shape[3])
+        rows.mul_(self._row[0]).add_(self._row[1])
+        return rows.view(planes.shape).squeeze(1).movedim(-1, 1)
 
     def inverse(self, inputs: Tensor) -> Tensor:
         """Back to [0, 1], to be looked at."""

@@ -34,7 +34,7 @@ from mixup_lab.training.stop import StopRequest
 from mixup_lab.training.tally import Tally
 from mixup_lab.types import Batch, Interrupted, Mixed, RunFailed, UserError
 
-PREPARED = 2**21  # input values, at most, that are prepared together for several steps
+PREPARED = 2**23  # input values, at most, that are prepared together for several steps
 TRAIN_CLEAN = 2000  # examples of the training split, at most, that are evaluated as they are
 
 
