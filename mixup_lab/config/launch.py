@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,14 @@ class JobError(BaseException):
 
 
 class SweepError(Exception):
-    """Some runs of a sweep ended badly; each was named when it happened. `first` is what ended the first of them."""
+    """Some runs of a sweep ended badly; each was named when it happened. `first` is what ended the first of them.
+
+    `failed` counts those of this process; 0 where others did the work.
+    """
 
     def __init__(self, first: Exception, failed: int) -> None:
-        super().__init__(f"{failed} {'run' if failed == 1 else 'runs'} of the sweep failed")
+        count = {0: "runs", 1: "1 run"}.get(failed, f"{failed} runs")
+        super().__init__(f"{count} of the sweep failed")
         self.first = first
 
 
@@ -46,14 +51,13 @@ def launch(command: str, target: str, config_dir: Path) -> None:
     from mixup_lab.config.schema import register
 
     register()
-    failures: list[Exception] = []
-    job = _job(command, target, failures, os.environ.get(_FULL_ERROR))
+    job = Job(command, target, os.environ.get(_FULL_ERROR))
     with environment(_FULL_ERROR, "1"):  # Hydra then raises what it would otherwise print before it exits
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir), config_name=command)(job)()
         except Exception as error:
-            if failures and error is failures[0]:
-                raise SweepError(error, len(failures)) from error
+            if hasattr(error, "failed_run"):
+                raise SweepError(error, len(job.failures)) from error
             raise
 
 
@@ -87,36 +91,48 @@ def _set(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-def _job(command: str, target: str, failures: list[Exception], full_error: str | None) -> Callable[[Any], Any]:
-    """The function that Hydra calls for each run. It imports the program (and torch) only then."""
+@dataclass
+class Job:
+    """The function that Hydra calls for each run: it imports the program (and torch) only then.
 
-    def job(cfg: Any) -> Any:
+    It can be pickled, since launchers of several processes send it to their workers.
+    """
+
+    command: str
+    target: str  # "module:function"
+    full_error: str | None  # the user's own HYDRA_FULL_ERROR
+    failures: list[Exception] = field(default_factory=list)  # of this process
+
+    @property
+    def __name__(self) -> str:  # Hydra asks a function for its name
+        return self.command
+
+    def __call__(self, cfg: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
         hydra_cfg = HydraConfig.get()
-        module, function = target.split(":")
+        module, function = self.target.split(":")
         try:
-            with environment(_FULL_ERROR, full_error):  # what the run starts sees the user's own setting
+            with environment(_FULL_ERROR, self.full_error):  # what the run starts sees the user's own setting
                 return getattr(import_module(module), function)(cfg)
         except Exception as error:
-            _leave_no_empty_folder(Path(hydra_cfg.runtime.output_dir))
+            leave_no_empty_folder(Path(hydra_cfg.runtime.output_dir))
             if hydra_cfg.mode == RunMode.RUN:
                 raise JobError(error) from error
-            failures.append(error)
+            self.failures.append(error)
             overrides = " ".join(hydra_cfg.overrides.task)
+            where = f"mixup-lab {self.command}: run {hydra_cfg.job.num} ({overrides}):"
             if isinstance(error, (UserError, RunFailed)):
-                print(f"mixup-lab {command}: run {hydra_cfg.job.num} ({overrides}): {error}", file=sys.stderr)
+                print(f"{where} {error}", file=sys.stderr, flush=True)
             else:  # ours: the first alone would be raised again, so each shows its own
-                print(f"mixup-lab {command}: run {hydra_cfg.job.num} ({overrides}):", file=sys.stderr)
+                print(where, file=sys.stderr)
                 traceback.print_exc()
+            error.failed_run = overrides  # type: ignore[attr-defined]  # tells it from an error of Hydra's
             raise
 
-    job.__name__ = command
-    return job
 
-
-def _leave_no_empty_folder(folder: Path) -> None:
+def leave_no_empty_folder(folder: Path) -> None:
     """Hydra makes the run directory before the run is checked; a mistake should leave nothing behind."""
     for path in (folder, *folder.parents[:3]):
         if path == Path.cwd():
