@@ -42,11 +42,14 @@ def fingerprint(resolved: dict[str, Any]) -> str:
     return _digest(_essence(resolved))
 
 
+def settings(resolved: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an arm, flat: `{"trainer.epochs": 20, ...}`; neither the seed nor the machine's."""
+    return {key: value for key, value in _essence(resolved).items() if key != "seed"}
+
+
 def arm(resolved: dict[str, Any]) -> str:
-    """16 hex digits over the same without the seed: runs of one arm differ in chance alone."""
-    essence = _essence(resolved)
-    essence.pop("seed")
-    return _digest(essence)
+    """16 hex digits over these: runs of one arm differ in chance alone."""
+    return _digest(settings(resolved))
 
 
 def arm_name(aug_choice: str | None, aug: dict[str, Any]) -> str:

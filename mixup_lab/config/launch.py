@@ -108,6 +108,7 @@ class Job:
         return self.command
 
     def __call__(self, cfg: Any) -> Any:
+        """Run one job; its errors are marked as a run's own."""
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 

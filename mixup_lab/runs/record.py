@@ -22,6 +22,10 @@ from mixup_lab.types import UserError
 Event = dict[str, Any]
 
 
+class InUse(UserError):
+    """Another process is writing the run."""
+
+
 class Record:
     """Writes one run's directory, which is locked until `close` or the end of the process.
 
@@ -36,22 +40,15 @@ class Record:
     def __init__(self, run_dir: Path, *, resume: bool = False) -> None:
         self.run_dir = run_dir
         path = run_dir / "record.jsonl"
-        try:
-            run_dir.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab")
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}") from error
-        if not _lock(self._file):
-            self._file.close()
-            raise UserError(f"{run_dir} is being written by another process")
-        started = next(read_events(run_dir, "start"), None) is not None
-        if started and not resume:
+        self._file = _open_alone(path)
+        self.begun = next(read_events(run_dir, "start"), None) is not None  # before this process
+        if self.begun and not resume:
             self._file.close()
             raise UserError(
                 f"{run_dir} holds a run already; go on with it by resume={run_dir}, or choose another hydra.run.dir"
             )
         clear_leftovers(run_dir)
-        if not started:
+        if not self.begun:
             self._file.truncate(0)
         elif not _ends_whole(path):
             self._file.write(b"\n")
@@ -87,8 +84,14 @@ class Record:
         write_atomically(self.run_dir / "summary.json", lambda file: file.write(text.encode()))
 
     def close(self) -> None:
-        """Close the file; a second time does nothing. What could not be written was said when it was tried."""
+        """Close the file; a second time does nothing. What could not be written was said when it was tried.
+
+        A record without an event is removed: a mistake in the configuration leaves nothing behind.
+        """
         if not self._file.closed:
+            with suppress(OSError):
+                if os.fstat(self._file.fileno()).st_size == 0:
+                    (self.run_dir / "record.jsonl").unlink()
             with suppress(OSError):
                 os.fsync(self._file.fileno())
             with suppress(OSError):
@@ -119,6 +122,23 @@ def read_summary(run_dir: Path) -> Event | None:
         return None
     summary = json.loads(path.read_text(encoding="utf-8"))
     return summary if isinstance(summary, dict) else None
+
+
+def _open_alone(path: Path) -> IO[bytes]:
+    """Open the record for appending, locked. Raises UserError if it is locked or cannot be written to."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from error
+        if not _lock(file):
+            file.close()
+            raise InUse(f"{path.parent} is being written by another process")
+        # Between opening and locking another process may have removed the empty record that was there.
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        file.close()
 
 
 def _lock(file: IO[bytes]) -> bool:

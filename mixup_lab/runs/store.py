@@ -1,0 +1,159 @@
+"""A study on disk: a folder of arms, each a folder of seeds, and `study.json`, which says what belongs together.
+
+    STUDY/study.json           settings that all arms share, axes, and the folder of each arm
+    STUDY/ARM/seed=S/          a run
+    STUDY/ARM/seed=S/error.log what went wrong there, if anything did
+
+An arm keeps its folder for good, so that a study can be extended by alphas, seeds and axes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mixup_lab.runs.files import write_atomically
+from mixup_lab.runs.record import read_summary
+from mixup_lab.types import UserError
+
+SCHEMA = 1
+ERROR_LOG = "error.log"
+SEED = "seed="
+
+
+def run_dir(study: Path, name: str, seed: int) -> Path:
+    """The directory of a run."""
+    return study / name / f"{SEED}{seed}"
+
+
+def read_manifest(study: Path) -> dict[str, Any] | None:
+    """`study.json`, or None where there is none. Raises UserError if it cannot be used."""
+    path = study / "study.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise UserError(f"{path} is of another version of mixup-lab (schema {SCHEMA} is wanted)")
+    return manifest
+
+
+def enter(
+    study: Path, names: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]], axes: Sequence[str]
+) -> dict[str, str]:
+    """Bring arms into a study, which is made if it is not there, and return the folder of each.
+
+    Args:
+        study: its folder.
+        names: id of each arm -> the name that it would like.
+        settings: id of each arm -> its flat settings.
+        axes: keys and groups that the command varies; `aug` always is one.
+
+    Raises:
+        UserError: if a setting that is no axis differs from those of the study, naming all that do.
+    """
+    with _alone(study):
+        manifest = read_manifest(study) or {
+            "schema": SCHEMA,
+            "settings": dict(next(iter(settings.values()))),
+            "axes": [],
+            "arms": {},
+        }
+        axes = sorted({*manifest["axes"], *axes})
+        for flat in settings.values():
+            _refuse_changes(study, manifest["settings"], json.loads(json.dumps(flat, default=str)), axes)
+        arms: dict[str, str] = manifest["arms"]
+        for arm, wanted in names.items():
+            if arm not in arms:
+                taken = set(arms.values())
+                arms[arm] = wanted if wanted not in taken else f"{wanted}-{arm[:6]}"
+        text = json.dumps(manifest | {"axes": axes, "arms": arms}, indent=1) + "\n"
+        write_atomically(study / "study.json", lambda file: file.write(text.encode()))
+        return {arm: arms[arm] for arm in names}
+
+
+def _refuse_changes(study: Path, old: Mapping[str, Any], new: Mapping[str, Any], axes: Sequence[str]) -> None:
+    def free(key: str) -> bool:
+        return any(key == axis or key.startswith(f"{axis}.") for axis in ("aug", *axes))
+
+    missing = object()
+    changed = [
+        f"{key}: {_shown(old.get(key, missing), missing)} there, {_shown(new.get(key, missing), missing)} now"
+        for key in sorted({*old, *new})
+        if not free(key) and old.get(key, missing) != new.get(key, missing)
+    ]
+    if changed:
+        raise UserError(
+            f"{study} holds a study with other settings ({'; '.join(changed)});"
+            " choose another name with study=NAME, or give both values to compare them"
+        )
+
+
+def _shown(value: Any, missing: object) -> str:
+    return "not set" if value is missing else json.dumps(value)
+
+
+def safe_name(text: str, longest: int = 120) -> str:
+    """Any text as the name of a folder."""
+    return re.sub(r"[^\w.=+,\-]+", "-", text)[:longest].rstrip(".") or "arm"
+
+
+def note_error(folder: Path, error: BaseException, sentence: str | None) -> None:
+    """Append what went wrong to the error log of a run; its last line is a sentence."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trace = "".join(traceback.format_exception(error))
+    said = sentence or f"{type(error).__name__}: {' '.join(str(error).split())}"
+    with (folder / ERROR_LOG).open("a", encoding="utf-8") as log:
+        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{trace}\n{said}\n")
+
+
+def settle_error(folder: Path) -> None:
+    """The run is tried again: what went wrong before is kept under another name."""
+    path = folder / ERROR_LOG
+    if path.exists():
+        with (folder / "error.old.log").open("a", encoding="utf-8") as old:
+            old.write(path.read_text(encoding="utf-8"))
+        path.unlink()
+
+
+def read_error(folder: Path) -> str | None:
+    """The sentence of a run that failed, or None if it did not."""
+    summary = read_summary(folder)
+    if summary is not None and summary["status"] == "ok":
+        return None
+    try:
+        lines = (folder / ERROR_LOG).read_text(encoding="utf-8").strip().splitlines()
+    except OSError:
+        lines = []
+    if lines:
+        return lines[-1]
+    if summary is not None and summary["status"] == "failed":
+        return str(summary.get("error") or "failed")
+    return None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time changes `study.json`."""
+    path = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    with file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except (ImportError, OSError):  # Windows, or a file system without locks
+            pass
+        yield
