@@ -12,17 +12,38 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 from mixup_lab import __version__
+from mixup_lab.config.launch import environment, launch
 from mixup_lab.config.nearest import nearest
 from mixup_lab.config.tree import Tree
 from mixup_lab.types import Interrupted, RunFailed, UserError
 
-# command -> ("module:function", what it does). The function takes the composed configuration.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "train": ("mixup_lab.commands.train:train", "Train a model, with or without mixing; with -m a sweep of runs."),
+
+class Command(NamedTuple):
+    """`job` ("module:function") takes a composed configuration; `program` takes the words and gives the exit code."""
+
+    about: str
+    job: str | None = None
+    program: str | None = None
+
+
+COMMANDS = {
+    "compare": Command(
+        "Baseline against Mixup over alphas and seeds, answered with statistics.",
+        program="mixup_lab.commands.compare:main",
+    ),
+    "train": Command(
+        "Train a model, with or without mixing; with -m a sweep of runs.", job="mixup_lab.commands.train:train"
+    ),
+    "report": Command(
+        "The answer again from recorded runs, or from a table of another trainer.",
+        program="mixup_lab.commands.report:main",
+    ),
 }
 COMPLETION = ("-sc", "--shell-completion")
 
@@ -91,16 +112,23 @@ def _main(words: list[str], debug: bool) -> int:
     if "--help" in words or "-h" in words:
         from mixup_lab.config.help import command_help
 
-        sys.stdout.write(command_help(command, COMMANDS[command][1], tree_of(words, command), words))
+        sys.stdout.write(command_help(command, COMMANDS[command].about, tree_of(words, command), words))
         return 0
-    from mixup_lab.config.launch import environment, launch
+    # Set for the processes that the run starts, too: --debug is to be the same as the variable.
+    with environment("HYDRA_FULL_ERROR", "1" if debug else os.environ.get("HYDRA_FULL_ERROR")):
+        return _run(command, words)
 
+
+def _run(name: str, words: list[str]) -> int:
+    command = COMMANDS[name]
+    if command.program is not None:
+        module, function = command.program.split(":")
+        return int(getattr(import_module(module), function)(words))
+    assert command.job is not None
     before = sys.argv
     sys.argv = [before[0], *_resuming(words)]
     try:
-        # Set for the processes that the run starts, too: --debug is to be the same as the variable.
-        with environment("HYDRA_FULL_ERROR", "1" if debug else os.environ.get("HYDRA_FULL_ERROR")):
-            launch(command, COMMANDS[command][0], config_dir())
+        launch(name, command.job, config_dir())
     finally:
         sys.argv = before
     return 0
@@ -150,7 +178,7 @@ def quote(text: str) -> str:
 def _overview() -> str:
     from mixup_lab.config.help import overview
 
-    return overview({command: about for command, (_, about) in COMMANDS.items()})
+    return overview({name: command.about for name, command in COMMANDS.items()})
 
 
 def _versions() -> str:

@@ -1,5 +1,7 @@
 """A mistake of the user: one sentence, exit code 2, nothing left behind."""
 
+from importlib.util import find_spec
+
 import pytest
 from command_line import in_this_process, process
 
@@ -46,6 +48,7 @@ MISTAKES = [
     (["train", "--config-name", "trian"], "there is no configuration 'trian'; did you mean 'train'?"),
     (["train", "--resolve"], "The --resolve flag can only be used"),
     (["train", "hydra/launcher=absent"], "hydra/launcher has no option 'absent'; is the plugin installed?"),
+    (["train", "hydra/launcher=slosts"], "hydra/launcher has no option 'slosts'; did you mean 'slots'? It has: "),
     (["train", "resume=absent"], "resume=absent: there is no such directory"),
     (["train", "resume=."], "resume=.: that is not a run directory, it has no config.yaml"),
     (["train", "resume="], "resume= needs a run directory"),
@@ -103,6 +106,26 @@ def test_debug_shows_the_traceback_as_well(run, monkeypatch, words):
     assert code == 2
     assert "Traceback" in err
     assert err.endswith("mixup-lab train: unknown key 'agu'; did you mean 'aug'?\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "extra", "plugin"),
+    [
+        ("joblib", "joblib", "hydra_joblib_launcher"),
+        ("submitit_local", "submitit", "hydra_submitit_launcher"),
+        ("submitit_slurm", "submitit", "hydra_submitit_launcher"),
+    ],
+)
+def test_a_launcher_that_is_not_installed_names_its_extra(run, option, extra, plugin):
+    try:
+        installed = find_spec(f"hydra_plugins.{plugin}") is not None
+    except ModuleNotFoundError:
+        installed = False
+    if installed:
+        pytest.skip(f"{plugin} is installed")
+    code, _, err = run("train", "-m", f"hydra/launcher={option}", "seed=0,1")
+    assert err == f"mixup-lab train: hydra/launcher={option} needs an extra: pip install 'mixup-lab[{extra}]'\n"
+    assert code == 2
 
 
 # What only the run finds: the real job in a process of its own

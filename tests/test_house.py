@@ -103,6 +103,7 @@ SIDE_EFFECTS = """
 import importlib, json, os, random, signal, sys, threading, warnings
 import hydra, numpy, omegaconf, rich.progress, tensorboard.compat, torch, torchvision
 import PIL.Image, PIL.ImageDraw, PIL.ImageFont
+import matplotlib.figure, rich.live, scipy.sparse, scipy.special, yaml
 from torch.utils.tensorboard import SummaryWriter
 
 def state():

@@ -1,6 +1,5 @@
-"""The scripts of the checkout: the table of the demo, and what they say when Python is too old."""
+"""The scripts of the checkout: what they do on a fresh machine, and what they say when Python is too old."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -10,40 +9,6 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-
-
-def summary(folder: Path, name: str, seed: int, accuracy: float, status: str = "ok") -> None:
-    run = folder / name / f"seed={seed}"
-    run.mkdir(parents=True)
-    scalars = {"test/accuracy": accuracy, "val/accuracy": 0.5}
-    content = {"status": status, "arm": f"hash of {name}", "name": name, "seed": seed, "scalars": scalars}
-    (run / "summary.json").write_text(json.dumps(content))
-
-
-def table(folder: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, str(CHECKOUT / "scripts" / "demo_table.py"), str(folder)]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
-
-
-def test_the_table_pairs_runs_by_seed(tmp_path):
-    summary(tmp_path, "mixup-a0.4", 0, 0.95)
-    summary(tmp_path, "mixup-a0.4", 1, 0.90)
-    summary(tmp_path, "mixup-a0.4", 2, 0.10)  # has no partner
-    summary(tmp_path, "baseline", 0, 0.90)
-    summary(tmp_path, "baseline", 1, 0.92)
-    summary(tmp_path, "baseline", 2, 0.99, status="failed")
-    done = table(tmp_path)
-    _, head, baseline, mixup, *_, last = done.stdout.splitlines()
-    assert head.split()[:3] == ["arm", "seeds", "test/accuracy"]
-    assert baseline.split() == ["baseline", "2", "91.00%"]
-    assert mixup.split() == ["mixup-a0.4", "3", "65.00%", "+1.50", "points", "(+5.00,", "-2.00)"]
-    assert last == "left out: 1 of 6 runs, which did not finish"
-
-
-def test_a_table_of_nothing_is_an_error(tmp_path):
-    done = table(tmp_path)
-    assert done.returncode == 1
-    assert done.stderr == f"no finished runs below {tmp_path}\n"
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ def cell(cfg: DictConfig) -> float | None:
     except InUse:
         return None
     except Exception as error:
+        if isinstance(error, UserError) and not store.begun(study):
+            raise JobError(error) from error  # a mistake on the line, which all others would repeat
         sentence = str(error) if isinstance(error, (UserError, RunFailed)) else None
         store.note_error(run_dir, error, sentence)
         if os.environ.get(FAIL_FAST):

@@ -13,14 +13,17 @@ from omegaconf import OmegaConf
 
 from mixup_lab.config import identity
 from mixup_lab.config.schema import COMPONENTS, RunConfig
-from mixup_lab.runs.record import Record
+from mixup_lab.runs.record import SCHEMA, Record
 from mixup_lab.types import Interrupted, UserError
+
+MOST_CLASSES = 1000  # whose names are recorded
 
 
 def identify(config: RunConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """What the `start` event says of who the run is."""
     chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
     return {
+        "schema": SCHEMA,
         "arm": identity.arm(config.resolved),
         "name": identity.arm_name(chosen.get("aug"), config.aug),
         "seed": config.seed,
@@ -79,7 +82,8 @@ def run(
             board.hparams(trial, _hparams(config, start), [f"val/{primary}", f"test/{primary}", "val/loss"])
             scalars = fit.run(log, stop)
         except BaseException as error:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            ending = getattr(error, "status", "failed")  # "pruned" for one that a search gave up
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else ending
             with suppress(UserError):  # a full disk must not hide what happened
                 log.end(status, fit.state.scalars, fit.done_steps, error=f"{type(error).__name__}: {error}")
             raise
@@ -115,6 +119,7 @@ def _facts(fit: Any) -> dict[str, Any]:
             "dropped": data.dropped,
             "storage": data.storage,
             "digest": data.digest,
+            "class_names": list(data.class_names[:MOST_CLASSES]),
         },
     }
 

@@ -58,7 +58,7 @@ def _resume(run_dir: Path, overrides: list[str]) -> float:
         raise UserError(f"{run_dir / 'record.jsonl'} has no start of a run to go on with")
     if first["fingerprint"] != identity.fingerprint(config.resolved):
         raise UserError(f"{run_dir / 'config.yaml'} was changed after the run began, so the run cannot go on")
-    start = {key: first[key] for key in ("arm", "name", "seed", "fingerprint", "choices", "overrides")}
+    start = {key: first[key] for key in ("schema", "arm", "name", "seed", "fingerprint", "choices", "overrides")}
     return _run(config, Record(run_dir, resume=True), start)
 
 

@@ -91,7 +91,7 @@ def _candidates(words: list[str], last: str) -> Iterable[Word]:
         return _paths("", last, folders_only=True)
     command = next((word for word in words if not word.startswith("-")), None)
     if command is None:
-        return [*(Word(name, about) for name, (_, about) in COMMANDS.items()), *TOP_FLAGS]
+        return [*(Word(name, command.about) for name, command in COMMANDS.items()), *TOP_FLAGS]
     if command not in COMMANDS:
         return []
     if before == "--config-name":

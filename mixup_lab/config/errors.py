@@ -21,6 +21,8 @@ _KINDS = {
     "Bytes": "bytes",
     "Path": "a path",
 }
+# Options of Hydra's groups that come with an extra of ours.
+_EXTRAS = {"hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}}
 # Raised as bare ValueError: what they say of Hydra's own flags and groups is told from a bug of ours by the words.
 _HYDRA_VALUE_ERRORS = ("Only one of --run", "The --resolve flag", "Config group override", "File ")
 
@@ -180,6 +182,8 @@ def _missing(error: MissingConfigException, tree: Tree) -> str:
     group, _, option = name.rpartition("/")
     if not option:
         return f"{group}= names no option; there are: {', '.join(error.options)}"
+    if option in (extras := _EXTRAS.get(group, {})):
+        return f"{group}={option} needs an extra: pip install 'mixup-lab[{extras[option]}]'"
     unlike = "; is the plugin installed?" if group.startswith("hydra/") else "."
     hint = _did_you_mean(option, error.options) or unlike
     return f"{group} has no option '{option}'{hint} It has: {', '.join(error.options)}"

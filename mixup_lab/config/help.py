@@ -11,11 +11,23 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from mixup_lab.commands.keys import OWN
 from mixup_lab.config.tree import Key, Tree
 
 Row = tuple[str, str]
 
 EXAMPLES: dict[str, tuple[Row, ...]] = {
+    "compare": (
+        ("mixup-lab compare", "baseline and alpha 0.1, 0.2, 0.4, 1; 8 seeds"),
+        ("mixup-lab compare dataset=image_folder dataset.root=DIR model=small_cnn", "your own pictures"),
+        ("mixup-lab compare aug.alpha=0,0.2,1 seed=range(10)", "other alphas and seeds"),
+        ("mixup-lab compare dataset.train_size=100,500", "mixing with little and with more data"),
+        ("mixup-lab compare confirm=8", "and a verdict from fresh seeds"),
+    ),
+    "report": (
+        ("mixup-lab report outputs/digits-mlp", "a study, or folders of hand-made sweeps"),
+        ("mixup-lab report results.csv baseline=erm metric=accuracy", "results of another trainer: columns arm, seed"),
+    ),
     "train": (
         ("mixup-lab train aug=mixup aug.alpha=0.4", "one run"),
         ("mixup-lab train -m aug=mixup aug.alpha=0.1,0.2,0.4,1 seed=0,1,2", "twelve runs"),
@@ -92,6 +104,7 @@ def overview(commands: dict[str, str]) -> str:
     page.section("Examples")
     page.rows(
         [
+            *EXAMPLES["compare"][:1],
             *EXAMPLES["train"][:2],
             ("mixup-lab train --help", "groups, options, keys and flags"),
             ("tensorboard --logdir outputs", "curves of all runs"),
@@ -118,12 +131,23 @@ def overview(commands: dict[str, str]) -> str:
 def command_help(command: str, about: str, tree: Tree, overrides: Sequence[str]) -> str:
     """The help of one command; options chosen on the line have their keys explained."""
     page = Page()
-    page.text(f"usage: mixup-lab {command} [group=option ...] [key=value ...] [flags]")
+    what = "DIR... [key=value ...]" if command == "report" else "[group=option ...] [key=value ...] [flags]"
+    page.text(f"usage: mixup-lab {command} {what}")
     page.lines.append("")
     page.text(about)
     if command in EXAMPLES:
         page.section("Examples")
         page.rows(EXAMPLES[command], limit=page.width - 27)
+    if command in OWN:
+        page.section(f"Keys of {command} itself")
+        page.rows((f"{key}=", note) for key, note in OWN[command].items())
+    if command == "report":
+        page.section("What it reads")
+        page.text(
+            "Folders with run directories below them, several at once; or a table (.csv, .jsonl) with the columns"
+        )
+        page.text("arm, seed and one for each metric. It writes report.html, report.md, results.csv and report.json.")
+        return str(page)
     _groups(page, tree, overrides)
     _keys(page, tree, overrides)
     page.section("Flags")

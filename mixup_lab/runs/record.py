@@ -20,6 +20,7 @@ from mixup_lab.runs.files import clear_leftovers, write_atomically
 from mixup_lab.types import UserError
 
 Event = dict[str, Any]
+SCHEMA = 1  # of the record; it grows when a reader of the old one would misunderstand the new one
 
 
 class InUse(UserError):

@@ -32,6 +32,11 @@ def run_dir(study: Path, name: str, seed: int) -> Path:
     return study / name / f"{SEED}{seed}"
 
 
+def begun(study: Path) -> bool:
+    """Whether any run of the study has begun."""
+    return any(study.glob(f"*/{SEED}*/config.yaml"))
+
+
 def read_manifest(study: Path) -> dict[str, Any] | None:
     """`study.json`, or None where there is none. Raises UserError if it cannot be used."""
     path = study / "study.json"
@@ -61,9 +66,10 @@ def enter(
         UserError: if a setting that is no axis differs from those of the study, naming all that do.
     """
     with _alone(study):
-        manifest = read_manifest(study) or {
+        # A study without a run binds nobody: its line was a mistake.
+        manifest = (read_manifest(study) if begun(study) else None) or {
             "schema": SCHEMA,
-            "settings": dict(next(iter(settings.values()))),
+            "settings": json.loads(json.dumps(next(iter(settings.values())), default=str)),
             "axes": [],
             "arms": {},
         }

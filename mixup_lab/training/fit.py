@@ -30,7 +30,7 @@ from mixup_lab.training.plan import EpochPlan, at_step
 from mixup_lab.training.schedules import Schedule
 from mixup_lab.training.settings import TrainerSettings
 from mixup_lab.training.step import train_step
-from mixup_lab.training.stop import StopRequest
+from mixup_lab.training.stop import Pruned, StopRequest, withdraw
 from mixup_lab.training.tally import Tally
 from mixup_lab.types import Batch, Interrupted, Mixed, RunFailed, UserError
 
@@ -117,13 +117,16 @@ class Fit:
         Raises:
             RunFailed: when a loss is not finite.
             Interrupted: after a signal; a checkpoint is saved first.
+            Pruned: after an epoch, if the run directory has a file `stop`; a checkpoint is saved first.
         """
         settings, state = self.parts.settings, self.state
+        withdraw(self.run_dir)  # it was meant for the run before it was resumed
         self.parts.model.train()
         while not self.trained:
             self._train_epoch(log, stop)
             if self.trained or (settings.checkpoint_every and state.epoch % settings.checkpoint_every == 0):
                 self.checkpoint.save(self.run_dir, state)
+            self._check_pruned()
         return self._finish(log)
 
     def _train_epoch(self, log: RunLog, stop: StopRequest) -> None:
@@ -221,6 +224,12 @@ class Fit:
         resume = shlex.quote(f"resume={self.run_dir}")
         where = f"epoch {self.state.epoch + 1}, step {self.state.step} of {self.steps}"
         raise Interrupted(stop.signum, f"stopped in {where}; go on with: mixup-lab train {resume}")
+
+    def _check_pruned(self) -> None:
+        reason = None if self.trained else withdraw(self.run_dir)
+        if reason is not None:
+            self.checkpoint.save(self.run_dir, self.state)
+            raise Pruned(f"ended after epoch {self.state.epoch} of {self.parts.settings.epochs}: {reason}")
 
     def _check_finite(self, losses: Tensor, epoch: int) -> None:
         bad = torch.nonzero(~torch.isfinite(losses))

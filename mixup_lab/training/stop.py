@@ -1,10 +1,38 @@
-"""Ctrl-C and SIGTERM as a wish that the loop sees between two steps."""
+"""Wishes to stop: a signal, which the loop sees between two steps, or a file, which it sees after an epoch."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType, TracebackType
+
+from mixup_lab.runs.files import write_atomically
+from mixup_lab.types import RunFailed
+
+STOP_FILE = "stop"  # in the directory of a run; whoever watches the run can write it, from any process
+
+
+class Pruned(RunFailed):
+    """A run that was ended before its last epoch on request: it is neither finished nor broken."""
+
+    status = "pruned"
+
+
+def ask_to_stop(run_dir: Path, reason: str) -> None:
+    """Ask the run in `run_dir` to end after the epoch that is under way."""
+    write_atomically(run_dir / STOP_FILE, lambda file: file.write(reason.encode()))
+
+
+def withdraw(run_dir: Path) -> str | None:
+    """Take the wish back, if there is one; its reason."""
+    path = run_dir / STOP_FILE
+    with suppress(OSError):
+        reason = path.read_text(encoding="utf-8").strip()
+        path.unlink(missing_ok=True)
+        return reason or "asked to"
+    return None
 
 
 class StopRequest:

@@ -1,0 +1,286 @@
+"""`mixup-lab compare`: a study as one multirun, from the words of the line to the answer."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixup_lab.cli import config_dir, flag_value, quote, tree_of
+from mixup_lab.commands import report
+from mixup_lab.commands.keys import COMPARE
+from mixup_lab.commands.watch import Place, Watch
+from mixup_lab.config import identity
+from mixup_lab.config.launch import environment, launch
+from mixup_lab.runs import store
+from mixup_lab.runs.record import read_summary
+from mixup_lab.study.analysis import Options
+from mixup_lab.study.reading import read_run
+from mixup_lab.study.results import Answer
+from mixup_lab.types import UserError
+
+SEEDS = 8
+ALPHAS = "0,0.1,0.2,0.4,1"
+INSPECT = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
+WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn")
+JOB = "mixup_lab.commands.cell:cell"
+
+
+@dataclass(frozen=True)
+class Line:
+    """The words of a line, sorted."""
+
+    own: dict[str, str]  # study, confirm, ...
+    overrides: list[str]  # for Hydra, the default axes included
+    flags: list[str]  # for Hydra
+    typed: list[str]  # as they came
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a line asks for."""
+
+    names: dict[str, str]  # id of each arm -> the name that it would like
+    settings: dict[str, dict[str, Any]]  # id of each arm -> its flat settings
+    cells: list[tuple[str, int]]  # id of the arm and seed, in the order of the sweep
+    axes: list[str]
+    epochs: int
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command with its words and return the exit code: 1 if a run failed."""
+    line = complete(words)
+    if any(word.split("=")[0] in INSPECT for word in words):
+        _hydra([*_first_job(line.overrides), *line.flags])
+        return 0
+    study = Path("outputs") / line.own["study"]
+    options = report.options_of(line.own)
+    confirm = _count(line.own.get("confirm", "0"))
+    done = _sweep(line.overrides, line, study)
+    answer = _answer(line, study, options)
+    if confirm and answer.choice is not None:
+        done = _confirm(line, study, answer, confirm) and done
+        answer = _answer(line, study, options)
+    report.show(answer, report.write(answer, study, aggregate=True))
+    return 0 if done else 1
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
+
+
+def complete(words: Sequence[str]) -> Line:
+    """Sort the words of a line and add what it does not say: the axes alpha and seed, and the name of the study."""
+    own: dict[str, str] = {}
+    rest: list[str] = []
+    flags: list[str] = []
+    for place, word in enumerate(words):
+        key, equals, value = word.partition("=")
+        if word.startswith("-") or (place > 0 and words[place - 1] in WITH_VALUE):
+            flags.append(word)
+        elif equals and key in COMPARE:
+            own[key] = value
+        else:
+            rest.append(word)
+    if own.get("fail_fast", "false") not in ("true", "false"):
+        raise UserError(f"fail_fast must be true or false, got {own['fail_fast']}")
+    tree = tree_of(words, "compare")
+    given = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in rest if "=" in word}
+    axes = []
+    augs = given.get("aug", "mixup")
+    if "aug" not in given:
+        axes.append("aug=mixup")
+    has_alpha = "," not in augs and any(key.name == "aug.alpha" for key in tree.option_keys("aug", augs))
+    if "aug.alpha" not in given:
+        if has_alpha:
+            axes.append(f"aug.alpha={ALPHAS}")
+    elif has_alpha:
+        rest = [_with_baseline(word) for word in rest]
+    if "seed" not in given:
+        axes.append(f"seed=range({SEEDS})")
+    if "study" not in own:
+        own["study"] = _default_study(rest, given, tree.choices([w for w in rest if "=" in w]))
+    if not re.fullmatch(r"[\w.,=+\-]+(/[\w.,=+\-]+)*", own["study"]) or ".." in own["study"]:
+        raise UserError(f"study must be a name of letters, digits and ._,=+-, got {own['study']!r}")
+    # Seeds outermost: what is done when a study is cut short is then complete pairs.
+    overrides = sorted([*axes, *rest], key=lambda word: not word.startswith("seed="))
+    return Line(own, overrides, flags, list(words))
+
+
+def _with_baseline(word: str) -> str:
+    """A line that names alphas without 0 gets the baseline as well: without it there is nothing to compare with."""
+    key, _, value = word.partition("=")
+    numbers = re.fullmatch(r"[\d.eE+\-]+(\s*,\s*[\d.eE+\-]+)*", value)
+    if key != "aug.alpha" or not numbers or any(_is_zero(part) for part in value.split(",")):
+        return word
+    return f"aug.alpha=0,{value}"
+
+
+def _is_zero(text: str) -> bool:
+    try:
+        return float(text) == 0
+    except ValueError:
+        return False
+
+
+def _default_study(words: Sequence[str], given: Mapping[str, str], choices: Mapping[str, str]) -> str:
+    """DATASET-MODEL; a folder of pictures by its name. A group that is swept gives its own name."""
+    parts = ["dataset" if "," in given.get("dataset", "") else choices["dataset"]]
+    root = given.get("dataset.root", "").strip("'\"")
+    if root and choices["dataset"] == "image_folder":
+        parts = [Path(root).expanduser().resolve().name]
+    parts.append("model" if "," in given.get("model", "") else choices["model"])
+    if "experiment" in given:
+        parts.append(given["experiment"].replace(",", "+"))
+    return store.safe_name("-".join(parts))
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise UserError(f"confirm must be a number of seeds, 0 or more, got {text}")
+    return int(text)
+
+
+# ---- the sweep ------------------------------------------------------------------------------------------------------
+
+
+def _sweep(overrides: Sequence[str], line: Line, study: Path) -> bool:
+    """Run what is missing of a sweep; False if a run failed."""
+    plan = make_plan(overrides, line.flags)
+    folders = store.enter(study, plan.names, plan.settings, plan.axes)
+    places = [
+        Place(store.run_dir(study, folders[arm], seed), folders[arm], seed, plan.epochs) for arm, seed in plan.cells
+    ]
+    places = list(dict.fromkeys(places))
+    before = sum(_is_done(place.run_dir) for place in places)
+    count = f"{len(plan.names)} arms x {len({seed for _, seed in plan.cells})} seeds, {len(places)} runs"
+    print(f"study {study}: {count}{f', {before} finished before' if before else ''}", flush=True)
+    if before < len(places):
+        fail_fast = "1" if line.own.get("fail_fast") == "true" else None
+        with environment("MIXUP_LAB_FAIL_FAST", fail_fast), Watch(places):
+            _hydra([*overrides, f"hydra.sweep.dir={quote(str(study))}", *line.flags])
+    return all(_is_done(place.run_dir) or store.read_error(place.run_dir) is None for place in places)
+
+
+def _is_done(run_dir: Path) -> bool:
+    summary = read_summary(run_dir)
+    return summary is not None and summary["status"] == "ok"
+
+
+def _hydra(words: Sequence[str]) -> None:
+    before = sys.argv
+    sys.argv = [before[0], *words]
+    try:
+        launch("compare", JOB, config_dir())
+    finally:
+        sys.argv = before
+
+
+def _first_job(overrides: Sequence[str]) -> list[str]:
+    """The overrides of the first run: Hydra can show only one."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return list(BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(list(overrides)), None)[0][0])
+
+
+def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
+    """Compose every arm of a sweep once, with its first seed. Nothing is built, and torch is not imported.
+
+    Raises:
+        UserError: for a configuration that is wrong.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import open_dict
+
+    from mixup_lab.config.schema import parse, register
+
+    register()
+    own = flag_value(flags, "--config-dir", "-cd")
+    searchpath = [f"hydra.searchpath=[{quote('file://' + str(Path(own).absolute()))}]"] if own else []
+    parsed = OverridesParser.create().parse_overrides([*overrides, *searchpath])
+    axes = [override.get_key_element() for override in parsed if override.is_sweep_override()]
+    jobs = BasicSweeper.split_arguments(parsed, None)[0]
+    arms: dict[tuple[str, ...], list[int]] = {}
+    for job in jobs:
+        seed = next(word for word in job if word.startswith("seed="))
+        arms.setdefault(tuple(word for word in job if word is not seed), []).append(_seed(seed))
+    names: dict[str, str] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    cells: list[tuple[str, int]] = []
+    epochs = 1
+    name = flag_value(flags, "--config-name", "-cn") or "compare"
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        for words_of_arm, seeds in arms.items():
+            cfg = compose(name, overrides=[*words_of_arm, f"seed={seeds[0]}"], return_hydra_config=True)
+            choices = dict(cfg.hydra.runtime.choices)
+            with open_dict(cfg):
+                del cfg["hydra"]
+            config = parse(cfg)
+            arm = identity.arm(config.resolved)
+            settings[arm] = identity.settings(config.resolved)
+            names.setdefault(arm, _name(identity.arm_name(choices.get("aug"), config.aug), words_of_arm, axes))
+            cells += [(arm, seed) for seed in seeds]
+            epochs = max(epochs, config.trainer.epochs)
+    return Plan(names, settings, list(dict.fromkeys(cells)), [axis.lstrip("+") for axis in axes], epochs)
+
+
+def _seed(word: str) -> int:
+    value = word.partition("=")[2]
+    if not value.isdigit():
+        raise UserError(f"seed must be a whole number, 0 or more, got {value}")
+    return int(value)
+
+
+def _name(mixing: str, job: Sequence[str], axes: Sequence[str]) -> str:
+    """`mixup-a0.4`, and the value of every other axis: `mixup-a0.4,weight_decay=0.0005`."""
+    own = {"seed", "aug", "aug.alpha"}
+    parts = [mixing]
+    for word in job:
+        key, _, value = word.partition("=")
+        key = key.lstrip("+")
+        if key in axes and key not in own and not (mixing == "baseline" and key.startswith("aug.")):
+            parts.append(f"{key.rpartition('.')[2]}={value}")
+    return store.safe_name(",".join(parts))
+
+
+# ---- the answer -----------------------------------------------------------------------------------------------------
+
+
+def _answer(line: Line, study: Path, options: Options) -> Answer:
+    typed = [word for word in line.typed if not word.startswith("confirm=")]
+    command = " ".join(["mixup-lab compare", *(shlex.quote(word) for word in typed)])
+    commands = {"repeat": " ".join(["mixup-lab compare", *(shlex.quote(word) for word in line.typed)])}
+    answer = report.answer_of([study], options, commands)
+    if answer.choice is not None and answer.confirmed is None:
+        commands["confirm"] = f"{command} confirm={SEEDS}"
+    more = max((arm.comparison.more_seeds or 0 for arm in answer.arms if arm.comparison), default=0)
+    if more:
+        seeds = sorted({cell.seed for arm in answer.arms for cell in arm.cells})
+        without = [word for word in typed if not word.startswith("seed=")]
+        words = [*without, f"seed=range({max(seeds) + 1 + more})"]
+        commands["extend"] = " ".join(["mixup-lab compare", *(shlex.quote(word) for word in words)])
+    return report.answer_of([study], options, commands)
+
+
+def _confirm(line: Line, study: Path, answer: Answer, count: int) -> bool:
+    """Train baseline and winner on fresh seeds; False if a run failed."""
+    assert answer.choice is not None
+    winner = next(arm for arm in answer.arms if arm.id == answer.choice.arm)
+    base = next(arm for arm in answer.arms if arm.id == winner.baseline)
+    used = max(cell.seed for arm in answer.arms for cell in arm.cells)
+    done = True
+    # A run records no settings of Hydra itself, such as the launcher.
+    hydras = [word for word in line.overrides if word.lstrip("+").startswith(("hydra/", "hydra."))]
+    for arm in (base, winner):
+        run = read_run(Path(next(cell.path for cell in arm.cells if cell.status == "ok" and cell.path)))
+        assert run is not None
+        words = [word for word in run.start["overrides"] if not word.startswith("seed=")]
+        seeds = f"seed=range({used + 1},{used + 1 + count})"
+        done = _sweep([seeds, *words, *hydras], line, study / "confirm") and done
+    return done

@@ -1,0 +1,145 @@
+"""`mixup-lab report DIR...`: the answer from records alone, as a table, a page, Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mixup_lab.commands.keys import REPORT
+from mixup_lab.config.nearest import nearest
+from mixup_lab.runs.files import write_atomically
+from mixup_lab.study.analysis import Options, analyse
+from mixup_lab.study.reading import TABLES, Run, read
+from mixup_lab.study.results import Answer
+from mixup_lab.types import UserError
+
+FILES = ("report.html", "report.md", "results.csv", "report.json")
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command with its words: folders or tables, and key=value."""
+    places, values = _words(words)
+    if not places:
+        raise UserError("report needs a folder of runs or a table: mixup-lab report outputs/STUDY")
+    options = options_of(values)
+    out = Path(values["out"]) if "out" in values else _default_out(places[0])
+    answer = answer_of(places, options)
+    written = write(answer, out, aggregate=len(places) == 1 and out == places[0])
+    show(answer, written)
+    return 0
+
+
+def _words(words: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
+    places, values = [], {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if word.startswith("-"):
+            raise UserError(f"report has no flag {word}; see mixup-lab report --help")
+        if equals and not Path(word).exists():
+            if key not in REPORT:
+                close = nearest(key, REPORT)
+                hint = f"did you mean '{close}'?" if close else f"there are: {', '.join(REPORT)}"
+                raise UserError(f"unknown key '{key}'; {hint}")
+            values[key] = value
+        else:
+            places.append(Path(word))
+    return places, values
+
+
+def options_of(values: dict[str, str]) -> Options:
+    """The options of an analysis from the words of a line. Raises UserError for what they cannot be."""
+    maximize = values.get("maximize")
+    if maximize not in (None, "true", "false"):
+        raise UserError(f"maximize must be true or false, got {maximize}")
+    effect = values.get("min_effect")
+    try:
+        min_effect = None if effect is None else float(effect)
+    except ValueError:
+        min_effect = -1.0
+    if min_effect is not None and not 0 < min_effect < float("inf"):
+        raise UserError(f"min_effect must be a number greater than 0 (in points for metrics in percent), got {effect}")
+    return Options(
+        metric=values.get("metric"),
+        maximize=None if maximize is None else maximize == "true",
+        baseline=values.get("baseline"),
+        min_effect=min_effect,
+    )
+
+
+def _default_out(place: Path) -> Path:
+    return place.with_name(f"{place.stem}_report") if place.suffix in TABLES and place.is_file() else place
+
+
+def answer_of(places: Sequence[Path], options: Options, commands: dict[str, str] | None = None) -> Answer:
+    """Read and analyse; a folder `confirm` in the only place holds the runs of a confirmation."""
+    runs = read(places)
+    name = places[0].resolve().name if len(places) == 1 else " + ".join(place.resolve().name for place in places)
+    line = " ".join(shlex.quote(str(place)) for place in places)
+    known = {"report": f"mixup-lab report {line}"}
+    if all(place.is_dir() for place in places):
+        known["look"] = f"tensorboard --logdir {shlex.quote(os.path.commonpath([str(place) for place in places]))}"
+    answer = analyse(runs, name, options, (commands or {}) | known)
+    fresh = places[0] / "confirm"
+    if len(places) == 1 and fresh.is_dir() and answer.choice is not None:
+        return replace(answer, confirmed=_confirmed(answer, read([fresh]), options))
+    return answer
+
+
+def _confirmed(answer: Answer, runs: Sequence[Run], options: Options) -> Answer | None:
+    """The verdict on the chosen arm from runs whose seeds had no part in choosing it."""
+    assert answer.choice is not None
+    winner = next(arm for arm in answer.arms if arm.id == answer.choice.arm)
+    seen = {cell.seed for arm in answer.arms for cell in arm.cells}
+    fresh = [run for run in runs if run.arm in (winner.id, winner.baseline) and run.seed not in seen]
+    if {run.arm for run in fresh} != {winner.id, winner.baseline}:
+        return None
+    return analyse(fresh, f"{answer.study}, fresh seeds", replace(options, confirm=True), {})
+
+
+def write(answer: Answer, out: Path, aggregate: bool) -> list[Path]:
+    """Write the report's files, and TensorBoard's aggregates if wanted; every file is whole or as it was."""
+    from mixup_lab.study.markdown import markdown
+    from mixup_lab.study.page import page
+    from mixup_lab.study.tables import as_json, csv_rows
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror}") from error
+    texts = (page(answer), markdown(answer), csv_rows(answer), as_json(answer))
+    for name, text in zip(FILES, texts, strict=True):
+        _write(out / name, text)
+    if aggregate:
+        from mixup_lab.study.tensorboard import write_aggregate
+
+        write_aggregate(answer, out)
+    return [out / name for name in FILES]
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def show(answer: Answer, written: Sequence[Path]) -> None:
+    """The answer on the terminal: problems first, the table, the words, where the report is, what to do next."""
+    from rich.console import Console
+
+    from mixup_lab.study.tables import terminal_table
+
+    console = Console(highlight=False)
+    for problem in answer.problems:
+        console.print(problem, markup=False, soft_wrap=True)
+    console.print(terminal_table(answer))
+    for said in [answer.confirmed, answer]:
+        if said is not None:
+            title = "On fresh seeds alone: " if said is answer.confirmed else ""
+            console.print(f"{title}{said.sentence}", markup=False, style="bold", soft_wrap=True)
+            for detail in said.details:
+                console.print(detail, markup=False, soft_wrap=True)
+    console.print(f"\nReport: {written[0]}", markup=False, soft_wrap=True)
+    for what in ("confirm", "extend", "look"):
+        if what in answer.commands:
+            console.print(f"{what:8}{answer.commands[what]}", markup=False, soft_wrap=True)

@@ -1,0 +1,82 @@
+"""Runs that are under way, watched through their records: the pruner hears of every epoch."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from optuna.trial import Trial
+
+from mixup_lab.runs.record import read_epochs, read_events
+from mixup_lab.training.stop import ask_to_stop, withdraw
+
+INTERVAL = 0.2  # seconds between two looks
+
+
+class Watch:
+    """While it is entered, a thread reads the records of the runs and asks those to stop that the pruner gives up.
+
+    Files are how it talks with the runs, so it does not matter in which process or on which machine they are, if they
+    see the same disk.
+    """
+
+    def __init__(self, runs: Mapping[int, tuple[Trial, Path]], prune: bool) -> None:
+        self._runs, self._prune = runs, prune
+        self._sizes = dict.fromkeys(runs, 0)  # of the records when they were last read
+        self._epochs = dict.fromkeys(runs, 0)  # last one that was reported
+        self._asked: set[int] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look_again_and_again, name="watch-trials", daemon=True)
+
+    def __enter__(self) -> Watch:
+        if self._prune:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._prune:
+            self._thread.join()
+        for _, run_dir in self._runs.values():  # a run that ended before it saw the wish
+            withdraw(run_dir)
+        if kind is None:
+            self._look(prune=False)  # later trials are compared with all epochs of this one
+
+    def _look_again_and_again(self) -> None:
+        while not self._over.wait(INTERVAL):
+            self._look(prune=True)
+
+    def _look(self, prune: bool) -> None:
+        for number, (trial, run_dir) in self._runs.items():
+            if (prune and number in self._asked) or not self._grown(number, run_dir):
+                continue
+            for epoch, value in _values(run_dir).items():
+                if epoch > self._epochs[number]:
+                    trial.report(value, epoch)
+                    self._epochs[number] = epoch
+            if prune and self._epochs[number] and trial.should_prune():
+                self._asked.add(number)
+                ask_to_stop(run_dir, "pruned, since half of the trials were better at this epoch")
+
+    def _grown(self, number: int, run_dir: Path) -> bool:
+        try:
+            size = (run_dir / "record.jsonl").stat().st_size
+        except OSError:
+            return False
+        before, self._sizes[number] = self._sizes[number], size
+        return size > before
+
+
+def _values(run_dir: Path) -> dict[int, float]:
+    """The primary metric on val of the epochs so far; what is not finite is written as text and left out."""
+    start = next(read_events(run_dir, "start"), None)
+    if start is None:
+        return {}
+    key = f"val/{start['primary']}"
+    found = {event["epoch"]: event["scalars"].get(key) for event in read_epochs(run_dir)}
+    return {epoch: value for epoch, value in found.items() if isinstance(value, float) and math.isfinite(value)}

@@ -1,0 +1,565 @@
+"""From runs to an answer: which arm is compared with which, paired by seed, and what that says in words."""
+
+from __future__ import annotations
+
+import math
+import statistics as stats
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mixup_lab.study.reading import Run
+from mixup_lab.study.results import Answer, Arm, Cell, Choice, ClassDifference, Comparison, Curve, Metric, Moments
+from mixup_lab.study.statistics import compare_arms, optimism_of_choosing, seed_interval
+from mixup_lab.study.tables import difference, interval
+from mixup_lab.types import UserError
+
+GROUPS = ("dataset", "model", "optimizer", "scheduler", "transform", "aug", "trainer", "experiment")
+MACHINE = ("device", "threads", "malloc", "progress", "checkpoint_every", "eval_batch_size", "save_predictions")
+PERCENT = ("accuracy", "macro_recall", "balanced_accuracy", "auroc", "f1", "macro_f1", "miou", "recall", "precision")
+SMALLER_IS_BETTER = ("loss", "error", "err", "rmse", "mae", "mse", "nll", "ece", "brier", "perplexity")
+CURVES = ("train_clean/{}", "val/{}", "train_clean/loss", "val/loss")
+MIN_POINTS = 0.001  # default smallest difference of interest, for metrics in percent: 0.1 point
+MIN_SHARE = 0.01  # for others: this share of the baseline's mean
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may say about an analysis; None is worked out from the runs."""
+
+    metric: str | None = None  # without the split: "accuracy"
+    maximize: bool | None = None
+    baseline: str | None = None  # name of the arm that all others are compared with
+    min_effect: float | None = None  # points for metrics in percent, else in the metric's own unit
+    confirm: bool = False  # these are the fresh runs of a confirmation
+
+
+def analyse(
+    runs: Sequence[Run], study: str, options: Options, commands: Mapping[str, str]
+) -> Answer:
+    """Everything that the report shows.
+
+    Args:
+        runs: of one study, in the order in which arms are to be shown.
+        study: its name.
+        options: the user's.
+        commands: what for -> command line, to be shown at the end.
+
+    Raises:
+        UserError: where the runs do not belong together, no arm is a baseline, or the metric is unknown.
+    """
+    if not runs:
+        raise UserError(f"{study} has no runs")
+    metric = _metric(runs, options)
+    groups = _grouped(runs)
+    settings = {arm: _settings(members) for arm, members in groups.items()}
+    axes = _axes(groups, settings)
+    baselines = _baselines(groups, axes, options)
+    order = sorted(groups, key=lambda arm: (baselines[arm] is not None, _alpha(groups[arm], settings[arm]) or 0))
+    seeds = sorted({run.seed for run in runs})
+    problems = _failures(groups) + _pair_problems(groups, baselines, seeds) + _data_problems(runs)
+
+    cells = {arm: _cells(arm, groups[arm], seeds, metric) for arm in order}
+    names = _unique_names(groups)
+    compared = [arm for arm in order if baselines[arm] is not None]
+    pairs = [_pairs(groups[arm], groups[str(baselines[arm])], metric, problems, names[arm]) for arm in compared]
+    min_effect = _min_effect(options, metric, cells[next(arm for arm in order if baselines[arm] is None)])
+    found = compare_arms([pair[:3] for pair in pairs], min_effect, metric.maximize, metric.percent)
+    comparisons = dict(zip(compared, found, strict=True))
+
+    costs = {arm: _seconds_per_epoch(groups[arm]) for arm in order}
+    arms = tuple(
+        Arm(
+            id=arm,
+            name=names[arm],
+            baseline=baselines[arm],
+            alpha=_alpha(groups[arm], settings[arm]),
+            settings={axis: values[arm] for axis, values in axes.items()},
+            cells=cells[arm],
+            val=_moments([cell.val for cell in cells[arm]]),
+            test=_moments([cell.test for cell in cells[arm]]),
+            comparison=comparisons.get(arm),
+            seconds_per_epoch=costs[arm],
+            cost_ratio=_ratio(costs[arm], costs[baselines[arm] or arm]),
+            device_seconds=sum(_device_seconds(run) for run in groups[arm]),
+            trials=sum((baselines[other] is None) == (baselines[arm] is None) for other in order),
+        )
+        for arm in order
+    )
+    choice = _choice(arms, metric)
+    answer = Answer(
+        study=study,
+        metric=metric,
+        min_effect=min_effect,
+        sentence="",
+        details=(),
+        arms=arms,
+        axes={axis: tuple(dict.fromkeys(values[arm] for arm in order)) for axis, values in axes.items()},
+        choice=choice,
+        confirmed=None,
+        curves=tuple(_curves(groups, order, metric)),
+        classes=_classes(groups, choice, baselines),
+        problems=tuple(dict.fromkeys(problems)),
+        settings=_common(settings),
+        facts=_facts(runs, arms),
+        commands=dict(commands),
+    )
+    sentence, details = _say(answer, options.confirm)
+    return replace(answer, sentence=sentence, details=details)
+
+
+# ---- what is compared with what -------------------------------------------------------------------------------------
+
+
+def _grouped(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Runs of each arm, one for each seed: of two with the same seed a finished one counts."""
+    groups: dict[str, dict[int, Run]] = {}
+    for run in runs:
+        members = groups.setdefault(run.arm, {})
+        if run.seed not in members or (run.status == "ok" and members[run.seed].status != "ok"):
+            members[run.seed] = run
+    return {arm: [members[seed] for seed in sorted(members)] for arm, members in groups.items()}
+
+
+def _settings(members: Sequence[Run]) -> dict[str, Any]:
+    """The flat configuration of an arm, with the choices of its groups."""
+    run = next((run for run in members if run.start), members[0])
+    flat = {key: setting for key, setting in run.settings().items() if key not in ("seed", "resume", "trust")}
+    choices = {group: choice for group, choice in run.start.get("choices", {}).items() if choice is not None}
+    # Choices first: a key whose value follows from the choice of its group is no axis of its own.
+    return {group: choices[group] for group in GROUPS if group in choices} | flat
+
+
+def _axes(groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What differs between arms: axis -> value of each arm. Where the choice of a group differs, its keys follow."""
+    axes: dict[str, dict[str, Any]] = {}
+    for key in dict.fromkeys(key for flat in settings.values() for key in flat):
+        group = key.partition(".")[0]
+        if key in ("aug", "aug.alpha") or (group == "aug" and key.endswith("._target_")):
+            continue
+        if key.startswith(tuple(f"trainer.{name}" for name in MACHINE)):
+            continue
+        values = {arm: _hashable(flat.get(key)) for arm, flat in settings.items()}
+        if group == "aug":  # what mixing does without alpha says nothing of the baseline
+            mixed = {arm: v for arm, v in values.items() if not _is_baseline(groups[arm])}
+            if len(set(mixed.values())) > 1:
+                axes[key] = {arm: mixed.get(arm) for arm in values}
+        elif key != group and f"{group}" in axes and _follows(axes[group], values):
+            continue
+        elif len(set(values.values())) > 1:
+            axes[key] = values
+    augs = {arm: "none" if _is_baseline(groups[arm]) else flat.get("aug") for arm, flat in settings.items()}
+    if len({aug for aug in augs.values() if aug != "none"}) > 1:
+        axes["aug"] = augs
+    alphas = {arm: _alpha(groups[arm], flat) for arm, flat in settings.items()}
+    if len(set(alphas.values())) > 1:
+        axes["aug.alpha"] = alphas
+    if not axes and len(groups) > 1:  # a table of another trainer
+        axes["arm"] = {arm: members[0].name for arm, members in groups.items()}
+    return axes
+
+
+def _follows(choice: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Whether a key has one value for each choice of its group."""
+    seen: dict[Any, Any] = {}
+    return all(seen.setdefault(choice[arm], v) == v for arm, v in values.items())
+
+
+def _hashable(setting: Any) -> Any:
+    return tuple(setting) if isinstance(setting, list) else setting
+
+
+def _is_baseline(members: Sequence[Run]) -> bool:
+    """Whether the arm does not mix. The name tells where the configuration is another trainer's."""
+    run = members[0]
+    return run.name == "baseline" or run.name.startswith("baseline,") or run.name.lower() in ("erm", "none")
+
+
+def _alpha(members: Sequence[Run], flat: Mapping[str, Any]) -> float | None:
+    if not flat:
+        return None
+    if _is_baseline(members):
+        return 0.0
+    alpha = flat.get("aug.alpha")
+    return float(alpha) if isinstance(alpha, (int, float)) else None
+
+
+def _baselines(
+    groups: Mapping[str, Sequence[Run]], axes: Mapping[str, Mapping[str, Any]], options: Options
+) -> dict[str, str | None]:
+    """The arm that each arm is compared with: the unmixed one that is equal in everything but the mixing."""
+    names = {members[0].name: arm for arm, members in groups.items()}
+    if options.baseline is not None:
+        if options.baseline not in names:
+            raise UserError(f"baseline={options.baseline}: there is no such arm; there are: {', '.join(names)}")
+        chosen = names[options.baseline]
+        return {arm: None if arm == chosen else chosen for arm in groups}
+    unmixed = [arm for arm, members in groups.items() if _is_baseline(members)]
+    if not unmixed:
+        raise UserError(f"no arm is a baseline (alpha 0); name one with baseline=NAME: {', '.join(names)}")
+    if len(unmixed) == len(groups):  # nothing is mixed: the first arm is what the others are compared with
+        return {arm: None if arm == unmixed[0] else unmixed[0] for arm in groups}
+    others = [axis for axis in axes if axis.partition(".")[0] not in ("aug", "arm")]
+    block = {arm: tuple(axes[axis][arm] for axis in others) for arm in groups}
+    found: dict[str, str | None] = {}
+    for arm in groups:
+        partner = next((base for base in unmixed if block[base] == block[arm]), None)
+        if partner is None:
+            setting = ", ".join(f"{axis}={axes[axis][arm]}" for axis in others)
+            raise UserError(f"arm {groups[arm][0].name} has no baseline with {setting}; name one with baseline=NAME")
+        found[arm] = None if partner == arm else partner
+    return found
+
+
+def _unique_names(groups: Mapping[str, Sequence[Run]]) -> dict[str, str]:
+    """Folders of hand-made sweeps may name two arms alike; then the folder tells them apart."""
+    names = {arm: members[0].name for arm, members in groups.items()}
+    twice = {name for name in names.values() if list(names.values()).count(name) > 1}
+    for arm, name in names.items():
+        if name in twice:
+            path = groups[arm][0].path
+            names[arm] = f"{name} ({path.parent.name if path and path.parent.name != name else arm[:6]})"
+    if len(set(names.values())) < len(names):
+        names = {arm: f"{name} {arm[:6]}" for arm, name in names.items()}
+    return names
+
+
+# ---- numbers of the runs --------------------------------------------------------------------------------------------
+
+
+def _metric(runs: Sequence[Run], options: Options) -> Metric:
+    finished = [run for run in runs if run.scalars]
+    splits = sorted({key for run in finished for key in run.scalars})
+    known = list(dict.fromkeys(key.rpartition("/")[2] if key.startswith(("val/", "test/")) else key for key in splits))
+    primary = next((str(run.start["primary"]) for run in runs if "primary" in run.start), None)
+    name = options.metric.removeprefix("test/").removeprefix("val/") if options.metric else primary
+    if name is None:
+        if len(known) > 1 and "accuracy" not in known:
+            raise UserError(f"which metric decides? Say metric=NAME; there are: {', '.join(known)}")
+        name = "accuracy" if "accuracy" in known or not known else known[0]
+    if finished and not any(_of(run, name, "test") is not None for run in finished):
+        raise UserError(f"metric={name}: no finished run has it; there are: {', '.join(known)}")
+    maximize = options.maximize
+    if maximize is None and name == primary:
+        maximize = next((bool(run.start["maximize"]) for run in runs if "maximize" in run.start), None)
+    if maximize is None:
+        maximize = not any(word in SMALLER_IS_BETTER for word in name.lower().replace("-", "_").split("_"))
+    found = [v for run in finished if (v := _of(run, name, "test")) is not None]
+    return Metric(name, maximize, name.lower() in PERCENT and all(0 <= v <= 1 for v in found))
+
+
+def _of(run: Run, metric: str, split: str) -> float | None:
+    """The metric of a split; a table of another trainer may have it under its bare name, which counts as test."""
+    found = run.scalars.get(f"{split}/{metric}", run.scalars.get(metric) if split == "test" else None)
+    return found if found is not None and math.isfinite(found) else None
+
+
+def _cells(arm: str, members: Sequence[Run], seeds: Sequence[int], metric: Metric) -> tuple[Cell, ...]:
+    by_seed = {run.seed: run for run in members}
+    cells = []
+    for seed in seeds:
+        run = by_seed.get(seed)
+        if run is None:
+            cells.append(Cell(arm, seed, "missing", None, None, None, None, None, None, {}))
+            continue
+        best = run.scalars.get(f"val_best/test_{metric.name}")
+        path, log = (str(place) if place else None for place in (run.path, run.log))
+        val, test = _of(run, metric.name, "val"), _of(run, metric.name, "test")
+        cells.append(Cell(arm, seed, run.status, val, test, best, path, run.error, log, run.scalars))
+    return tuple(cells)
+
+
+def _moments(values: Sequence[float | None]) -> Moments:
+    known = [v for v in values if v is not None]
+    return Moments(len(known), stats.fmean(known) if known else None, stats.stdev(known) if len(known) > 1 else None)
+
+
+def _pairs(
+    members: Sequence[Run], base: Sequence[Run], metric: Metric, problems: list[str], name: str
+) -> tuple[list[int], list[float], list[tuple[np.ndarray, np.ndarray]] | None]:
+    """Seeds, differences on test, and differences of single test examples, of the complete pairs."""
+    partners = {run.seed: run for run in base}
+    seeds: list[int] = []
+    differences: list[float] = []
+    examples: list[tuple[np.ndarray, np.ndarray]] | None = []
+    for run in members:
+        other = partners.get(run.seed)
+        ours, theirs = _of(run, metric.name, "test"), _of(other, metric.name, "test") if other else None
+        if ours is None or theirs is None or other is None:
+            continue
+        if _digest(run) != _digest(other):
+            problems.append(f"{name} seed {run.seed} saw other data than its baseline: the pair is left out")
+            continue
+        seeds.append(run.seed)
+        differences.append(ours - theirs)
+        if examples is not None:
+            mine, its = run.scores(metric.name), other.scores(metric.name)
+            if mine is None or its is None or not np.array_equal(mine[0], its[0]):
+                examples = None
+                problems.append(f"{name}: without the test predictions of every run there is no interval for new data")
+            else:
+                examples.append((mine[0], mine[1] - its[1]))
+    return seeds, differences, examples if seeds else None
+
+
+def _digest(run: Run) -> Any:
+    return run.start.get("data", {}).get("digest")
+
+
+def _seconds_per_epoch(members: Sequence[Run]) -> float | None:
+    seconds = [
+        float(event["scalars"]["time/epoch_seconds"])
+        for run in members
+        for event in run.epochs
+        if "time/epoch_seconds" in event.get("scalars", {})
+    ]
+    return stats.median(seconds) if seconds else None
+
+
+def _ratio(a: float | None, b: float | None) -> float | None:
+    return a / b if a is not None and b else None
+
+
+def _device_seconds(run: Run) -> float:
+    return float(run.epochs[-1]["seconds"]) if run.epochs else 0.0
+
+
+def _curves(groups: Mapping[str, Sequence[Run]], order: Sequence[str], metric: Metric) -> Iterable[Curve]:
+    for arm in order:
+        finished = [run for run in groups[arm] if run.status == "ok"]
+        for tag in (tag.format(metric.name) for tag in CURVES):
+            points: dict[int, list[float]] = {}
+            for run in finished:
+                for event in run.epochs:
+                    if tag in event["scalars"]:
+                        points.setdefault(int(event["epoch"]), []).append(float(event["scalars"][tag]))
+            if not points:
+                continue
+            bands = [(stats.fmean(v), seed_interval(v)) for _, v in sorted(points.items())]
+            yield Curve(
+                arm,
+                tag,
+                tuple(sorted(points)),
+                tuple(mean for mean, _ in bands),
+                tuple(band[0] if band else mean for mean, band in bands),
+                tuple(band[1] if band else mean for mean, band in bands),
+            )
+
+
+def _classes(
+    groups: Mapping[str, Sequence[Run]], choice: Choice | None, baselines: Mapping[str, str | None]
+) -> tuple[ClassDifference, ...]:
+    """Recall of each class, chosen arm minus baseline."""
+    if choice is None:
+        return ()
+    partners = {run.seed: run for run in groups[str(baselines[choice.arm])]}
+    differences: dict[int, list[float]] = {}
+    supports: dict[int, list[int]] = {}
+    for run in groups[choice.arm]:
+        other = partners.get(run.seed)
+        if run.status != "ok" or other is None or other.status != "ok":
+            continue
+        mine, its = run.recalls(), other.recalls()
+        if mine is None or its is None or not np.array_equal(mine[0], its[0]):
+            return ()
+        count = np.bincount(mine[0])
+        change = np.bincount(mine[0], mine[1] - its[1])
+        for k in np.flatnonzero(count).tolist():
+            differences.setdefault(k, []).append(float(change[k] / count[k]))
+            supports.setdefault(k, []).append(int(count[k]))
+    names = next((run.start["data"].get("class_names") for run in groups[choice.arm] if "data" in run.start), None)
+    return tuple(
+        ClassDifference(
+            names[k] if names and k < len(names) else f"class {k}",
+            stats.fmean(values),
+            seed_interval(values),
+            stats.fmean(supports[k]),
+        )
+        for k, values in sorted(differences.items())
+    )
+
+
+def _choice(arms: Sequence[Arm], metric: Metric) -> Choice | None:
+    """The arm that is best on val, of those that are compared with a baseline."""
+    candidates = [arm for arm in arms if arm.baseline is not None and arm.val.mean is not None]
+    if not candidates:
+        return None
+    sign = 1 if metric.maximize else -1
+    val = np.array([[math.nan if c.val is None else sign * c.val for c in arm.cells] for arm in candidates])
+    optimism = optimism_of_choosing(val)
+    chosen = candidates[optimism.chosen]
+    epochs = [
+        sign * (cell.best_test - cell.test)
+        for cell in chosen.cells
+        if cell.best_test is not None and cell.test is not None
+    ]
+    best_epoch = stats.fmean(epochs) if epochs else None
+    return Choice(chosen.id, len(candidates), best_epoch, optimism.bias if len(candidates) > 1 else 0.0)
+
+
+def _min_effect(options: Options, metric: Metric, base: Sequence[Cell]) -> float:
+    if options.min_effect is not None:
+        return options.min_effect / 100 if metric.percent else options.min_effect
+    if metric.percent:
+        return MIN_POINTS
+    values = [abs(cell.test) for cell in base if cell.test is not None]
+    return MIN_SHARE * (stats.fmean(values) if values else 1.0) or MIN_SHARE
+
+
+# ---- what limits the answer -----------------------------------------------------------------------------------------
+
+
+def _failures(groups: Mapping[str, Sequence[Run]]) -> list[str]:
+    """One line for each kind of failure, with an example's log."""
+    kinds: dict[str, list[Run]] = {}
+    for members in groups.values():
+        for run in members:
+            if run.status == "failed":
+                kinds.setdefault(run.error or "failed", []).append(run)
+    lines = []
+    for error, failed in kinds.items():
+        first = failed[0]
+        which = f"{first.name} seed {first.seed}" if len(failed) == 1 else f"{len(failed)} runs"
+        log = f" (log: {first.log})" if first.log else ""
+        lines.append(f"failed: {which}: {error}{log}")
+    return lines
+
+
+def _pair_problems(
+    groups: Mapping[str, Sequence[Run]], baselines: Mapping[str, str | None], seeds: Sequence[int]
+) -> list[str]:
+    done = {arm: {run.seed for run in members if run.status == "ok"} for arm, members in groups.items()}
+    lines = []
+    for arm, members in groups.items():
+        missing = [seed for seed in seeds if seed not in done[arm]]
+        if missing:
+            cut = {run.seed for run in members if run.status == "interrupted"}
+            note = f" (not finished: {_list(sorted(cut))})" if cut else ""
+            kind = "baseline of others" if baselines[arm] is None else "no pair"
+            lines.append(f"{members[0].name}: no result for seed {_list(missing)}{note}: {kind}")
+    return lines
+
+
+def _data_problems(runs: Sequence[Run]) -> list[str]:
+    lines = [f"note of {run.name} seed {run.seed}: {note}" for run in runs for note in dict.fromkeys(run.notes)]
+    merged: dict[str, int] = {}
+    for line in lines:
+        text = line.partition(": ")[2]
+        merged[text] = merged.get(text, 0) + 1
+    found = [f"{text} ({count} runs)" if count > 1 else text for text, count in merged.items()]
+    devices = {str(run.start.get("device")) for run in runs if "device" in run.start}
+    if len(devices) > 1:
+        found.append(f"runs were trained on different devices: {', '.join(sorted(devices))}")
+    versions = {str(run.start.get("versions")) for run in runs if "versions" in run.start}
+    if len(versions) > 1:
+        found.append("runs were trained with different versions of the software")
+    dropped = {run.start["data"]["dropped"] for run in runs if run.start.get("data", {}).get("dropped")}
+    if dropped:
+        found.append(f"{max(dropped)} pictures could not be read and were left out")
+    return found
+
+
+def _list(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
+
+
+def _say(answer: Answer, confirming: bool) -> tuple[str, tuple[str, ...]]:
+    """The answer in a sentence, and what has to be said with it."""
+    metric, choice = answer.metric, answer.choice
+    if choice is None:
+        return "There is no answer yet: no arm beside the baseline has finished a run.", ()
+    arm = next(arm for arm in answer.arms if arm.id == choice.arm)
+    comparison = arm.comparison
+    assert comparison is not None
+    mean = comparison.mean
+    subject = f"{arm.name} ({'the arm to confirm' if confirming else _chosen(choice)})"
+    sentence = _sentence(subject, comparison)
+    if mean is None:
+        return sentence, ()
+    change = f"test {metric.name} {difference(mean, metric)} against the baseline, paired over {_seeds(comparison)}"
+    unit = " points" if metric.percent else ""
+    interval_words = (
+        f"95 % interval for new data {interval(comparison.new_data, metric)}{unit}"
+        if comparison.new_data
+        else f"95 % interval over seeds {interval(comparison.retraining, metric)}{unit}"
+        if comparison.retraining
+        else "no interval"
+    )
+    details = [f"{change}; {interval_words}."]
+    others = [a for a in answer.arms if a.comparison and a.id != arm.id and a.comparison.code in ("helps", "hurts")]
+    details += [f"{other.name}: {other.comparison.words}." for other in others if other.comparison]
+    if not confirming:
+        details += _optimism(choice, metric, answer)
+    return sentence, tuple(details)
+
+
+def _sentence(subject: str, comparison: Comparison) -> str:
+    """The fixed words of the verdict, made into a sentence."""
+    said = comparison.words
+    if comparison.code == "cannot_tell":
+        return f"Cannot tell whether {subject} helps: {said.removeprefix('cannot tell').removeprefix(': ')}."
+    if comparison.code == "no_difference":
+        return f"{subject} makes {said}."
+    return f"{subject} {said}."
+
+
+def _chosen(choice: Choice) -> str:
+    return f"best on val of {choice.candidates} arms" if choice.candidates > 1 else "the only arm"
+
+
+def _seeds(comparison: Comparison) -> str:
+    n = len(comparison.seeds)
+    return f"{n} seed{'s' * (n != 1)}"
+
+
+def _optimism(choice: Choice, metric: Metric, answer: Answer) -> list[str]:
+    said = []
+    if choice.best_of_arms is not None and choice.candidates > 1:
+        said.append(
+            f"Choosing the best of {choice.candidates} arms made its val {metric.name} look better by about"
+            f" {difference(abs(choice.best_of_arms), metric).lstrip('+')}; test had no part in the choice."
+        )
+    if choice.best_epoch is not None:
+        said.append(
+            "The last epoch counts; the epoch that is best on val would have changed test by"
+            f" {difference(choice.best_epoch if metric.maximize else -choice.best_epoch, metric)}."
+        )
+    trials = {arm.baseline is None: arm.trials for arm in answer.arms}
+    if trials.get(True) != trials.get(False):
+        said.append(
+            f"Configurations tried: {trials.get(True, 0)} without mixing, {trials.get(False, 0)} with it;"
+            " the test of each arm counts them (Holm)."
+        )
+    return said
+
+
+def _common(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Settings that all arms share."""
+    flats = [flat for flat in settings.values() if flat]
+    if not flats:
+        return {}
+    first = flats[0]
+    return {key: first[key] for key in sorted(first) if all(flat.get(key) == first[key] for flat in flats)}
+
+
+def _facts(runs: Sequence[Run], arms: Sequence[Arm]) -> dict[str, str]:
+    start = next((run.start for run in runs if run.start), None)
+    seeds = sorted({run.seed for run in runs})
+    facts = {"seeds": _list(seeds), "runs": f"{sum(run.status == 'ok' for run in runs)} finished of {len(runs)}"}
+    if start is None:
+        return facts
+    data = start.get("data", {})
+    sizes = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test") if split in data)
+    versions = start.get("versions", {})
+    return facts | {
+        "data": f"{sizes} ({data.get('storage')})",
+        "device": f"{start.get('device')}, {start.get('threads')} threads",
+        "parameters": f"{start.get('parameters', 0):,}",
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "git": str(start.get("git") or "not in a repository"),
+    }

@@ -1,0 +1,156 @@
+"""The report as Markdown, for a pull request or a README: what the page says, without its pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from mixup_lab.study import tables
+from mixup_lab.study.results import Answer
+
+
+def markdown(answer: Answer) -> str:
+    """The whole report as GitHub's Markdown. Names and messages are shown as they are, never as markup."""
+    return "\n".join(_lines(answer)) + "\n"
+
+
+def _lines(answer: Answer) -> Iterator[str]:
+    lead = answer.confirmed or answer
+    yield f"# {text(lead.sentence)}"
+    yield f"\nmixup-lab, study {text(answer.study)}: {tables.finished_runs(answer)} finished."
+    yield from _bullets(lead.details)
+    if answer.confirmed:
+        yield "\n## The confirmation"
+        yield "\nThese seeds had no part in choosing the arm, so that nothing here is flattered by the choice."
+        yield from _arms(answer.confirmed)
+        yield from _bullets(answer.confirmed.problems)
+        yield f"\n## The study that chose the arm: {text(answer.sentence)}"
+        yield from _bullets(answer.details)
+    yield "\n## Arm by arm"
+    yield from _arms(answer)
+    yield from _classes(answer)
+    yield from _costs(answer)
+    yield from _problems(answer)
+    yield from _configuration(answer)
+    yield from _facts(answer)
+    yield "\n## How to read this"
+    yield from (f"\n**{text(term)}.** {text(words)}" for term, words in tables.explanation(answer))
+
+
+def _arms(answer: Answer) -> Iterator[str]:
+    unit = " (points)" if answer.metric.percent else ""
+    name = answer.metric.name
+    head = [
+        "arm", "seeds", f"val {name}, mean ± sd", f"test {name}, mean ± sd", f"difference{unit}", "95 % retraining",
+        "95 % new data", "p after Holm", "verdict", "more seeds", "trials",
+    ]  # fmt: skip
+    body = [
+        [
+            row.name + (" (best on val)" if row.chosen else ""), row.seeds, row.val, row.test, row.difference,
+            row.retraining, row.new_data, row.p, row.verdict, row.more_seeds, row.trials,
+        ]
+        for block in tables.rows(answer) for row in block
+    ]  # fmt: skip
+    yield from _table(head, body, "lrrrrrrrlrr")
+
+
+def _classes(answer: Answer) -> Iterator[str]:
+    shown, left_out = tables.shown_classes(answer)
+    if not shown:
+        return
+    arm = tables.chosen_arm(answer)
+    yield "\n## Class by class"
+    yield f"\nRecall on test{f': {text(arm.name)} against its baseline' if arm else ''}."
+    if left_out:
+        yield f"The {tables.MAX_CLASSES} largest changes; {left_out} more classes are left out."
+    body = [
+        [
+            entry.name,
+            f"{entry.support:.0f}",
+            tables.difference(entry.mean, tables.RECALL, unit=False),
+            tables.interval(entry.interval, tables.RECALL),
+        ]
+        for entry in shown
+    ]
+    yield from _table(["class", "test examples", "difference (points)", "95 % over seeds"], body, "lrrr")
+
+
+def _costs(answer: Answer) -> Iterator[str]:
+    yield f"\n## What it cost\n\n{tables.total_time(answer)} of device time together."
+    body = [
+        [
+            arm.name,
+            tables.duration(arm.seconds_per_epoch),
+            "" if arm.baseline is None else tables.ratio(arm.cost_ratio),
+            tables.duration(arm.device_seconds),
+        ]
+        for arm in answer.arms
+    ]
+    yield from _table(["arm", "time per epoch", "to the baseline", "device time, all seeds"], body, "lrrr")
+
+
+def _problems(answer: Answer) -> Iterator[str]:
+    yield "\n## Failures and missing pairs"
+    if not answer.problems:
+        yield "\nNone."
+    yield from _bullets(answer.problems)
+    body = [
+        [arm.name, str(cell.seed), cell.status, cell.error or tables.DASH, cell.log or tables.DASH]
+        for arm, cell in tables.unfinished(answer)
+    ]
+    if body:
+        yield from _table(["arm", "seed", "status", "error", "log"], body, "lrlll")
+
+
+def _configuration(answer: Answer) -> Iterator[str]:
+    yield "\n## What was compared"
+    if answer.axes:
+        body = [[arm.name, *(_setting(arm.settings.get(axis)) for axis in answer.axes)] for arm in answer.arms]
+        yield from _table(["arm", *answer.axes], body, "l" * (1 + len(answer.axes)))
+    else:
+        yield "\nThe arms differ in no setting."
+    if answer.settings:
+        body = [[key, tables.setting(value)] for key, value in answer.settings.items()]
+        yield f"\n<details><summary>{len(body)} settings that all arms share</summary>"
+        yield from _table(["key", "value"], body, "ll")
+        yield "\n</details>"
+
+
+def _facts(answer: Answer) -> Iterator[str]:
+    yield "\n## To judge and repeat it"
+    yield from _bullets(f"{key}: {fact}" for key, fact in answer.facts.items())
+    for line in answer.commands.values():
+        # A fence is longer than any run of ticks in what it holds.
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))
+        yield f"\n{fence}sh\n{tables.visible(line)}\n{fence}"
+
+
+def _setting(value: object) -> str:
+    return tables.DASH if value is None else tables.setting(value)
+
+
+def _bullets(lines: Iterable[str]) -> Iterator[str]:
+    for k, line in enumerate(lines):
+        yield f"{'' if k else chr(10)}- {text(line)}"
+
+
+def _table(head: Sequence[str], body: Iterable[Sequence[str]], sides: str) -> Iterator[str]:
+    yield "\n" + _row(head)
+    yield "|" + "|".join("---:" if side == "r" else "---" for side in sides) + "|"
+    for cells in body:
+        yield _row(cells)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(text, cells))} |"
+
+
+def text(words: str) -> str:
+    """Words on one line that Markdown shows letter by letter: no markup, no HTML, no end of a table's cell."""
+    line = " ".join(tables.visible(words).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
+    # An underscore within a word is no markup, and names are full of them.
+    line = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
+    line = re.sub(r"^([#+-])(?=\s|$)", r"\\\1", line)
+    return re.sub(r"^(\d+)([.)])(?=\s)", r"\1\\\2", line)

@@ -1,0 +1,86 @@
+"""The report as one HTML file: no script, nothing from elsewhere, light and dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mixup_lab.study import plots, tables
+from mixup_lab.study.results import Answer
+
+_SIGNS = {"helps": "▲", "helps_here": "△", "hurts": "▼", "hurts_here": "▽", "no_difference": "=", "cannot_tell": "?"}
+_COMMANDS = {
+    "repeat": "Do it again",
+    "extend": "Go on with more seeds",
+    "confirm": "Confirm on fresh seeds",
+    "report": "Write this report again",
+    "look": "Look at the curves",
+}
+
+
+def page(answer: Answer) -> str:
+    """The whole report as text of one self-contained HTML file.
+
+    The same answer gives the same text. Everything that comes from the answer is escaped.
+    """
+    return _environment().get_template("report.html.j2").render(
+        answer=answer,
+        lead=answer.confirmed or answer,
+        views=_views(answer),
+        confirmed_forest=_drawn(plots.differences(answer.confirmed, "confirmed")) if answer.confirmed else "",
+        tables=tables,
+        signs=_SIGNS,
+        command_names=_COMMANDS,
+    )  # fmt: skip
+
+
+def _views(answer: Answer) -> dict[str, Any]:
+    """The pictures, and what their captions have to say."""
+    return {
+        "dose": _drawn(plots.dose_response(answer)),
+        "differences": _drawn(plots.differences(answer)),
+        "curves": _drawn(plots.curves(answer)),
+        "classes": _drawn(plots.class_differences(answer)),
+        "by_alpha": all(arm.alpha is not None for arm in answer.arms if arm.test.n),
+        "curves_left_out": plots.curve_arms(answer)[1],
+        "classes_left_out": tables.shown_classes(answer)[1],
+    }
+
+
+def _drawn(svg: str) -> Markup:
+    # The XML writer has escaped the text in it.
+    return Markup(svg)
+
+
+def _environment() -> Environment:
+    # A path beside this module is there in a wheel and in a checkout alike.
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"breakable": _breakable, "tight": _tight}
+    return environment
+
+
+def _breakable(name: str) -> Markup:
+    """A name that breaks between its settings rather than within a number."""
+    return Markup(",<wbr>").join(tables.visible(name).split(","))
+
+
+def _tight(text: str) -> str:
+    """No line begins with a lonely percent sign."""
+    return text.replace(" %", "\u00a0%")
+
+
+def _shown(x: Any) -> Any:
+    """What is not known is a dash; what a file cannot hold is made visible."""
+    if x is None:
+        return tables.DASH
+    return tables.visible(x) if type(x) is str else x

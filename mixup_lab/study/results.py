@@ -1,0 +1,138 @@
+"""What a study says, as plain values. The analysis makes them; table, page, JSON and TensorBoard show them.
+
+Differences are `arm - baseline` of the same seed, in the metric's own unit (a fraction for accuracy). Intervals are
+(low, high) at 95 %. None stands for what cannot be known from these runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The number that decides."""
+
+    name: str  # as in the records, without the split: "accuracy"
+    maximize: bool
+    percent: bool  # a fraction: shown in percent, differences in points
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the study, or a place where one is missing."""
+
+    arm: str  # id of its arm
+    seed: int
+    status: str  # "ok", "failed", "interrupted" (cut, or still running), "missing"
+    val: float | None  # the metric at the end, if the run is finished
+    test: float | None
+    best_test: float | None  # test of the weights that were best on val
+    path: str | None  # run directory, relative to the study if it lies in it
+    error: str | None  # one sentence, if it failed
+    log: str | None  # file with the whole error
+    scalars: dict[str, float]  # all final scalars
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and standard deviation over the finished seeds of an arm."""
+
+    n: int
+    mean: float | None
+    sd: float | None  # None for less than two seeds
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm against its baseline on the test split, paired by seed."""
+
+    seeds: tuple[int, ...]  # of the complete pairs, ascending
+    differences: tuple[float, ...]
+    mean: float | None
+    sd: float | None
+    retraining: Interval | None  # over seeds: another training, the same test examples
+    new_data: Interval | None  # over seeds and test examples: another training and other data
+    test_examples: int | None  # different ones that the interval for new data stands on
+    p: float | None  # exact sign-flip test, two-sided
+    p_holm: float | None  # after Holm over the arms
+    smallest_p: float  # the least p_holm that so many seeds and arms can reach
+    code: str  # "helps", "hurts", "helps_here", "hurts_here", "no_difference", "cannot_tell"
+    words: str  # the verdict, in words fixed in advance
+    more_seeds: int | None  # how many more would probably settle it; None: not needed, or seeds alone cannot
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A configuration, whatever its seed."""
+
+    id: str
+    name: str  # unique in the study, short: "mixup-a0.4"
+    baseline: str | None  # id of the arm that it is compared with; None: it is a baseline
+    alpha: float | None  # 0 for a baseline; None where there is no such thing
+    settings: dict[str, Any]  # what differs between arms: axis -> value here
+    cells: tuple[Cell, ...]  # by ascending seed, missing ones included
+    val: Moments
+    test: Moments
+    comparison: Comparison | None  # None for a baseline
+    seconds_per_epoch: float | None  # median over seeds and epochs
+    cost_ratio: float | None  # seconds_per_epoch over that of its baseline
+    device_seconds: float  # of all its runs together
+    trials: int  # configurations that were tried for this family (all arms of this aug); the baseline's likewise
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A scalar over the epochs, over the seeds of one arm. Band: 95 % interval of the mean (t); equal to the mean for
+    one seed."""
+
+    arm: str
+    tag: str  # "train_clean/loss", "val/accuracy", ...
+    epochs: tuple[int, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ClassDifference:
+    """Recall of one class on test: the chosen arm minus its baseline, over seeds."""
+
+    name: str
+    mean: float
+    interval: Interval | None
+    support: float  # test examples of the class, mean over the runs
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The arm that val chooses among those that are compared with one baseline, and what choosing does to its score."""
+
+    arm: str  # id
+    candidates: int  # arms that were chosen from
+    best_epoch: float | None  # optimism of choosing the epoch: test at the best val epoch minus test at the last
+    best_of_arms: float | None  # optimism of choosing the arm: its val as chosen minus its val where it was not chosen
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All that a report shows, in its order."""
+
+    study: str  # name
+    metric: Metric
+    min_effect: float  # smallest difference of interest, in the metric's own unit
+    sentence: str  # the answer
+    details: tuple[str, ...]  # further sentences that belong to it
+    arms: tuple[Arm, ...]  # baselines first, then as swept
+    axes: dict[str, tuple[Any, ...]]  # what differs between arms -> its values in order
+    choice: Choice | None
+    confirmed: Answer | None  # the verdict from fresh seeds alone
+    curves: tuple[Curve, ...]
+    classes: tuple[ClassDifference, ...]
+    problems: tuple[str, ...]  # failures first, then missing pairs and what else limits the answer
+    settings: dict[str, Any]  # flat, the same in all arms: "trainer.epochs" -> 20
+    facts: dict[str, str]  # versions, device, data: what a reader needs to judge or repeat it
+    commands: dict[str, str]  # what for -> command line: "repeat", "extend", "confirm", "report", "look"
