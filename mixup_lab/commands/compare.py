@@ -15,7 +15,7 @@ from mixup_lab.commands import report
 from mixup_lab.commands.keys import COMPARE
 from mixup_lab.commands.watch import Place, Watch
 from mixup_lab.config import identity
-from mixup_lab.config.launch import environment, launch
+from mixup_lab.config.launch import SweepError, environment, find_plugins, launch
 from mixup_lab.runs import store
 from mixup_lab.runs.record import read_summary
 from mixup_lab.study.analysis import Options
@@ -161,7 +161,11 @@ def _sweep(overrides: Sequence[str], line: Line, study: Path) -> bool:
     if before < len(places):
         fail_fast = "1" if line.own.get("fail_fast") == "true" else None
         with environment("MIXUP_LAB_FAIL_FAST", fail_fast), Watch(places):
-            _hydra([*overrides, f"hydra.sweep.dir={quote(str(study))}", *line.flags])
+            try:
+                _hydra([*overrides, f"hydra.sweep.dir={quote(str(study))}", *line.flags])
+            except SweepError as error:  # a process died; what a run itself raises is in its log
+                print(f"mixup-lab compare: {error}; the first: {error.first}", file=sys.stderr)
+                return False
     return all(_is_done(place.run_dir) or store.read_error(place.run_dir) is None for place in places)
 
 
@@ -193,6 +197,7 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
     Raises:
         UserError: for a configuration that is wrong.
     """
+    find_plugins()
     from hydra import compose, initialize_config_dir
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -82,8 +82,8 @@ def run(
             board.hparams(trial, _hparams(config, start), [f"val/{primary}", f"test/{primary}", "val/loss"])
             scalars = fit.run(log, stop)
         except BaseException as error:
-            ending = getattr(error, "status", "failed")  # "pruned" for one that a search gave up
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else ending
+            # "pruned" for one that a search gave up. What is no Exception came from outside: a signal, or an exit.
+            status = getattr(error, "status", "failed") if isinstance(error, Exception) else "interrupted"
             with suppress(UserError):  # a full disk must not hide what happened
                 log.end(status, fit.state.scalars, fit.done_steps, error=f"{type(error).__name__}: {error}")
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mixup_lab.types import RunFailed, UserError
+from mixup_lab.types import Interrupted, RunFailed, UserError
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -43,9 +44,7 @@ class SweepError(Exception):
 
 def launch(command: str, target: str, config_dir: Path) -> None:
     """Run `target` ("module:function") under Hydra, which reads its words from `sys.argv`."""
-    expose(Path.cwd())
-    if (_PACKAGE / "plugins").is_dir():
-        expose(_PACKAGE / "plugins")
+    find_plugins()
     import hydra
 
     from mixup_lab.config.schema import register
@@ -59,6 +58,12 @@ def launch(command: str, target: str, config_dir: Path) -> None:
             if hasattr(error, "failed_run"):
                 raise SweepError(error, len(job.failures)) from error
             raise
+
+
+def find_plugins() -> None:
+    """Make our plugins and the user's own classes importable; before Hydra is imported, which looks for plugins."""
+    expose(Path.cwd())
+    expose(_PACKAGE / "plugins")
 
 
 def expose(path: Path) -> None:
@@ -117,6 +122,10 @@ class Job:
         try:
             with environment(_FULL_ERROR, self.full_error):  # what the run starts sees the user's own setting
                 return getattr(import_module(module), function)(cfg)
+        except Interrupted as error:
+            if error.signum == getattr(signal, "SIGUSR2", None):
+                signal.raise_signal(error.signum)  # a checkpoint is saved: now the one who listened may act on it
+            raise
         except Exception as error:
             leave_no_empty_folder(Path(hydra_cfg.runtime.output_dir))
             if hydra_cfg.mode == RunMode.RUN:

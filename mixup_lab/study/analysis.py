@@ -36,9 +36,7 @@ class Options:
     confirm: bool = False  # these are the fresh runs of a confirmation
 
 
-def analyse(
-    runs: Sequence[Run], study: str, options: Options, commands: Mapping[str, str]
-) -> Answer:
+def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping[str, str]) -> Answer:
     """Everything that the report shows.
 
     Args:

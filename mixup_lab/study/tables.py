@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import unicodedata
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -360,10 +361,17 @@ def terminal_table(answer: Answer) -> Table:
             # Text, not str: a name may hold what rich takes for markup.
             table.add_row(
                 *(Text(_typewriter(cell)) for cell in cells),
-                Text(_typewriter(row.verdict), style=_VERDICT_STYLES.get(row.code, "")),
+                Text(_typewriter(_short(row)), style=_VERDICT_STYLES.get(row.code, "")),
             )
         table.add_section()
     return table
+
+
+def _short(row: Row) -> str:
+    """The verdict without its reasons, which the sentences below the table give."""
+    head = re.split("[:,]", row.verdict, maxsplit=1)[0]
+    more = row.arm.comparison.more_seeds if row.arm.comparison else None
+    return f"{head} (+{more} seeds)" if more else head
 
 
 def _typewriter(text: str) -> str:

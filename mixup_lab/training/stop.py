@@ -38,6 +38,7 @@ def withdraw(run_dir: Path) -> str | None:
 class StopRequest:
     """While it is entered, the first SIGINT or SIGTERM sets `signum`; the second one acts at once.
 
+    So does SIGUSR2 where somebody listens to it: Slurm's warning that the time is nearly over, under submitit.
     Outside the main thread Python allows no handlers, and nothing is caught.
     """
 
@@ -47,7 +48,11 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            warning = getattr(signal, "SIGUSR2", None)  # Windows has none
+            if warning is not None and callable(signal.getsignal(warning)):
+                numbers.append(warning)
+            for number in numbers:
                 self._before[number] = signal.signal(number, self._requested)
         return self
 

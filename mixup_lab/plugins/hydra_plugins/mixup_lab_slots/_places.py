@@ -1,0 +1,108 @@
+"""What of the machine each slot gets: a GPU, a share of the cores. No torch here: nothing may start CUDA."""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixup_lab.types import UserError
+
+# One for each library that may come with a pool of its own.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """How many runs go side by side, and on what."""
+
+    slots: int
+    threads: int
+    gpus: tuple[str, ...]  # as in CUDA_VISIBLE_DEVICES; empty: none
+
+    def environment(self, slot: int) -> dict[str, str]:
+        """The variables that keep a run to its place."""
+        gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
+        return {**dict.fromkeys(THREAD_VARIABLES, str(self.threads)), **gpu}
+
+
+def allot(slots: Any, slots_per_gpu: Any, threads: Any, runs: int) -> Allotment:
+    """Divide this machine among the runs.
+
+    Raises:
+        UserError: for a setting that is out of range.
+    """
+    return divide(
+        slots, slots_per_gpu, threads, runs, usable_cores(),
+        visible_gpus(gpu_listing(), os.environ.get("CUDA_VISIBLE_DEVICES")), os.environ.get("OMP_NUM_THREADS"),
+    )  # fmt: skip
+
+
+def divide(
+    slots: Any, slots_per_gpu: Any, threads: Any, runs: int, cores: int, gpus: list[str], outer_threads: str | None
+) -> Allotment:
+    """`auto` never makes more slots than runs, nor more threads than cores, nor more than OMP_NUM_THREADS says."""
+    _at_least_one("slots", slots, auto=True)
+    _at_least_one("slots_per_gpu", slots_per_gpu, auto=False)
+    _at_least_one("threads", threads, auto=True)
+    if slots == "auto":
+        slots = max(1, min(len(gpus) * slots_per_gpu or cores, runs))
+    if threads == "auto":
+        said = [int(outer_threads)] if outer_threads and outer_threads.isdecimal() and int(outer_threads) else []
+        threads = min([max(1, cores // slots), *said])
+    return Allotment(slots, threads, tuple(gpus))
+
+
+def _at_least_one(key: str, value: Any, auto: bool) -> None:
+    if not (isinstance(value, int) and not isinstance(value, bool) and value >= 1) and not (auto and value == "auto"):
+        allowed = "auto or a whole number of at least 1" if auto else "a whole number of at least 1"
+        raise UserError(f"hydra.launcher.{key} must be {allowed}, got {value}")
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpu_listing() -> str:
+    """The GPUs as `nvidia-smi -L` lists them; empty where there are none."""
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode == 0:
+            return done.stdout
+    except (OSError, subprocess.TimeoutExpired):
+        pass
+    known = Path("/proc/driver/nvidia/gpus")  # containers often lack the program
+    return "".join(f"GPU {i}: \n" for i, _ in enumerate(known.iterdir())) if known.is_dir() else ""
+
+
+def visible_gpus(listing: str, outer: str | None) -> list[str]:
+    """One entry of CUDA_VISIBLE_DEVICES for each GPU that a program started here would see.
+
+    Args:
+        listing: what `nvidia-smi -L` prints.
+        outer: CUDA_VISIBLE_DEVICES as it is here. As CUDA does, entries count up to the first that is no device.
+    """
+    devices: list[list[str]] = []  # of each GPU: its parts under MIG
+    uuids: list[str] = []
+    for line in listing.splitlines():
+        if re.match(r"GPU \d+:", line):
+            devices.append([])
+        if match := re.search(r"\(UUID: ((?:GPU|MIG)-[^)]+)\)", line):
+            uuids.append(match[1])
+            if match[1].startswith("MIG-") and devices:
+                devices[-1].append(match[1])
+    if outer is None:
+        return [name for i, parts in enumerate(devices) for name in parts or [str(i)]]
+    found = []
+    for entry in (entry.strip() for entry in outer.split(",")):
+        index = entry.isdecimal() and int(entry) < len(devices)
+        # The beginning of a UUID is enough; where UUIDs are not known, it is believed.
+        uuid = entry.startswith(("GPU-", "MIG-")) and (
+            any(name.startswith(entry) for name in uuids) or not uuids or entry.startswith("MIG-GPU-")
+        )
+        if not devices or not (index or uuid):
+            break
+        found.append(entry)
+    return found

@@ -1,0 +1,227 @@
+"""The launching process: starts runs in free slots, gathers their answers, passes on the wish to stop."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import connection as waiting
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.mixup_lab_slots import _worker
+from hydra_plugins.mixup_lab_slots._places import THREAD_VARIABLES, Allotment
+
+from mixup_lab.types import Interrupted, RunFailed
+
+PRELOAD = "hydra_plugins.mixup_lab_slots._preload"
+POLL_SECONDS = 0.2  # until a signal is seen
+SAME_SIGNAL_SECONDS = 0.5  # `timeout` and some schedulers send each signal twice
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run to be started."""
+
+    number: int
+    overrides: tuple[str, ...]
+    command: str  # as the user knows it, for messages
+    shared: bytes  # pickled: what all runs of the sweep share
+    config: bytes  # pickled: the composed configuration
+
+    def __str__(self) -> str:
+        return f"run {self.number} ({' '.join(self.overrides)})"
+
+
+@dataclass
+class _Running:
+    request: Request
+    process: Any
+    connection: Connection
+    answer: JobReturn | BaseException | None = None  # the latter stops everything
+
+
+def work_off(requests: Iterator[Request], total: int, allotment: Allotment) -> list[JobReturn]:
+    """Run all requests and return their results in the same order.
+
+    Raises:
+        KeyboardInterrupt: after a signal; `Interrupted` if a run under way was cut, or if it was SIGTERM.
+        BaseException: the first one of a run that is no Exception. The other runs are stopped before it is raised.
+    """
+    context = _context()
+    done: dict[int, JobReturn] = {}
+    order: list[int] = []
+    running: dict[int, _Running] = {}
+    stops: list[BaseException] = []
+    told = False
+    with _Signals() as signals:
+        try:
+            upcoming = next(requests, None)
+            while running or (upcoming and not told):
+                if (signals.signum or stops) and not told:
+                    told = True
+                    for one in running.values():
+                        _tell(one)
+                if signals.again:
+                    for one in running.values():
+                        one.process.kill()
+                while upcoming and not told and len(running) < allotment.slots:
+                    slot = min(set(range(allotment.slots)) - set(running))
+                    running[slot] = _start(context, upcoming, allotment.environment(slot))
+                    order.append(upcoming.number)
+                    upcoming = next(requests, None)  # composed while the others run
+                for slot in _ended(running):
+                    one = running.pop(slot)
+                    if isinstance(one.answer, BaseException):
+                        stops.append(one.answer)
+                    elif one.answer or not told:
+                        done[one.request.number] = one.answer or _died(one)
+        finally:
+            for one in running.values():  # only after an error of our own
+                one.process.kill()
+                one.process.join()
+    if signals.signum or stops:
+        raise _stopped(signals.signum, stops, total - len(order))
+    return [done[number] for number in order]
+
+
+def _context() -> Any:
+    """Forking is quick, but only from a process without threads that has started no CUDA: not from this one."""
+    if hasattr(signal, "pthread_sigmask"):
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()  # when it starts, it unblocks signals that are to be blocked below
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([PRELOAD])
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(before, "1"))  # libraries make their threads when they are imported
+    try:
+        with _signals_blocked():
+            forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    return context
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What is started here begins with these signals blocked; here they arrive afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, *_worker.FOR_THE_PARENT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start(context: Any, request: Request, changes: dict[str, str]) -> _Running:
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=_worker.main,
+        args=(theirs, request.number, {**os.environ, **changes}, os.getcwd(), request.shared, request.config),
+        name=str(request),
+    )
+    with _signals_blocked():
+        process.start()
+    theirs.close()  # so that the worker alone has it
+    return _Running(request, process, ours)
+
+
+def _tell(one: _Running) -> None:
+    with suppress(OSError):  # it has just ended
+        one.connection.send_bytes(b"stop")
+
+
+def _ended(running: dict[int, _Running]) -> list[int]:
+    """Wait a moment, take the answers that are there, and return the slots whose process is gone."""
+    sources: list[Any] = [one.process.sentinel for one in running.values()]
+    sources += [one.connection for one in running.values() if one.answer is None]
+    ready = waiting.wait(sources, POLL_SECONDS)
+    over = [slot for slot, one in running.items() if one.process.sentinel in ready]
+    for slot, one in running.items():
+        if one.answer is None and (one.connection in ready or slot in over) and one.connection.poll():
+            with suppress(EOFError, OSError):
+                one.answer = _answer(one, one.connection.recv_bytes())
+    for slot in over:
+        running[slot].process.join()
+        running[slot].connection.close()
+    return over
+
+
+def _answer(one: _Running, data: bytes) -> JobReturn | BaseException:
+    try:
+        answer: JobReturn | BaseException = pickle.loads(data)
+    except Exception as error:
+        return _failed(one, RuntimeError(f"the result of {one.request} cannot be read: {error!r}"))
+    return answer
+
+
+def _died(one: _Running) -> JobReturn:
+    code = one.process.exitcode
+    if code < 0:
+        how = f"was killed by {signal.Signals(-code).name}"
+        if -code == getattr(signal, "SIGKILL", 0):
+            how += ", as the system does when memory runs out"
+    else:
+        how = f"ended with exit code {code} and without a result"
+    print(f"{one.request.command}: {one.request}: its process {how}", file=sys.stderr, flush=True)
+    return _failed(one, RunFailed(f"its process {how}"))
+
+
+def _failed(one: _Running, error: Exception) -> JobReturn:
+    error.failed_run = " ".join(one.request.overrides)  # type: ignore[attr-defined]  # as mixup_lab.config.launch does
+    result = JobReturn(overrides=one.request.overrides, status=JobStatus.FAILED)
+    result.return_value = error
+    return result
+
+
+def _stopped(signum: int | None, stops: list[BaseException], left: int) -> BaseException:
+    """What the whole sweep ends with."""
+    other = [error for error in stops if not isinstance(error, KeyboardInterrupt)]
+    if other:
+        return other[0]
+    said = [str(error) for error in stops if isinstance(error, Interrupted)]
+    if left:
+        said.append(f"{left} {'run was' if left == 1 else 'runs were'} not started")
+    if signum is None:
+        signum = next((error.signum for error in stops if isinstance(error, Interrupted)), signal.SIGINT)
+    return Interrupted(signum, "\n".join(said) or "interrupted")
+
+
+class _Signals:
+    """While entered, SIGINT and SIGTERM are only noted; `again` is set when a second one comes."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self.again = False
+        self._since = 0.0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Signals":
+        with suppress(ValueError):  # not in the main thread: there are no handlers then
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum is None:
+            self.signum, self._since = signum, time.monotonic()
+        elif time.monotonic() - self._since > SAME_SIGNAL_SECONDS:
+            self.again = True
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
