@@ -161,12 +161,21 @@ def _sweep(overrides: Sequence[str], line: Line, study: Path) -> bool:
     if before < len(places):
         fail_fast = "1" if line.own.get("fail_fast") == "true" else None
         with environment("MIXUP_LAB_FAIL_FAST", fail_fast), Watch(places):
+            _import_ahead(overrides)
             try:
                 _hydra([*overrides, f"hydra.sweep.dir={quote(str(study))}", *line.flags])
             except SweepError as error:  # a process died; what a run itself raises is in its log
                 print(f"mixup-lab compare: {error}; the first: {error.first}", file=sys.stderr)
                 return False
     return all(_is_done(place.run_dir) or store.read_error(place.run_dir) is None for place in places)
+
+
+def _import_ahead(overrides: Sequence[str]) -> None:
+    """While Hydra composes, let the process that slots fork their runs from import torch."""
+    if not any(word.startswith("hydra/launcher=") for word in overrides):
+        from hydra_plugins.mixup_lab_slots._queue import ready_context
+
+        ready_context()
 
 
 def _is_done(run_dir: Path) -> bool:

@@ -54,7 +54,7 @@ def work_off(requests: Iterator[Request], total: int, allotment: Allotment) -> l
         KeyboardInterrupt: after a signal; `Interrupted` if a run under way was cut, or if it was SIGTERM.
         BaseException: the first one of a run that is no Exception. The other runs are stopped before it is raised.
     """
-    context = _context()
+    context = ready_context()
     done: dict[int, JobReturn] = {}
     order: list[int] = []
     running: dict[int, _Running] = {}
@@ -91,8 +91,11 @@ def work_off(requests: Iterator[Request], total: int, allotment: Allotment) -> l
     return [done[number] for number in order]
 
 
-def _context() -> Any:
-    """Forking is quick, but only from a process without threads that has started no CUDA: not from this one."""
+def ready_context() -> Any:
+    """How processes are started. The one that they are forked from begins its imports now, and is asked to only once.
+
+    Forking is quick, but only from a process without threads that has started no CUDA: not from this one.
+    """
     if hasattr(signal, "pthread_sigmask"):
         from multiprocessing import resource_tracker
 
