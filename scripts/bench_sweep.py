@@ -5,7 +5,8 @@
     python scripts/bench_sweep.py --only compare --runs 10
 
 compare   seconds of so many runs of the MLP on digits, each a fresh process in turn / all through one `compare`
-launcher  seconds of 8 seeds of small_cnn in process / with each launcher of several processes
+launcher  seconds of 8 seeds of small_cnn in process, with 1 thread and with as many as there are cores / with each
+          launcher of several processes, 1 thread each
 report    seconds and peak memory of `mixup-lab report` over 100 and over 1,000 made-up runs
 """
 
@@ -55,11 +56,13 @@ def bench_launcher(args: argparse.Namespace) -> list[dict]:
     launchers = ["slots", *(["joblib"] if find_spec("hydra_plugins.hydra_joblib_launcher") else [])]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        inside = line(folder, *words, "study=basic", "hydra/launcher=basic")
+        inside = line(folder, *words, "study=basic", "hydra/launcher=basic", "trainer.threads=1")
+        all_cores = line(folder, *words, "study=threads", "hydra/launcher=basic")
+        rows.append(row("8 seeds of small_cnn, in process: 1 thread, all cores (s)", inside, all_cores, ""))
         for launcher in launchers:
             extra = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
             seconds = line(folder, *words, f"study={launcher}", f"hydra/launcher={launcher}", *extra)
-            rows.append(row(f"8 seeds of small_cnn: in process, {launcher} (s)", inside, seconds, ">= 1.6"))
+            rows.append(row(f"8 seeds of small_cnn: in process (1 thread), {launcher} (s)", inside, seconds, ">= 1.6"))
     return rows
 
 
@@ -103,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--runs", type=int, default=40, help="of `compare`; a multiple of 5")
-    parser.add_argument("--epochs", type=int, default=10, help="of `launcher`")
+    parser.add_argument("--epochs", type=int, default=30, help="of `launcher`; short ones measure the start")
     parser.add_argument("--json", type=Path, help="write all measurements here")
     args = parser.parse_args()
     rows = [found for kind in args.only for found in globals()[f"bench_{kind}"](args)]
