@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from mixup_lab.types import UserError
 
@@ -36,3 +36,21 @@ def clear_leftovers(folder: Path) -> None:
     """Remove what processes that were killed while they wrote have left in a folder that nobody else writes to."""
     for path in folder.glob("*.part"):
         path.unlink(missing_ok=True)
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Lock an open file until it is closed, or the process ends in whatever way; False if another process has it.
+
+    True where the system has no such locks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

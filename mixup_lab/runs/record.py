@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from mixup_lab.runs.files import clear_leftovers, write_atomically
+from mixup_lab.runs.files import clear_leftovers, try_lock, write_atomically
 from mixup_lab.types import UserError
 
 Event = dict[str, Any]
@@ -133,28 +133,13 @@ def _open_alone(path: Path) -> IO[bytes]:
             file = path.open("ab")
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
-        if not _lock(file):
+        if not try_lock(file):
             file.close()
             raise InUse(f"{path.parent} is being written by another process")
         # Between opening and locking another process may have removed the empty record that was there.
         if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
         file.close()
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Whether this process is the only one that writes the file; True where the system has no such locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
 
 
 def _ends_whole(path: Path) -> bool:

@@ -27,6 +27,7 @@ from optuna.trial import Trial, TrialState
 
 from mixup_lab.cli import quote
 from mixup_lab.config.identity import LONGEST_NAME, MACHINE_KEYS
+from mixup_lab.runs.files import try_lock
 from mixup_lab.runs.record import read_events
 from mixup_lab.training.stop import Pruned
 from mixup_lab.types import RunFailed, UserError
@@ -124,7 +125,7 @@ class Search:
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
         with file:
-            if not _lock(file):
+            if not try_lock(file):
                 raise UserError(f"{path} is in use: another process searches there")
             yield optuna.storages.JournalStorage(JournalFileBackend(str(path)))
 
@@ -320,18 +321,3 @@ def _start(run_dir: Path) -> Mapping[str, Any] | None:
     with suppress(OSError):
         return next(read_events(run_dir, "start"), None)
     return None
-
-
-def _lock(file: Any) -> bool:
-    """Whether this process is the only one here; True where the system has no such locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
