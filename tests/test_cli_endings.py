@@ -32,7 +32,8 @@ def job(cfg):
     return 0.0
 """
 START = (
-    "import sys; from mixup_lab import cli; cli.COMMANDS['train'] = ('jobs:job', ''); sys.exit(cli.main(sys.argv[1:]))"
+    "import sys; from mixup_lab import cli; cli.COMMANDS['train'] = cli.Command('', job='jobs:job');"
+    "sys.exit(cli.main(sys.argv[1:]))"
 )
 
 
