@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,7 @@ def test_download_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody answers there
     monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it remembers the proxies of whoever came first
     for name in ("mnist", "cifar10"):
         with pytest.raises(
             UserError, match=rf"^dataset={name}: not in {tmp_path} and the download failed \(.*refused.*\)"
