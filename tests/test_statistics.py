@@ -90,6 +90,16 @@ def test_tied_differences_are_known_to_the_rounding_only():
     assert seed_interval([0.25] * 4, resolution=0.01) == pytest.approx((0.25 - half, 0.25 + half), **CLOSE)
 
 
+@pytest.mark.parametrize("n", [2, 3, 5, 8, 20])
+@pytest.mark.parametrize("examples", [0.0, 0.5, 2.0])
+def test_new_data_are_never_less_of_a_risk_than_the_same(n, examples):
+    rows = table(n, 40, seed=n, examples=examples)
+    found, alone = crossed_interval(same(rows)), seed_interval(rows.mean(1))
+    assert found.low <= alone[0] + 1e-12
+    assert found.high >= alone[1] - 1e-12
+    assert found.p_new_data >= stats.ttest_1samp(rows.mean(1), 0).pvalue - 1e-12
+
+
 @pytest.mark.parametrize("examples", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 40), (8, 300)])
 def test_full_crossing_is_the_analysis_of_variance(n, m, examples):
@@ -105,7 +115,7 @@ def test_full_crossing_is_the_analysis_of_variance(n, m, examples):
     v, c = of_seeds / (n * m), max(c, 0)
     df = (v + c) ** 2 / (v**2 / (n - 1) + c**2 / (m - 1))
     assert found.df == pytest.approx(df, **CLOSE)
-    half = stats.t.ppf(0.975, df) * math.sqrt(v + c)
+    half = max(stats.t.ppf(0.975, df) * math.sqrt(v + c), stats.t.ppf(0.975, n - 1) * math.sqrt(v))
     assert (found.low, found.high) == pytest.approx((rows.mean() - half, rows.mean() + half), rel=1e-10)
     assert found.p_new_data == pytest.approx(2 * stats.t.sf(abs(rows.mean()) / math.sqrt(v + c), df), rel=1e-10)
     assert (found.mean, found.seeds, found.examples) == (pytest.approx(rows.mean(), **CLOSE), n, m)

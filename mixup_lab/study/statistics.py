@@ -226,8 +226,8 @@ def _estimate(
     c = np.maximum(np.asarray(covariance, np.float64), 0.0) + np.where(rare, RULE_OF_THREE / m**2, 0.0)
     mean, se, df = means.mean(-1), np.sqrt(v + c), _satterthwaite(v, c, n, m)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(mean == 0, 0.0, np.abs(mean) / se)
-    return _Estimate(mean, se, df, v, c, 2 * stdtr(df, -t))
+        t, t_seeds = (np.where(mean == 0, 0.0, np.abs(mean) / spread) for spread in (se, np.sqrt(v)))
+    return _Estimate(mean, se, df, v, c, 2 * np.maximum(stdtr(df, -t), stdtr(n - 1, -t_seeds)))
 
 
 def _satterthwaite(v: ArrayLike, c: ArrayLike, n: ArrayLike, m: int) -> Floats:
@@ -253,6 +253,9 @@ def crossed_interval(seeds: Examples, confidence: float = CONFIDENCE) -> Crossed
     freedom: Satterthwaite (1946), Biometrics Bulletin 2, 110-114, with n - 1 for V_s and the number of different
     examples - 1 for C; with the first alone it would be Hillis (2007), Statistics in Medicine 26, 596-619.
 
+    More degrees of freedom can outweigh the added variance; the interval is never narrower, and p never smaller, than
+    those of the seeds alone, since new data cannot be less of a risk than the same.
+
     Two cautions, for whole-number scores alone. An accuracy on m examples is rounded to 1/m: tied means hide
     differences up to that, so the variance of a mean is at least (1/m)^2 / 12, that of the rounding. And where fewer
     than 10 different examples ever differ, (3 / 1.645 m)^2 is added to C, so that with none at all the one-sided 95 %
@@ -269,7 +272,8 @@ def crossed_interval(seeds: Examples, confidence: float = CONFIDENCE) -> Crossed
     means, covariance, m, differing, whole, sizes = _summarise(seeds)
     found = _estimate(means, covariance, m, differing, float(np.mean(sizes**-2.0)) if whole else 0.0)
     mean, se, df, v, c, p = (float(value) for value in found)
-    half = float(stdtrit(df, (1 + confidence) / 2)) * se
+    level = (1 + confidence) / 2
+    half = max(float(stdtrit(df, level)) * se, float(stdtrit(len(means) - 1, level)) * sqrt(v))
     return Crossed(mean - half, mean + half, mean, se, df, v, c, len(means), m, p)
 
 
@@ -466,7 +470,10 @@ def verdict(
     p, p_new = (np.nan if value is None else value for value in (p_holm, p_new_holm))
     # An arm that is not the best of all may get below `smallest_p`: its own p decides.
     reachable = smallest_p(n, comparisons) <= LEVEL or p <= LEVEL
-    bound = np.nan if crossed is None else equivalence_bound(crossed.mean, crossed.se, crossed.df)
+    bound = np.nan
+    if crossed is not None:
+        alone = equivalence_bound(crossed.mean, sqrt(crossed.seed_variance), crossed.seeds - 1)
+        bound = max(equivalence_bound(crossed.mean, crossed.se, crossed.df), alone)
     code = str(_codes(values.mean(), p, p_new, bound, reachable, min_effect, maximize))
     if code != "cannot_tell":
         unknown = (
