@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import ndtr, ndtri
 
 from mixup_lab.study import statistics
 
@@ -85,7 +85,7 @@ def judge(differences: Array, min_effect: float = 0.001) -> Array:
     found = statistics._estimate(means, covariance, m, differing, m**-2.0)
     p = statistics._holm(statistics._flip_all(means))
     p_new = statistics._holm(found.p)
-    bound = np.abs(found.mean) + stdtrit(found.df, 1 - statistics.LEVEL) * found.se
+    bound = np.abs(found.mean) + statistics._half_width(found, means.shape[-1], 1 - statistics.LEVEL)
     reachable = (statistics.smallest_p(n, arms) <= statistics.LEVEL) | (p <= statistics.LEVEL)
     return statistics._codes(found.mean, p, p_new, bound, reachable, min_effect, True)
 
@@ -149,7 +149,7 @@ def crossed_coverage(
             (table, here), truth = gaussian(rng, parts, n, m), 0.0
         means, covariance, differing = statistics._full_crossing(table)
         found = statistics._estimate(means, covariance, m, differing, m**-2.0 if binary else 0.0)
-        new = np.abs(found.mean - truth) <= stdtrit(found.df, 0.975) * found.se
+        new = np.abs(found.mean - truth) <= statistics._half_width(found, means.shape[-1], 0.975)
         again = [inside(statistics.seed_interval(row), value) for row, value in zip(means, here, strict=True)]
         boots = bootstrap(rng, means, here) if bootstraps else (np.nan * new, np.nan * new)
         held.append([np.mean(one) for one in (again, new, *boots)])

@@ -230,6 +230,12 @@ def _estimate(
     return _Estimate(mean, se, df, v, c, 2 * np.maximum(stdtr(df, -t), stdtr(n - 1, -t_seeds)))
 
 
+def _half_width(found: _Estimate, n: int, level: float) -> Floats:
+    """From the mean to the end of the interval: never less than of the seeds alone."""
+    wide: Floats = np.maximum(stdtrit(found.df, level) * found.se, stdtrit(n - 1, level) * np.sqrt(found.seed_variance))
+    return wide
+
+
 def _satterthwaite(v: ArrayLike, c: ArrayLike, n: ArrayLike, m: int) -> Floats:
     v, c, n = np.asarray(v, np.float64), np.asarray(c, np.float64), np.asarray(n, np.float64)
     share = v / np.where(v + c > 0, v + c, 1.0)
@@ -272,8 +278,7 @@ def crossed_interval(seeds: Examples, confidence: float = CONFIDENCE) -> Crossed
     means, covariance, m, differing, whole, sizes = _summarise(seeds)
     found = _estimate(means, covariance, m, differing, float(np.mean(sizes**-2.0)) if whole else 0.0)
     mean, se, df, v, c, p = (float(value) for value in found)
-    level = (1 + confidence) / 2
-    half = max(float(stdtrit(df, level)) * se, float(stdtrit(len(means) - 1, level)) * sqrt(v))
+    half = float(_half_width(found, len(means), (1 + confidence) / 2))
     return Crossed(mean - half, mean + half, mean, se, df, v, c, len(means), m, p)
 
 
