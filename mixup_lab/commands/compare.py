@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +147,10 @@ def _count(text: str) -> int:
 # ---- the sweep ------------------------------------------------------------------------------------------------------
 
 
-def _sweep(overrides: Sequence[str], line: Line, study: Path) -> bool:
-    """Run what is missing of a sweep; False if a run failed."""
+def _sweep(overrides: Sequence[str], line: Line, study: Path, axes: Sequence[str] = ()) -> bool:
+    """Run what is missing of a sweep; False if a run failed. `axes`: what may differ beside what the sweep varies."""
     plan = make_plan(overrides, line.flags)
-    folders = store.enter(study, plan.names, plan.settings, plan.axes)
+    folders = store.enter(study, plan.names, plan.settings, [*plan.axes, *axes])
     places = [
         Place(store.run_dir(study, folders[arm], seed), folders[arm], seed, plan.epochs) for arm, seed in plan.cells
     ]
@@ -270,7 +270,7 @@ def _answer(line: Line, study: Path, options: Options) -> Answer:
     typed = [word for word in line.typed if not word.startswith("confirm=")]
     command = " ".join(["mixup-lab compare", *(shlex.quote(word) for word in typed)])
     commands = {"repeat": " ".join(["mixup-lab compare", *(shlex.quote(word) for word in line.typed)])}
-    answer = report.answer_of([study], options, commands)
+    answer = report.answer_of([study], options)
     if answer.choice is not None and answer.confirmed is None:
         commands["confirm"] = f"{command} confirm={SEEDS}"
     more = max((arm.comparison.more_seeds or 0 for arm in answer.arms if arm.comparison), default=0)
@@ -279,7 +279,7 @@ def _answer(line: Line, study: Path, options: Options) -> Answer:
         without = [word for word in typed if not word.startswith("seed=")]
         words = [*without, f"seed=range({max(seeds) + 1 + more})"]
         commands["extend"] = " ".join(["mixup-lab compare", *(shlex.quote(word) for word in words)])
-    return report.answer_of([study], options, commands)
+    return replace(answer, commands=commands | answer.commands)
 
 
 def _confirm(line: Line, study: Path, answer: Answer, count: int) -> bool:
@@ -296,5 +296,5 @@ def _confirm(line: Line, study: Path, answer: Answer, count: int) -> bool:
         assert run is not None
         words = [word for word in run.start["overrides"] if not word.startswith("seed=")]
         seeds = f"seed=range({used + 1},{used + 1 + count})"
-        done = _sweep([seeds, *words, *hydras], line, study / "confirm") and done
+        done = _sweep([seeds, *words, *hydras], line, study / "confirm", list(answer.axes)) and done
     return done

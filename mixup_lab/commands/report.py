@@ -73,7 +73,7 @@ def _default_out(place: Path) -> Path:
     return place.with_name(f"{place.stem}_report") if place.suffix in TABLES and place.is_file() else place
 
 
-def answer_of(places: Sequence[Path], options: Options, commands: dict[str, str] | None = None) -> Answer:
+def answer_of(places: Sequence[Path], options: Options) -> Answer:
     """Read and analyse; a folder `confirm` in the only place holds the runs of a confirmation."""
     runs = read(places)
     name = places[0].resolve().name if len(places) == 1 else " + ".join(place.resolve().name for place in places)
@@ -81,7 +81,7 @@ def answer_of(places: Sequence[Path], options: Options, commands: dict[str, str]
     known = {"report": f"mixup-lab report {line}"}
     if all(place.is_dir() for place in places):
         known["look"] = f"tensorboard --logdir {shlex.quote(os.path.commonpath([str(place) for place in places]))}"
-    answer = analyse(runs, name, options, (commands or {}) | known)
+    answer = analyse(runs, name, options, known)
     fresh = places[0] / "confirm"
     if len(places) == 1 and fresh.is_dir() and answer.choice is not None:
         return replace(answer, confirmed=_confirmed(answer, read([fresh]), options))
