@@ -5,29 +5,51 @@ Shapes: `B` examples in a batch, `...` the shape of one example.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Inputs: TypeAlias = Any  # a tensor (B, ...), or a dict of such tensors
 
 
 class Batch(NamedTuple):
     """Examples and what they are to be answered with, on one device."""
 
-    inputs: Tensor  # (B, ...)
+    inputs: Inputs  # (B, ...)
     target: Tensor  # (B,) for classification: class indices, int64
 
 
 class Mixed(NamedTuple):
-    """A batch after mixing. `lam` is the share of the sample's own input and own label; 1 means unmixed.
+    """A batch after mixing. `lam` is the share of the sample's own input and own label; 1 means unmixed."""
 
-    `lam` is a float tensor that broadcasts to the unreduced loss: `(B,)` as a rule.
-    """
-
-    inputs: Tensor  # (B, ...)
+    inputs: Inputs  # (B, ...)
     target: Tensor  # own labels
     partner: Tensor  # the labels of the samples mixed in
-    lam: Tensor  # (B,), in [0, 1]
+    lam: Tensor  # (B,) in [0, 1]; (B, H, W) where a mask decides for each pixel
+    weight: Tensor | None = None  # (B,) what each example counts in the mean of the losses; None: all alike
+
+    def loss(self, criterion: Callable[[Tensor, Tensor], Tensor], output: Tensor) -> Tensor:
+        """`lam * L(output, own) + (1 - lam) * L(output, partner)`, the loss of each element, to be averaged.
+
+        It equals cross-entropy with soft labels exactly, and has the gradient of the mixed target for the squared
+        error; for the absolute error (L1) it is a loss of its own.
+
+        Args:
+            criterion: L, not reduced: (B, ...) of output and target, such as `nn.CrossEntropyLoss(reduction="none")`.
+            output: of the model, (B, ...).
+
+        Raises:
+            ValueError: if the criterion reduces.
+        """
+        own, partner = criterion(output, self.target), criterion(output, self.partner)
+        if own.dim() == 0:
+            raise ValueError('the criterion reduces its losses to one; make it with reduction="none"')
+        loss = partner.lerp(own, self.lam.reshape(*self.lam.shape, *[1] * (own.dim() - self.lam.dim())))
+        if self.weight is None:
+            return loss
+        return loss * self.weight.reshape(-1, *[1] * (own.dim() - 1))
 
 
 class UserError(Exception):

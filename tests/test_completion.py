@@ -56,7 +56,7 @@ def test_answers(line, words):
 
 
 def test_keys_are_those_of_the_chosen_option():
-    assert {"aug.alpha=", "aug.per_sample=", "aug.prob="} <= set(texts("mixup-lab train aug=mixup aug."))
+    assert {"aug.alpha=", "aug.lam_per=", "aug.prob="} <= set(texts("mixup-lab train aug=mixup aug."))
     assert {"aug=", "dataset=", "seed=", "trainer.", "trainer="} <= set(texts("mixup-lab train "))
     comments = {word.text: word.about for word in complete("mixup-lab train aug=mixup aug.")}
     assert comments["aug.alpha="].endswith("[1.0]")
@@ -198,6 +198,6 @@ def test_words_are_completed(terminal, typed, words):
 
 def test_choices_are_listed(terminal):
     terminal.type("mixup-lab train aug=mixup aug.\t\t")
-    seen = terminal.read_until(r"(?s)alpha=.*per_sample=.*prob=")
+    seen = terminal.read_until(r"(?s)alpha=.*lam_per=.*prob=")
     terminal.type("\x03")
     assert "trainer" not in seen

@@ -134,7 +134,7 @@ def test_settings_that_matter_make_another_arm(word):
 
 def test_alpha_zero_is_the_baseline_arm():
     assert _identity("aug=mixup", "aug.alpha=0") == _identity("aug=none")
-    assert _identity("aug=mixup", "aug.alpha=0.0", "aug.per_sample=true") == _identity("aug=none")
+    assert _identity("aug=mixup", "aug.alpha=0.0", "aug.lam_per=sample") == _identity("aug=none")
 
 
 @pytest.mark.parametrize(

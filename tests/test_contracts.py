@@ -10,7 +10,10 @@ from omegaconf import OmegaConf
 
 from mixup_lab.config.build import build
 from mixup_lab.data.source import Loaded
+from mixup_lab.mixing.mixer import Bound, at_step, upload
+from mixup_lab.models.small_cnn import SmallCNN
 from mixup_lab.seeding import stream
+from mixup_lab.tasks.classification import Classification
 from mixup_lab.types import Batch
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
@@ -63,32 +66,61 @@ def _constant_pictures(batch_size):
     return Batch(values[:, None, None, None].expand(-1, 3, 8, 8).contiguous(), torch.arange(batch_size))
 
 
-def _drawn(mixer, batch_size, steps=6, seed=0):
-    draws = mixer.draw(stream(seed, "mixing"), steps, batch_size)
+NUM_CLASSES = 10
+
+
+def _mixer(option, batch_size=7):
+    """The option, told of a small model, as a run does."""
+    mixer = build("aug", component("aug", option))
+    torch.manual_seed(0)
+    model = SmallCNN(input_shape=(3, 8, 8), num_outputs=NUM_CLASSES, width=2)
+    mixer.bind(Bound(model, Classification(NUM_CLASSES).loss, (3, 8, 8), NUM_CLASSES))
+    return mixer
+
+
+def _drawn(mixer, batch, steps=6, seed=0):
+    targets = np.stack([batch.target.numpy()] * steps)
+    draws = mixer.draw(stream(seed, "mixing"), steps, len(batch.target), targets=targets)
     assert all(len(values) == steps for values in draws.values())
-    return [{name: torch.from_numpy(values[s]) for name, values in draws.items()} for s in range(steps)]
+    return [at_step(upload(draws, torch.device("cpu")), step) for step in range(steps)]
 
 
+def _mean_label(mixed):
+    """What a label asks for, as one number for each example: the mean class."""
+    classes = torch.arange(NUM_CLASSES, dtype=torch.float32)
+    own, partner = (t @ classes if t.is_floating_point() else t.float() for t in (mixed.target, mixed.partner))
+    return mixed.lam * own + (1 - mixed.lam) * partner
+
+
+# These change something else than inputs and labels alike: what, their own tests say.
+UNLIKE = ("label_smoothing", "mixup_io", "noise", "noise_mix", "manifold_mixup")
+
+
+@pytest.mark.filterwarnings("ignore:partner=")
 @pytest.mark.parametrize("batch_size", [1, 2, 7])
 @pytest.mark.parametrize("option", options("aug"))
 def test_aug(option, batch_size):
-    mixer = build("aug", component("aug", option))
+    mixer = _mixer(option)
     assert mixer.alpha >= 0
     batch = _constant_pictures(batch_size)
     before = batch.inputs.clone(), batch.target.clone()
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
-    for draw, again in zip(_drawn(mixer, batch_size), _drawn(mixer, batch_size), strict=True):
+    for draw, again in zip(_drawn(mixer, batch), _drawn(mixer, batch), strict=True):
         mixed = mixer.apply(batch, draw)
-        assert mixed.inputs.shape == batch.inputs.shape
+        rows = len(mixed.lam)
+        assert rows in (batch_size, 2 * batch_size)
+        assert mixed.inputs.shape == (rows, *batch.inputs.shape[1:])
         assert mixed.inputs.dtype == batch.inputs.dtype
-        assert mixed.target.shape == mixed.partner.shape == batch.target.shape
-        assert mixed.lam.shape == (batch_size,)
+        assert mixed.target.shape == mixed.partner.shape
+        assert mixed.target.shape in ((rows,), (rows, NUM_CLASSES))
+        assert mixed.lam.shape == (rows,)
         assert mixed.lam.dtype == torch.float32
         assert ((mixed.lam >= 0) & (mixed.lam <= 1)).all()
-        share = mixed.lam * mixed.target + (1 - mixed.lam) * mixed.partner
-        torch.testing.assert_close(mixed.inputs.mean((1, 2, 3)), share, atol=1e-5, rtol=1e-5)
+        if option not in UNLIKE:
+            torch.testing.assert_close(mixed.inputs.mean((1, 2, 3)), _mean_label(mixed), atol=1e-5, rtol=1e-5)
         second = mixer.apply(batch, again)
-        assert all(torch.equal(a, b) for a, b in zip(mixed, second, strict=True)), "same stream, same result"
+        same = (a is b or torch.equal(a, b) for a, b in zip(mixed, second, strict=True))
+        assert all(same), "same stream, same result"
     assert torch.equal(batch.inputs, before[0]), "the batch is not changed in place"
     assert torch.equal(batch.target, before[1])
     assert torch.equal(torch.get_rng_state(), states[0]), "the global generators are not touched"
@@ -97,13 +129,28 @@ def test_aug(option, batch_size):
 
 @pytest.mark.parametrize("option", options("aug"))
 def test_aug_in_bf16_and_channels_last(option):
-    mixer = build("aug", component("aug", option))
+    mixer = _mixer(option)
     batch = _constant_pictures(4)
     inputs = batch.inputs.to(torch.bfloat16, memory_format=torch.channels_last)
-    for draw in _drawn(mixer, 4):
+    if option == "saliencymix":
+        mixer._bound.model.to(torch.bfloat16)
+    for draw in _drawn(mixer, batch):
         mixed = mixer.apply(Batch(inputs, batch.target), draw)
         assert mixed.inputs.dtype == torch.bfloat16
         assert mixed.inputs.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("option", options("aug"))
+def test_aug_scaled_to_nothing_leaves_inputs_and_labels(option):
+    """What a schedule does in the epochs without mixing; alpha where there is one, else the share that is mixed."""
+    mixer, batch, steps = _mixer(option), _constant_pictures(7), 5
+    targets = np.stack([batch.target.numpy()] * steps)
+    for scale in ("scale_alpha", "scale_prob"):
+        drawn = mixer.draw(stream(0, "mixing"), steps, 7, targets=targets, **{scale: np.zeros(steps)})
+        for step in range(steps):
+            mixed = mixer.apply(batch, at_step(upload(drawn, torch.device("cpu")), step))
+            torch.testing.assert_close(mixed.inputs, batch.inputs.repeat(len(mixed.lam) // 7, 1, 1, 1), rtol=0, atol=0)
+            torch.testing.assert_close(_mean_label(mixed), batch.target.repeat(len(mixed.lam) // 7).float())
 
 
 # ---- transform ----------------------------------------------------------------------------------------------------

@@ -8,31 +8,28 @@ from processes import lines_of, mixup_lab, summary_of
 from mixup_lab import cli
 
 CODE = '''
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import nn
 
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.types import Batch, Mixed
+from mixup_lab.mixing.functional import blend
+from mixup_lab.mixing.mixer import PairMixer
 
 
-class SwapHalves:
-    """Half of the own picture, half of the next one's."""
+@dataclass
+class SwapHalves(PairMixer):
+    """The left part of the own picture, the rest of the partner's."""
 
-    alpha = 1.0
+    share: float = 0.5
 
-    def __init__(self, share=0.5):
-        self.share = share
-
-    def draw(self, rng, steps, batch_size):
-        return {"shift": rng.integers(1, batch_size, (steps, 1))}
-
-    def apply(self, batch, draw):
-        partner = (torch.arange(len(batch.target)) + draw["shift"]) % len(batch.target)
-        cut = round(self.share * batch.inputs.shape[-1])
-        inputs = torch.cat([batch.inputs[..., :cut], batch.inputs[partner][..., cut:]], -1)
-        lam = torch.full((len(batch.target),), cut / batch.inputs.shape[-1])
-        return Mixed(inputs, batch.target, batch.target[partner], lam)
+    def mix(self, inputs, perm, lam, draw):
+        height, width = inputs.shape[-2:]
+        columns = torch.where(lam < 1, round(self.share * width), width)
+        mask = (torch.arange(width) < columns[:, None]).float()[:, None, :].expand(-1, height, -1)
+        return blend(inputs, perm, mask), mask
 
 
 class Stripes:
@@ -59,7 +56,8 @@ class Linear(nn.Module):
         return self.scale * self.layer(inputs.flatten(1))
 '''
 OPTIONS = {
-    "aug": "# Halves are swapped, said by a test\n_target_: my_methods.SwapHalves\nshare: 0.5  # of the own picture\n",
+    "aug": "# Halves are swapped, said by a test\ndefaults:\n  - /aug_defaults@_here_\n  - _self_\n"
+    "_target_: my_methods.SwapHalves\nshare: 0.5  # of the own picture\n",
     "dataset": "# Stripes across and down, said by a test\n_target_: my_methods.Stripes\ncount: 120  # examples\n",
     "model": "# One layer and a factor, said by a test\n_target_: my_methods.Linear\nscale: 1.0  # of the outputs\n",
 }
@@ -82,7 +80,7 @@ def test_own_components_train(newcomer):
     assert (done.returncode, done.stderr) == (0, "")
     summary = summary_of(newcomer / "run")
     assert summary["status"] == "ok"
-    assert summary["name"] == "mine"
+    assert summary["name"] == "mine-a1"
     assert summary["scalars"]["mix/lam_mean"] == 0.5
     assert summary["scalars"]["test/accuracy"] == 1.0
     start, *_ = lines_of(newcomer / "run")

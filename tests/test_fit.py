@@ -49,7 +49,7 @@ def _without_time(scalars):
     return {key: value for key, value in scalars.items() if not key.startswith("time/")}
 
 
-@pytest.mark.parametrize("extra", [(), ("aug.per_sample=true",), ("trainer.precision=bf16", "transform=crop_flip")])
+@pytest.mark.parametrize("extra", [(), ("aug.lam_per=sample",), ("trainer.precision=bf16", "transform=crop_flip")])
 def test_alpha_zero_is_the_baseline_bit_for_bit(train, extra):
     plain = [word for word in extra if not word.startswith("aug.")]
     baseline, zero = train("aug=none", *plain), train("aug=mixup", "aug.alpha=0", *extra)
@@ -62,9 +62,7 @@ def test_arms_of_one_seed_share_all_chance_but_the_mixing():
     for name in ("train", "val", "test"):
         assert (getattr(arms[0].parts.data, name).ids == getattr(arms[1].parts.data, name).ids).all()
     _assert_same(arms[0].parts.model.state_dict(), arms[1].parts.model.state_dict())
-    from mixup_lab.training.plan import EpochPlan
-
-    plans = [EpochPlan.draw(0, 3, 200, 32, fit.parts.transform, fit.parts.mixer, fit.parts.device) for fit in arms]
+    plans = [fit.plan(3) for fit in arms]
     assert (plans[0].order == plans[1].order).all()
     other = Fit(assemble(config_of(*TINY, "seed=1"), "f"), Path())
     assert not torch.equal(next(other.parts.model.parameters()), next(arms[0].parts.model.parameters()))
@@ -137,7 +135,7 @@ def test_scalars_are_named_and_recorded(train):
     names = set(epochs[-1]["scalars"])
     assert names == {
         "train/loss", "train/accuracy_mixed", "train_clean/loss", "train_clean/accuracy", "train_clean/macro_recall",
-        "val/loss", "val/accuracy", "val/macro_recall", "mix/alpha", "mix/lam_mean", "mix/label_shift", "optim/lr",
+        "val/loss", "val/accuracy", "val/macro_recall", "mix/alpha", "mix/prob", "mix/lam_mean", "mix/label_shift", "optim/lr",
         "time/samples_per_second", "time/epoch_seconds",
     }  # fmt: skip
     assert set(training.scalars) - names == {

@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy import stats
 
-from mixup_lab.mixing.functional import draw_perm, interpolate
+from mixup_lab.mixing.functional import interpolate
 from mixup_lab.mixing.mixup import Mixup
+from mixup_lab.mixing.partners import draw_partners
 from mixup_lab.seeding import stream
 from mixup_lab.types import Batch
 
@@ -21,12 +22,12 @@ def _reference_mixup(inputs, labels, perm, lam):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7])
-@pytest.mark.parametrize("per_sample", [False, True])
-def test_mixup_equals_the_papers_equations(batch_size, per_sample):
+@pytest.mark.parametrize("lam_per", ["batch", "sample"])
+def test_mixup_equals_the_papers_equations(batch_size, lam_per):
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(batch_size, 3, 4, 5)).astype(np.float32)
     labels = rng.integers(0, 4, batch_size)
-    mixer = Mixup(alpha=0.7, per_sample=per_sample)
+    mixer = Mixup(alpha=0.7, lam_per=lam_per)
     drawn = mixer.draw(stream(3, "mixing"), steps=5, batch_size=batch_size)
     for step in range(5):
         draw = {name: torch.from_numpy(values[step]) for name, values in drawn.items()}
@@ -45,13 +46,13 @@ def _kolmogorov_smirnov_p(lam, alpha):
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.1, 0.2, 0.4, 1.0, 2.0, 8.0, 32.0])
-@pytest.mark.parametrize("per_sample", [False, True])
-def test_lam_follows_its_law(alpha, per_sample):
-    drawn = Mixup(alpha, per_sample).draw(stream(1, "mixing"), steps=4000, batch_size=5)["lam"]
-    lam = drawn.ravel() if per_sample else drawn[:, 0]
+@pytest.mark.parametrize("lam_per", ["batch", "sample"])
+def test_lam_follows_its_law(alpha, lam_per):
+    drawn = Mixup(alpha, lam_per=lam_per).draw(stream(1, "mixing"), steps=4000, batch_size=5)["lam"]
+    lam = drawn.ravel() if lam_per == "sample" else drawn[:, 0]
     assert drawn.dtype == np.float32
     assert _kolmogorov_smirnov_p(lam.astype(float), alpha) > 1e-3
-    assert (drawn == drawn[:, :1]).all() == (not per_sample)
+    assert (drawn == drawn[:, :1]).all() == (lam_per == "batch")
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.4, 8.0])
@@ -62,7 +63,7 @@ def test_a_wrong_law_is_noticed(alpha):
 
 
 def test_partners_are_uniform_random_permutations():
-    perm = draw_perm(stream(0, "mixing"), steps=6000, batch_size=3)
+    perm = draw_partners("random", stream(0, "mixing"), 6000, 3)[0]
     assert (np.sort(perm, axis=1) == np.arange(3)).all()
     _, counts = np.unique(perm, axis=0, return_counts=True)
     assert len(counts) == 6
@@ -76,12 +77,12 @@ def test_alphas_share_their_partners_and_epochs_do_not():
     assert (b != c).any()
 
 
-@pytest.mark.parametrize("per_sample", [False, True])
-def test_prob_is_the_share_that_is_mixed(per_sample):
-    lam = Mixup(1.0, per_sample, prob=0.3).draw(stream(0, "mixing"), 5000, 4)["lam"]
-    units = lam.ravel() if per_sample else lam[:, 0]
+@pytest.mark.parametrize("lam_per", ["batch", "sample"])
+def test_prob_is_the_share_that_is_mixed(lam_per):
+    lam = Mixup(1.0, lam_per=lam_per, prob=0.3).draw(stream(0, "mixing"), 5000, 4)["lam"]
+    units = lam.ravel() if lam_per == "sample" else lam[:, 0]
     assert abs((units < 1).mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / len(units))
-    assert (Mixup(1.0, per_sample, prob=0.0).draw(stream(0, "mixing"), 50, 4)["lam"] == 1).all()
+    assert (Mixup(1.0, lam_per=lam_per, prob=0.0).draw(stream(0, "mixing"), 50, 4)["lam"] == 1).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

@@ -99,7 +99,7 @@ def test_evaluation_does_not_smooth():
 def test_train_sums_are_weighted_by_lam():
     mixed = _mixed()
     output = torch.randn(12, 5)
-    sums = Classification(5).train_sums(output, *mixed[1:])
+    sums = Classification(5).train_sums(output, *mixed[1:4])
     hit = F.one_hot(output.argmax(1), 5) * _soft(mixed)
     torch.testing.assert_close(sums["accuracy_mixed"], hit.sum())
     torch.testing.assert_close(sums["label_mass"], _soft(mixed).sum(0))

@@ -7,10 +7,12 @@ import torch
 from mixup_lab.config.build import build
 from mixup_lab.config.schema import RunConfig
 from mixup_lab.data.prepare import prepare
+from mixup_lab.mixing.mixer import Bound, NoMixing
 from mixup_lab.seeding import torch_seed
 from mixup_lab.tasks.classification import Classification
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
+from mixup_lab.types import UserError
 
 
 def assemble(config: RunConfig, fingerprint: str) -> Parts:
@@ -27,7 +29,10 @@ def assemble(config: RunConfig, fingerprint: str) -> Parts:
     set_deterministic(settings.deterministic)
     device = resolve_device(settings.device)
     mixer = build("aug", config.aug, trust=trust)
+    if mixer.alpha == 0:  # whatever the method: an arm with alpha 0 is the baseline, bit for bit
+        mixer = NoMixing()
     transform = build("transform", config.transform, trust=trust)
+    mix_schedule = build("mix_schedule", config.mix_schedule, trust=trust)
     schedule = build("scheduler", config.scheduler, trust=trust)
     source = build("dataset", config.source, trust=trust)
     data = prepare(source, seed=config.seed, device=device, **vars(config.data))
@@ -37,6 +42,25 @@ def assemble(config: RunConfig, fingerprint: str) -> Parts:
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)
     optimizer = build("optimizer", config.optimizer, trust=trust, model=model)
+    try:
+        mixer.bind(Bound(model, task.loss, data.input_shape, task.num_classes))
+    except ValueError as error:
+        raise UserError(f"aug: {error}") from error
+    if mixer.whole_batch and settings.accumulate > 1:
+        raise UserError("trainer.accumulate must be 1 with this aug, whose partners are needed inside the model")
     if settings.compile:
         model = compiled(model, device)
-    return Parts(data, task, model, optimizer, schedule, transform, mixer, settings, device, config.seed, fingerprint)
+    return Parts(
+        data=data,
+        task=task,
+        model=model,
+        optimizer=optimizer,
+        schedule=schedule,
+        transform=transform,
+        mixer=mixer,
+        mix_schedule=mix_schedule,
+        settings=settings,
+        device=device,
+        seed=config.seed,
+        fingerprint=fingerprint,
+    )

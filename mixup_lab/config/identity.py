@@ -83,8 +83,8 @@ def run_name(root: DictConfig) -> str:
 
 def _essence(resolved: dict[str, Any]) -> dict[str, Any]:
     flat = _flatten(resolved)
-    if resolved["aug"].get("alpha") == 0:
-        flat = {k: v for k, v in flat.items() if not k.startswith("aug.")}
+    if resolved["aug"].get("alpha") == 0 or resolved["aug"]["_target_"] == NO_MIXING["_target_"]:
+        flat = {k: v for k, v in flat.items() if not k.startswith(("aug.", "mix_schedule."))}
         flat |= {f"aug.{k}": v for k, v in NO_MIXING.items()}
     return {k: v for k, v in flat.items() if k not in MACHINE_KEYS}
 

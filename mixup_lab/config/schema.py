@@ -24,7 +24,7 @@ from mixup_lab.types import UserError
 
 _T = typing.TypeVar("_T")
 Component = dict[str, Any]  # `_target_` and the arguments of its constructor
-COMPONENTS = ("dataset", "model", "optimizer", "scheduler", "transform", "aug")
+COMPONENTS = ("dataset", "model", "optimizer", "scheduler", "transform", "aug", "mix_schedule")
 
 
 @dataclass
@@ -71,6 +71,7 @@ class RunSchema:
     scheduler: dict[str, Any] = field(default_factory=dict)
     transform: dict[str, Any] = field(default_factory=dict)
     aug: dict[str, Any] = field(default_factory=dict)
+    mix_schedule: dict[str, Any] = field(default_factory=dict)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     seed: int = 0
     resume: str | None = None
@@ -89,6 +90,7 @@ class RunConfig:
     scheduler: Component
     transform: Component
     aug: Component
+    mix_schedule: Component
     trainer: TrainerSettings
     trust: tuple[str, ...]
     resolved: dict[str, Any]  # the whole, as nested plain values: what `config.yaml` holds

@@ -32,6 +32,7 @@ class Default(NamedTuple):
     name: str
     option: str | None
     override: bool
+    here: bool  # put where the file itself is (`@_here_`)
 
 
 class ConfigFile(NamedTuple):
@@ -84,7 +85,7 @@ def _item(text: str, parents: list[tuple[int, str]], defaults: list[Default], ke
     if parents and parents[-1][1] == "defaults":
         match = _DEFAULT.match(text)
         if match:
-            defaults.append(Default(match[3], match[5], bool(match[1])))
+            defaults.append(Default(match[3], match[5], bool(match[1]), match[4] == "@_here_"))
     elif keys:
         last, element = keys[-1], _split(text[2:])[0]
         inner = f"{last.value[1:-1]}, {element}" if last.value.startswith("[") else element
@@ -161,6 +162,11 @@ class Tree:
                 keys |= self._option_keys(group, default.name, seen)
         package = group.replace("/", ".") if file.package is None else file.package
         prefix = "" if package == "_global_" else f"{package}."
+        for default in file.defaults:  # `/file@_here_`: keys that several options share
+            shared = self.find(default.name[1:]) if default.here and default.name.startswith("/") else None
+            keys |= (
+                {prefix + key.name: key._replace(name=prefix + key.name) for key in read(shared).keys} if shared else {}
+            )
         for key in file.keys:
             known = keys.get(prefix + key.name)
             comment = key.comment or (known.comment if known else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -14,11 +14,28 @@ def interpolate(inputs: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
         perm: (B,) int64; sample i is mixed with sample perm[i].
         lam: (B,), the share of the sample's own input. Where it is 1 the result equals `inputs` bit for bit.
     """
-    weight = lam.to(inputs.dtype).reshape(-1, *[1] * (inputs.dim() - 1))
-    return _rows(inputs, perm).lerp_(inputs, weight)
+    return rows(inputs, perm).lerp_(inputs, like(lam, inputs))
 
 
-def _rows(inputs: Tensor, perm: Tensor) -> Tensor:
+def blend(inputs: Tensor, perm: Tensor, mask: Tensor) -> Tensor:
+    """`mask * inputs + (1 - mask) * inputs[perm]` with a weight for each pixel, into a new tensor.
+
+    Args:
+        inputs: (B, C, H, W) floating point.
+        perm: (B,) int64.
+        mask: (H, W), or (B, H, W): the share of the own picture, in [0, 1]. Where it is 1 the result equals `inputs`
+            bit for bit.
+    """
+    weight = mask.to(inputs.dtype).unsqueeze(-3)
+    return rows(inputs, perm).lerp_(inputs, weight)
+
+
+def like(lam: Tensor, values: Tensor) -> Tensor:
+    """`lam` (B, ...) with as many trailing dimensions of size 1 as it takes to multiply `values` (B, ...)."""
+    return lam.to(values.dtype).reshape(*lam.shape, *[1] * (values.dim() - lam.dim()))
+
+
+def rows(inputs: Tensor, perm: Tensor) -> Tensor:
     """`inputs[perm]` in the same memory layout. index_select copies whole rows: three times faster than indexing."""
     if inputs.is_contiguous():
         return inputs.index_select(0, perm)
@@ -28,17 +45,14 @@ def _rows(inputs: Tensor, perm: Tensor) -> Tensor:
     return inputs[perm]
 
 
-def draw_perm(rng: np.random.Generator, steps: int, batch_size: int) -> np.ndarray:
-    """One uniform random permutation of the batch for each step: (steps, batch_size) int64."""
-    return rng.permuted(np.tile(np.arange(batch_size), (steps, 1)), axis=1)
+def soft(target: Tensor, num_classes: int | None) -> Tensor:
+    """Labels that can be averaged: class indices (B, ...) as one-hot float32 (B, C, ...), numbers as they are.
 
-
-def draw_lam(rng: np.random.Generator, alpha: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw lam ~ Beta(alpha, alpha) as float32 of the given shape; alpha = 0 gives ones (no mixing).
-
-    The law is symmetric and its mean is 1/2: alpha < 1 favours the ends (nearly unmixed), alpha = 1 is uniform,
-    large alpha concentrates at one half.
+    Raises:
+        ValueError: if classes are given and nobody said how many there are.
     """
-    if alpha == 0:
-        return np.ones(shape, np.float32)
-    return rng.beta(alpha, alpha, shape).astype(np.float32)
+    if target.is_floating_point():
+        return target
+    if num_classes is None:
+        raise ValueError("soft labels of class indices need num_classes")
+    return torch.nn.functional.one_hot(target, num_classes).movedim(-1, 1).float()

@@ -50,6 +50,8 @@ class DenseNetBC(nn.Module):
         dropout: probability in [0, 1) after every convolution but the stem; the paper has 0.2 without augmentation.
     """
 
+    mixup_layers = ("stages.0", "stages.1")  # where manifold_mixup mixes, beside the input
+
     def __init__(
         self,
         *,

@@ -48,6 +48,7 @@ class MLP(nn.Module):
             )
             num_inputs = units
         self.hidden = nn.Sequential(*layers)
+        self.mixup_layers = tuple(f"hidden.{i}" for i in range(len(layers)))
         self.head = nn.Linear(num_inputs, num_outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:

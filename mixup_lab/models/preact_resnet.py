@@ -60,6 +60,8 @@ class PreActResNet(nn.Module):
         final_norm: BatchNorm and ReLU before the pooling.
     """
 
+    mixup_layers = ("stages.0", "stages.1")  # where manifold_mixup mixes, beside the input
+
     def __init__(
         self,
         *,

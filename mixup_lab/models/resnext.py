@@ -68,6 +68,8 @@ class ResNeXt(nn.Module):
         base_width: channels of each group in the first stage, >= 1.
     """
 
+    mixup_layers = ("stages.0", "stages.1")  # where manifold_mixup mixes, beside the input
+
     def __init__(
         self,
         *,

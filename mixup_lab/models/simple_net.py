@@ -23,6 +23,8 @@ class SimpleNet(nn.Module):
         num_outputs: number of logits, >= 1.
     """
 
+    mixup_layers = ("features.2", "features.5")  # where manifold_mixup mixes, beside the input
+
     def __init__(self, *, input_shape: Sequence[int], num_outputs: int) -> None:
         super().__init__()
         channels, height, width = check_pictures("SimpleNet", input_shape, num_outputs)

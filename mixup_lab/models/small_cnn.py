@@ -25,6 +25,8 @@ class SmallCNN(nn.Module):
         dropout: probability in [0, 1) of zeroing a feature before the last layer in training.
     """
 
+    mixup_layers = ("stages.0", "stages.1", "stages.2")  # where manifold_mixup mixes, beside the input
+
     def __init__(self, *, input_shape: Sequence[int], num_outputs: int, width: int = 32, dropout: float = 0.0) -> None:
         super().__init__()
         channels, _, _ = check_pictures("SmallCNN", input_shape, num_outputs, smallest=8)

@@ -25,6 +25,8 @@ class WideResNet(nn.Module):
         dropout: probability in [0, 1) between the two convolutions of a block; the paper has 0 and 0.3.
     """
 
+    mixup_layers = ("stages.0", "stages.1")  # where manifold_mixup mixes, beside the input
+
     def __init__(
         self,
         *,

@@ -37,16 +37,19 @@ class Classification:
         return self.num_classes
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The training loss of each example: (B, C), (B,) -> (B,). Never reduced: the loop mixes, then averages."""
+        """The training loss of each example: (B, C), (B,) or soft (B, C) -> (B,). Never reduced: the loop mixes."""
         return F.cross_entropy(output, target, reduction="none", label_smoothing=self.label_smoothing)
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
-        """What is summed over the mixed examples of an epoch: (B, C), (B,), (B,), (B,).
+        """What is summed over the mixed examples of an epoch: (B, C), (B,) or soft (B, C), likewise, (B,).
 
         `accuracy_mixed` credits a prediction with the share of the label it hits; it is not an accuracy on data.
         `label_mass` (C,) is how much of each class the model was asked for.
         """
         prediction = output.argmax(1)
+        if target.is_floating_point():
+            between = partner.lerp(target, lam.unsqueeze(1))
+            return {"accuracy_mixed": between.gather(1, prediction.unsqueeze(1)).sum(), "label_mass": between.sum(0)}
         hit = lam * (prediction == target) + (1 - lam) * (prediction == partner)
         mass = output.new_zeros(self.num_classes, dtype=torch.float32)
         mass = mass.index_add(0, target, lam).index_add(0, partner, 1 - lam)

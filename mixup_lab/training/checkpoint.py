@@ -30,6 +30,7 @@ class State:
     stopped: str | None = None  # why training ended early: "early_stopping" or "max_seconds"
     stale: int = 0  # evaluations since the best one
     best: dict[str, Any] | None = None  # value, epoch, model (weights) of the best evaluation on val
+    gaps: list[float] = field(default_factory=list)  # train_clean better than val by, at each evaluation
     scalars: dict[str, float] = field(default_factory=dict)  # of the last epoch
     tally: dict[str, Any] = field(default_factory=dict)  # sums of the epoch that is under way
 

@@ -17,7 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mixup_lab.data.prepare import Data
 from mixup_lab.data.transforms import Standardize, Transform
-from mixup_lab.mixing.mixer import Mixer
+from mixup_lab.mixing.mixer import Mixer, at_step
+from mixup_lab.mixing.schedules import MixSchedule
 from mixup_lab.runs.log import RunLog
 from mixup_lab.runs.progress import Pace
 from mixup_lab.seeding import stream, torch_seed
@@ -26,7 +27,7 @@ from mixup_lab.training.checkpoint import Checkpoint, State
 from mixup_lab.training.device import Precision
 from mixup_lab.training.evaluate import Evaluator
 from mixup_lab.training.pictures import mixed_sheet
-from mixup_lab.training.plan import EpochPlan, at_step
+from mixup_lab.training.plan import EpochPlan
 from mixup_lab.training.schedules import Schedule
 from mixup_lab.training.settings import TrainerSettings
 from mixup_lab.training.step import train_step
@@ -49,6 +50,7 @@ class Parts:
     schedule: Schedule
     transform: Transform
     mixer: Mixer
+    mix_schedule: MixSchedule
     settings: TrainerSettings
     device: torch.device
     seed: int
@@ -131,11 +133,9 @@ class Fit:
 
     def _train_epoch(self, log: RunLog, stop: StopRequest) -> None:
         parts, settings, state = self.parts, self.parts.settings, self.state
-        data, device, epoch = parts.data, parts.device, state.epoch
-        plan = EpochPlan.draw(
-            parts.seed, epoch, len(data.train.ids), settings.batch_size, parts.transform, parts.mixer, device
-        )
-        tally = Tally(parts.task, device, state.tally)
+        data, epoch = parts.data, state.epoch
+        plan = self.plan(epoch)
+        tally = Tally(parts.task, parts.device, state.tally)
         first, started, before, pace = state.step, time.perf_counter(), state.elapsed, Pace()
 
         for i, batch in self.batches(plan, first):
@@ -156,7 +156,7 @@ class Fit:
         sums = tally.read()
         seconds = time.perf_counter() - started
         self._check_finite(sums["losses"], epoch)
-        scalars = self._train_scalars(sums, state.step)
+        scalars = self._train_scalars(sums, float(plan.factor[state.step - 1]))
         if (state.step - first) > 0:
             scalars["time/samples_per_second"] = (state.step - first) * settings.batch_size / seconds
         if (epoch + 1) % settings.eval_every == 0 or epoch + 1 == settings.epochs or state.stopped:
@@ -169,6 +169,22 @@ class Fit:
             lam=sums["lam"].numpy(), label_mass=(sums["label_mass"] / sums["label_mass"].sum()).numpy(),
         )  # fmt: skip
         state.epoch, state.step, state.tally = epoch + 1, 0, {}
+
+    def plan(self, epoch: int) -> EpochPlan:
+        """All chance of an epoch, from seed, epoch, and the gaps measured before it."""
+        parts, gaps = self.parts, tuple(self.state.gaps)
+        num_steps = self.steps * parts.settings.epochs
+        return EpochPlan.draw(
+            parts.seed,
+            epoch,
+            parts.data.train.target,
+            parts.settings.batch_size,
+            parts.transform,
+            parts.mixer,
+            lambda step: parts.mix_schedule(step, num_steps, self.steps, gaps),
+            parts.mix_schedule.scales,
+            parts.device,
+        )
 
     def batches(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Batch]]:
         """Number and batch of each step of an epoch from number `first` on, transformed, ready to be mixed.
@@ -241,15 +257,15 @@ class Fit:
                 "; try a smaller optimizer.lr, a warm-up or trainer.clip_grad_norm"
             )
 
-    def _train_scalars(self, sums: dict[str, Tensor], steps: int) -> dict[str, float]:
-        parts = self.parts
-        examples = steps * parts.settings.batch_size
+    def _train_scalars(self, sums: dict[str, Tensor], factor: float) -> dict[str, float]:
+        parts, scales = self.parts, self.parts.mix_schedule.scales
         classes = np.bincount(parts.data.train.target, minlength=parts.task.num_classes) / len(parts.data.train.ids)
         mass = (sums["label_mass"] / sums["label_mass"].sum()).numpy()
         return {
             "train/loss": float(sums["losses"].double().mean()),
-            "train/accuracy_mixed": float(sums["accuracy_mixed"]) / examples,
-            "mix/alpha": parts.mixer.alpha,
+            "train/accuracy_mixed": float(sums["accuracy_mixed"]) / len(sums["lam"]),
+            "mix/alpha": parts.mixer.alpha * (factor if scales == "alpha" else 1.0),
+            "mix/prob": getattr(parts.mixer, "prob", 1.0) * (factor if scales == "prob" else 1.0),
             "mix/lam_mean": float(sums["lam"].double().mean()),
             # Total variation distance: 0 when mixing asks for each class as often as the data has it.
             "mix/label_shift": float(np.abs(mass - classes).sum() / 2),
@@ -263,6 +279,8 @@ class Fit:
             metrics = self.evaluator.metrics(*self.evaluator.outputs(self.evaluated, split, positions))
             scalars |= {f"{name}/{key}": value for key, value in metrics.items()}
         value = scalars[f"val/{task.primary}"]
+        gap = scalars[f"train_clean/{task.primary}"] - value
+        state.gaps.append(gap if task.maximize else -gap)
         if state.best is None or (value > state.best["value"] if task.maximize else value < state.best["value"]):
             weights = {name: tensor.clone() for name, tensor in self.evaluated.state_dict().items()}
             state.best, state.stale = {"value": value, "epoch": epoch + 1, "model": weights}, 0

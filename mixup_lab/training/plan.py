@@ -5,14 +5,16 @@ Every array is a pure function of seed and epoch: a resumed epoch is drawn again
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mixup_lab.data.transforms import Transform
-from mixup_lab.mixing.mixer import Mixer
+from mixup_lab.mixing.mixer import Mixer, upload
 from mixup_lab.seeding import stream
 
 
@@ -22,24 +24,40 @@ class EpochPlan:
 
     order: np.ndarray  # (S, B) int64; the n - S * B examples left over are others in every epoch
     transform: dict[str, Tensor]  # (S, B, ...), on the training device
-    mixing: dict[str, Tensor]  # (S, ...), on the training device
+    mixing: dict[str, Any]  # (S, B, ...) on the training device, (S,) on the host
+    factor: np.ndarray  # (S,) of alpha or prob, by the schedule of mixing
 
     @classmethod
     def draw(
-        cls, seed: int, epoch: int, n: int, batch_size: int, transform: Transform, mixer: Mixer, device: torch.device
+        cls,
+        seed: int,
+        epoch: int,
+        targets: np.ndarray,
+        batch_size: int,
+        transform: Transform,
+        mixer: Mixer,
+        schedule: Callable[[int], float],
+        scales: str,
+        device: torch.device,
     ) -> EpochPlan:
-        """Draw epoch number `epoch` (from 0) over `n` examples."""
+        """Draw one epoch.
+
+        Args:
+            seed: of the run.
+            epoch: its number, from 0.
+            targets: (n, ...) of all training examples.
+            batch_size: B.
+            transform: draws for each example.
+            mixer: draws for each batch.
+            schedule: the factor of mixing at a step of the training, counted from 0.
+            scales: what it multiplies, `alpha` or `prob`.
+            device: where the draws are to be.
+        """
+        n = len(targets)
         steps = n // batch_size
         order = stream(seed, "order", epoch).permutation(n)[: steps * batch_size].reshape(steps, batch_size)
         crops = transform.draw(stream(seed, "transform", epoch), steps, batch_size)
-        mixing = mixer.draw(stream(seed, "mixing", epoch), steps, batch_size)
-        return cls(order, _upload(crops, device), _upload(mixing, device))
-
-
-def _upload(draws: dict[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array).to(device) for name, array in draws.items()}
-
-
-def at_step(draws: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-    """The draws of one step: views, nothing is copied."""
-    return {name: values[step] for name, values in draws.items()}
+        factor = np.array([schedule(epoch * steps + i) for i in range(steps)])
+        chance = stream(seed, "mixing", epoch)
+        mixing = mixer.draw(chance, steps, batch_size, targets=targets[order], **{f"scale_{scales}": factor})
+        return cls(order, upload(crops, device), upload(mixing, device), factor)

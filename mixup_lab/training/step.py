@@ -35,8 +35,7 @@ def train_step(
         with precision.autocast():
             output = model(piece.inputs)
         output = output.float()
-        own, partner = task.loss(output, piece.target), task.loss(output, piece.partner)
-        loss = torch.lerp(partner, own, piece.lam).sum() / count  # lam * own + (1 - lam) * partner
+        loss = piece.loss(task.loss, output).sum() / count
         precision.scale(loss).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         outputs.append(output.detach())
@@ -49,4 +48,5 @@ def train_step(
 def _pieces(mixed: Mixed, accumulate: int) -> list[Mixed]:
     if accumulate == 1:
         return [mixed]
-    return [Mixed(*parts) for parts in zip(*(field.tensor_split(accumulate) for field in mixed), strict=True)]
+    cut = [[field] * accumulate if field is None else field.tensor_split(accumulate) for field in mixed]
+    return [Mixed(*parts) for parts in zip(*cut, strict=True)]

@@ -1,0 +1,89 @@
+"""Mixup of three or more samples, with weights from a Dirichlet law (tried by Zhang et al., 2018, section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixup_lab.mixing.functional import like, rows, soft
+from mixup_lab.mixing.mixer import Draw, PairMixer
+from mixup_lab.mixing.partners import draw_partners
+from mixup_lab.types import Batch, Inputs, Mixed
+
+
+@dataclass
+class KFoldMixup(PairMixer):
+    """`sum_k w_k * x_k` with w ~ Dirichlet(alpha, ..., alpha) over the own sample and k - 1 partners; labels alike.
+
+    Labels are always soft: for cross-entropy the loss equals the weighted sum of k losses. For k = 2 it is Mixup.
+
+    Args:
+        k: samples in a mixture, >= 2.
+        alpha: of the Dirichlet law, the same for each sample.
+    """
+
+    k: int = 3
+    labels: str = "soft"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.k < 2:
+            raise ValueError(f"k must be at least 2, got {self.k}")
+        fixed = {"law": "beta", "beta": None, "lam_min": 0.0, "lam_max": 1.0, "fold": False}
+        for name, value in fixed.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"kfold draws from a Dirichlet law, which knows no {name}={getattr(self, name)}")
+        if self.labels != "soft" or self.partner not in ("random", "no_self") or self.lam_per == "pair":
+            raise ValueError("kfold has soft labels, partner=random or no_self, and lam_per=batch or sample")
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        steps: int,
+        batch_size: int,
+        *,
+        targets: np.ndarray | None = None,
+        scale_alpha: np.ndarray | None = None,
+        scale_prob: np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
+        """`perms` (S, k - 1, B) int64 and `weights` (S, B, k) float32 that sum to 1; the first is the own sample's."""
+        drawn = [draw_partners(self.partner, rng, steps, batch_size)[0] for _ in range(self.k - 1)]
+        units = 1 if self.lam_per == "batch" else batch_size
+        one = np.ones(steps)
+        unmixed = rng.random((steps, units)) >= self.prob * (one if scale_prob is None else scale_prob)[:, None]
+        alpha = self.alpha * (one if scale_alpha is None else scale_alpha)
+        # Gamma variables over their sum are Dirichlet's. In logarithms, since small alphas underflow:
+        # Gamma(a) = Gamma(a + 1) * U ** (1 / a).
+        shape = (steps, units, self.k)
+        positive = np.where(alpha > 0, alpha, 1.0)[:, None, None]
+        log = np.log(rng.gamma(positive + 1, size=shape)) + np.log(1 - rng.random(shape)) / positive
+        weights = np.exp(log - log.max(axis=2, keepdims=True))
+        weights /= weights.sum(axis=2, keepdims=True)
+        weights[unmixed | (alpha == 0)[:, None]] = [1.0, *[0.0] * (self.k - 1)]
+        spread = np.broadcast_to(weights, (steps, batch_size, self.k)).astype(np.float32)
+        return {"perms": np.stack(drawn, axis=1), "weights": spread}
+
+    def apply(self, batch: Batch, draw: Draw) -> Mixed:
+        """Weighted sums of inputs and labels."""
+        label = soft(batch.target, self.num_classes)
+        target = self._sum(label, draw)
+        inputs = (
+            {name: self._sum(part, draw) for name, part in batch.inputs.items()}
+            if isinstance(batch.inputs, dict)
+            else self._sum(batch.inputs, draw)
+        )
+        return Mixed(inputs, target, target, draw["weights"][:, 0])
+
+    def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
+        """Two samples are not enough for it: `apply` does all."""
+        raise NotImplementedError
+
+    def _sum(self, values: Tensor, draw: Draw) -> Tensor:
+        weights = draw["weights"]
+        total = values * like(weights[:, 0], values)
+        for k, perm in enumerate(draw["perms"], 1):
+            total = torch.addcmul(total, rows(values, perm), like(weights[:, k], values))
+        return total

@@ -1,0 +1,101 @@
+"""The law of lam, the share of the sample's own input and label."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+LAWS = ("beta", "uniform", "fixed")
+
+
+@dataclass(frozen=True)
+class Law:
+    """A law on [0, 1]: Beta(alpha, beta), uniform or one fixed value; truncated to [low, high]; folded to [1/2, 1].
+
+    alpha is no part of it but given with every draw, since it may change from step to step; alpha = 0 means lam = 1,
+    whatever the law.
+
+    Args:
+        kind: `beta`, `uniform` or `fixed`.
+        beta: second parameter of Beta, > 0; None: the same as alpha, which makes the law symmetric.
+        value: of the fixed law, in [0, 1].
+        low: with `high` the interval, 0 <= low < high <= 1, to which Beta and the uniform law are truncated.
+        high: see `low`.
+        fold: use max(lam, 1 - lam), so that the own label never has the smaller share.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    kind: str = "beta"
+    beta: float | None = None
+    value: float = 0.5
+    low: float = 0.0
+    high: float = 1.0
+    fold: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in LAWS:
+            raise ValueError(f"law must be one of {', '.join(LAWS)}, got {self.kind}")
+        if self.beta is not None and not (math.isfinite(self.beta) and self.beta > 0):
+            raise ValueError(f"beta must be null (the same as alpha) or a finite number > 0, got {self.beta}")
+        if not 0 <= self.value <= 1:
+            raise ValueError(f"lam must be in [0, 1], got {self.value}")
+        if not 0 <= self.low < self.high <= 1:
+            raise ValueError(f"lam_min and lam_max must be 0 <= lam_min < lam_max <= 1, got {self.low} and {self.high}")
+
+    def draw(self, rng: np.random.Generator, alpha: np.ndarray, per_step: int) -> np.ndarray:
+        """lam as float32 (steps, per_step) for alpha (steps,), each >= 0."""
+        column = np.where(alpha > 0, alpha, 1.0)[:, None]
+        shape = (len(alpha), per_step)
+        if self.kind == "fixed":
+            lam = np.full(shape, self.value)
+        elif self.kind == "uniform":
+            lam = rng.uniform(self.low, self.high, shape)
+        elif (self.low, self.high) == (0.0, 1.0):
+            lam = rng.beta(column, self._beta(column), shape)
+        else:  # the inverse of the distribution function, over the part of it that is kept
+            from scipy import special  # here: most runs do without, and it takes a while to load
+
+            first, last = (special.betainc(column, self._beta(column), edge) for edge in (self.low, self.high))
+            share = rng.uniform(first, last, shape)
+            lam = np.clip(special.betaincinv(column, self._beta(column), share), self.low, self.high)
+        if self.fold:
+            lam = np.maximum(lam, 1 - lam)
+        lam[alpha == 0] = 1.0
+        return lam.astype(np.float32)
+
+    def cdf(self, x: np.ndarray, alpha: float) -> np.ndarray:
+        """P(lam <= x), for x of any shape and alpha > 0."""
+        x = np.asarray(x, dtype=float)
+        if self.fold:  # of 1 - lam < 1 - x too; only the fixed law has mass at a point
+            below = self._unfolded(np.nextafter(1 - x, -1), alpha)
+            return np.where(x < 0.5, 0.0, self._unfolded(x, alpha) - below)
+        return self._unfolded(x, alpha)
+
+    def _unfolded(self, x: np.ndarray, alpha: float) -> np.ndarray:
+        if self.kind == "fixed":
+            return np.where(x >= self.value, 1.0, 0.0)
+        from scipy import special
+
+        inside = np.clip(x, self.low, self.high)
+        if self.kind == "uniform":
+            return np.asarray((inside - self.low) / (self.high - self.low))
+        beta = alpha if self.beta is None else self.beta
+        first, here, last = (special.betainc(alpha, beta, edge) for edge in (self.low, inside, self.high))
+        return np.asarray((here - first) / (last - first))
+
+    def _beta(self, alpha: np.ndarray) -> np.ndarray:
+        return alpha if self.beta is None else np.full_like(alpha, self.beta)
+
+
+def mean_minor_share(alpha: float) -> float:
+    """E[min(lam, 1 - lam)] for lam ~ Beta(alpha, alpha), alpha > 0: how much label mass Mixup takes off the larger one.
+
+    Equals twice the mean of lam over lam < 1/2, which is I_{1/2}(alpha + 1, alpha) by the incomplete Beta function.
+    """
+    from scipy import special
+
+    return float(special.betainc(alpha + 1, alpha, 0.5))

@@ -1,0 +1,173 @@
+"""Mixing over the time of a training: the factor of alpha, or of prob, at every step.
+
+A schedule is a pure function of the step, the length of the training and the gaps measured so far (which the checkpoint
+keeps), so that a resumed run goes on exactly where it stood.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SCALES = ("alpha", "prob")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixSchedule(ABC):
+    """One option of the group `mix_schedule`: a factor in [0, 1] of `aug.alpha` or `aug.prob`.
+
+    Args:
+        scales: `alpha` or `prob`. A law of lam without alpha (`uniform`, `fixed`) follows only the factor 0.
+        warmup_epochs: so many epochs at the start without mixing, >= 0; a fraction is fine.
+        off_epochs: so many epochs at the end without mixing, >= 0.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    scales: str = "alpha"
+    warmup_epochs: float = 0.0
+    off_epochs: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.scales not in SCALES:
+            raise ValueError(f"scales must be one of {', '.join(SCALES)}, got {self.scales}")
+        for name in ("warmup_epochs", "off_epochs"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+
+    def __call__(self, step: int, num_steps: int, steps_per_epoch: int, gaps: Sequence[float]) -> float:
+        """The factor at `step`, counted from 0 over all `num_steps`.
+
+        Args:
+            step: of the training.
+            num_steps: of the whole training.
+            steps_per_epoch: of them in an epoch.
+            gaps: train_clean minus val in the primary metric (positive: val is worse), of every evaluation so far.
+        """
+        first, last = self.warmup_epochs * steps_per_epoch, num_steps - self.off_epochs * steps_per_epoch
+        if step < first or step >= last:
+            return 0.0
+        # The last step before the end has the progress 1.
+        return self.factor((step - first) / max(1.0, last - 1 - first), (step - first) / steps_per_epoch, gaps)
+
+    @abstractmethod
+    def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
+        """The factor, at `progress` in [0, 1] and `epochs` >= 0 since the end of the warm-up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(MixSchedule):
+    """Always 1, but for the epochs without mixing."""
+
+    def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
+        """1."""
+        return 1.0
+
+
+def _in_unit(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(MixSchedule):
+    """From the factor `start` straight to `end`, both in [0, 1]."""
+
+    start: float = 0.0
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _in_unit(start=self.start, end=self.end)
+
+    def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
+        """Between start and end."""
+        return self.start + (self.end - self.start) * progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Linear):
+    """From `start` to `end` along half a cosine."""
+
+    def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
+        """Slow at both ends."""
+        return super().factor((1 - math.cos(math.pi * progress)) / 2, epochs, gaps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(MixSchedule):
+    """Factor `factors[k]` from `milestones[k - 1]` to `milestones[k]`, shares of the training in (0, 1), ascending."""
+
+    milestones: Sequence[float] = (0.5, 0.75)
+    factors: Sequence[float] = (1.0, 0.5, 0.1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        places = list(self.milestones)
+        if places != sorted(set(places)) or not all(0 < place < 1 for place in places):
+            raise ValueError(f"milestones must be ascending shares of the training in (0, 1), got {places}")
+        if len(self.factors) != len(places) + 1:
+            raise ValueError(f"factors must be {len(places) + 1} numbers, one more than milestones")
+        for factor in self.factors:
+            _in_unit(factors=factor)
+
+    def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
+        """The factor of the part that the progress lies in."""
+        return float(self.factors[sum(progress >= place for place in self.milestones)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cyclic(MixSchedule):
+    """Cosine waves between `low` and 1: 1 at the start of each period of `period_epochs` > 0, `low` in its middle."""
+
+    period_epochs: float = 10.0
+    low: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _in_unit(low=self.low)
+        if not self.period_epochs > 0:
+            raise ValueError(f"period_epochs must be greater than 0, got {self.period_epochs}")
+
+    def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
+        """Where the wave stands."""
+        return self.low + (1 - self.low) * (1 + math.cos(2 * math.pi * epochs / self.period_epochs)) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptive(MixSchedule):
+    """Mix more the more the model overfits: the factor follows the gap between train_clean and val.
+
+    After every evaluation the gap g (of the primary metric, not below 0) enters a moving average,
+    m <- (1 - memory) * g + memory * m, and the factor is min(1, m / full_gap); it is `start` before the first one.
+    If more mixing lowers the gap by k for each unit of the factor, m follows a line of slope memory - (1 - memory) *
+    k / full_gap: it approaches its rest without swinging while memory >= k / (k + full_gap).
+
+    Args:
+        full_gap: the gap, > 0, at which mixing has its full strength: 0.1 is 10 points of accuracy.
+        memory: in [0, 1): weight of the past; more is slower and steadier.
+        start: the factor before anything is measured, in [0, 1].
+    """
+
+    full_gap: float = 0.1
+    memory: float = 0.7
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _in_unit(start=self.start)
+        if not self.full_gap > 0:
+            raise ValueError(f"full_gap must be greater than 0, got {self.full_gap}")
+        if not 0 <= self.memory < 1:
+            raise ValueError(f"memory must be in [0, 1), got {self.memory}")
+
+    def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
+        """The share of the full gap that is there."""
+        average = self.start * self.full_gap
+        for gap in gaps:
+            average = (1 - self.memory) * max(0.0, gap) + self.memory * average
+        return min(1.0, average / self.full_gap)
