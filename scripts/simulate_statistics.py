@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from mixup_lab.study import statistics
+from mixup_lab.study.statistics import intervals, p_values, verdicts
 
 Array = NDArray[Any]
 CHUNK = 100  # studies at once: keeps arrays in the cache's reach
@@ -81,13 +82,13 @@ class Judged(NamedTuple):
 def judge(differences: Array, min_effect: float = 0.001) -> Array:
     """The codes (k, arms) that `compare_arms` gives, for whole-number scores and one test set for all seeds."""
     _, arms, n, m = differences.shape
-    means, covariance, differing = statistics._full_crossing(differences)
-    found = statistics._estimate(means, covariance, m, differing, m**-2.0)
-    p = statistics._holm(statistics._flip_all(means))
-    p_new = statistics._holm(found.p)
-    bound = np.abs(found.mean) + statistics._half_width(found, means.shape[-1], 1 - statistics.LEVEL)
+    means, covariance, differing = intervals.full_crossing(differences)
+    found = intervals.estimate(means, covariance, m, differing, m**-2.0)
+    p = p_values.holm_rows(p_values.flip_all(means))
+    p_new = p_values.holm_rows(found.p)
+    bound = np.abs(found.mean) + intervals.half_width(found, means.shape[-1], 1 - statistics.LEVEL)
     reachable = (statistics.smallest_p(n, arms) <= statistics.LEVEL) | (p <= statistics.LEVEL)
-    return statistics._codes(found.mean, p, p_new, bound, reachable, min_effect, True)
+    return verdicts.codes(found.mean, p, p_new, bound, reachable, min_effect, True)
 
 
 def studies(
@@ -147,9 +148,9 @@ def crossed_coverage(
             truth = law.accuracy(shift) - law.accuracy()
         else:
             (table, here), truth = gaussian(rng, parts, n, m), 0.0
-        means, covariance, differing = statistics._full_crossing(table)
-        found = statistics._estimate(means, covariance, m, differing, m**-2.0 if binary else 0.0)
-        new = np.abs(found.mean - truth) <= statistics._half_width(found, means.shape[-1], 0.975)
+        means, covariance, differing = intervals.full_crossing(table)
+        found = intervals.estimate(means, covariance, m, differing, m**-2.0 if binary else 0.0)
+        new = np.abs(found.mean - truth) <= intervals.half_width(found, means.shape[-1], 0.975)
         again = [inside(statistics.seed_interval(row), value) for row, value in zip(means, here, strict=True)]
         boots = bootstrap(rng, means, here) if bootstraps else (np.nan * new, np.nan * new)
         held.append([np.mean(one) for one in (again, new, *boots)])

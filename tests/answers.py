@@ -147,23 +147,35 @@ def build(
             )
             baselines.setdefault(decay, identity)
     arms.sort(key=lambda arm: arm.baseline is not None)
-    best = next((arm for arm in arms if arm.alpha == 0.4), arms[-1])
-    words = best.comparison.words if best.comparison else "cannot tell"
+    best = [
+        next((arm for arm in arms if arm.baseline == base and arm.alpha == 0.4), None)
+        or [arm for arm in arms if base in (arm.id, arm.baseline)][-1]
+        for base in baselines.values()
+    ]
+    first = best[0]
+    words = first.comparison.words if first.comparison else "cannot tell"
     per_class = []
-    for k in range(classes):
-        change = float(rng.normal(0.004, 0.012))
-        band = None if seeds < 2 else (change - 0.01, change + 0.01)
-        per_class.append(ClassDifference(f"class {k}{mark}", change, band, 36.4))
+    for arm in best:
+        for k in range(classes):
+            change = float(rng.normal(0.004, 0.012))
+            band = None if seeds < 2 else (change - 0.01, change + 0.01)
+            per_class.append(ClassDifference(arm.id, f"class {k}{mark}", change, band, 36.4))
     keys = ("aug", "aug.alpha", *(("optimizer.weight_decay",) if len(decays) > 1 else ()))
     return Answer(
         study=f"digits{mark}",
         metric=metric,
         min_effect=min_effect,
-        sentence=f"{best.name} {words}: {metric.name} differs from the baseline's.",
-        details=(f"Of {len(alphas)} arms, val chooses {best.name}.", f"Test was read once{mark}."),
+        sentence=f"{first.name} {words}: {metric.name} differs from the baseline's.",
+        details=(f"Of {len(alphas)} arms, val chooses {first.name}.", f"Test was read once{mark}."),
         arms=tuple(arms),
         axes={key: tuple(dict.fromkeys(arm.settings[key] for arm in arms)) for key in keys},
-        choice=Choice(best.id, len(alphas), 0.0004, 0.0021) if finished else None,
+        choices=tuple(
+            Choice(
+                arm.id, base, f"optimizer.weight_decay={decay}" if len(decays) > 1 else "", len(alphas), 0.0004, 0.0021
+            )
+            for arm, (decay, base) in zip(best, baselines.items(), strict=True)
+            if finished
+        ),
         confirmed=confirmed,
         curves=curves(arms, metric, epochs, rng) if epochs else (),
         classes=tuple(per_class),

@@ -55,7 +55,7 @@ def curves(arm_id, end, epochs=EPOCHS):
 def answer_of(*arms, epochs=EPOCHS):
     return Answer(
         study="study", metric=Metric("accuracy", True, True), min_effect=0.005, sentence="", details=(), arms=arms,
-        axes={"aug.alpha": (0.0, 0.4)}, choice=None, confirmed=None,
+        axes={"aug.alpha": (0.0, 0.4)}, choices=(), confirmed=None,
         curves=tuple(curve for a in arms for curve in curves(a.id, a.test.mean, epochs)), classes=(), problems=(),
         settings={"trainer.epochs": 3, "trainer.batch_size": 32, "optimizer.lr": 0.1}, facts={}, commands={},
     )  # fmt: skip

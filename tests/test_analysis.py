@@ -12,6 +12,7 @@ from studies import config_of, write_run, write_study
 
 from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.reading import read, read_run, read_table
+from mixup_lab.study.tables import interval
 from mixup_lab.types import UserError
 
 RNG = np.random.default_rng(0)
@@ -48,8 +49,9 @@ def test_numbers_agree_with_scipy(tmp_path):
         assert comparison.test_examples == 50
     assert answer.axes == {"aug.alpha": (0.0, 0.4, 1.0)}
     assert by_name(answer)["mixup-a1"].cost_ratio == 1.5
-    assert answer.choice.arm == "id1"  # val grows with alpha here
-    assert answer.choice.best_epoch == pytest.approx(0.01)
+    (choice,) = answer.choices
+    assert (choice.arm, choice.baseline, choice.block) == ("id1", "id0", "")  # val grows with alpha here
+    assert choice.best_epoch == pytest.approx(0.01)
     assert {curve.tag for curve in answer.curves} == {
         "train_clean/accuracy", "train_clean/loss", "val/accuracy", "val/loss",
     }  # fmt: skip
@@ -59,7 +61,7 @@ def test_the_choice_never_looks_at_test(tmp_path):
     write_study(
         tmp_path, {0.0: hits(0.7), 0.4: hits(1.0), 1.0: hits(0.1)}, {0: [0.5] * 4, 0.4: [0.4] * 4, 1: [0.6] * 4}
     )
-    assert answer_of(tmp_path).choice.arm == "id1"
+    assert [choice.arm for choice in answer_of(tmp_path).choices] == ["id1"]
 
 
 def test_missing_pairs_and_failures_are_listed_and_never_imputed(tmp_path):
@@ -99,6 +101,102 @@ def test_another_axis_gives_each_block_its_own_baseline(tmp_path):
     assert [arm.trials for arm in answer.arms] == [2, 2, 2, 2]
     forced = answer_of(tmp_path, baseline="baseline,0.0005")
     assert {arm.baseline for arm in forced.arms} == {None, "0.0-0.0005"}
+
+
+def write_blocks(study: Path, blocks: dict[float, dict[float, np.ndarray]], *, best: dict[float, float], twice=False):
+    """Blocks by weight decay of arms by alpha with `hits` (seeds, m); `best` on val of each block is this alpha.
+    `twice`: arms of two blocks share a name, as in a sweep by hand."""
+    for decay, rows in blocks.items():
+        for alpha, hit in rows.items():
+            mixing = "baseline" if alpha == 0 else f"mixup-a{alpha:g}"
+            name = f"{mixing},weight_decay={decay:g}"
+            for seed, row in enumerate(hit):
+                write_run(
+                    study / name / f"seed={seed}", arm=f"{alpha:g}-{decay:g}", name=mixing if twice else name,
+                    seed=seed, config=config_of(alpha, weight_decay=decay), choices={}, hits=row,
+                    val=(0.9 if alpha == best[decay] else 0.6) + 100 * decay,
+                )  # fmt: skip
+
+
+def of_rate(rate: float, seeds: int = 8, examples: int = 300) -> np.ndarray:
+    """Another share of hits in each seed, on average this one."""
+    return np.arange(examples) < np.round(examples * (rate + 0.002 * np.arange(seeds)))[:, None]
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_every_block_has_an_answer_of_its_own(tmp_path, twice):
+    blocks = {
+        1e-4: {0.0: of_rate(0.5), 0.4: of_rate(0.9), 1.0: of_rate(0.7)},
+        5e-4: {0.0: of_rate(0.9), 0.4: of_rate(0.92), 1.0: of_rate(0.5)},
+    }
+    write_blocks(tmp_path, blocks, best={1e-4: 0.4, 5e-4: 1.0}, twice=twice)
+    answer = answer_of(tmp_path)
+    assert [(choice.arm, choice.baseline, choice.block, choice.candidates) for choice in answer.choices] == [
+        ("0.4-0.0001", "0-0.0001", "optimizer.weight_decay=0.0001", 2),
+        ("1-0.0005", "0-0.0005", "optimizer.weight_decay=0.0005", 2),
+    ]
+    assert answer.sentence == (
+        "With optimizer.weight_decay=0.0001: mixup-a0.4 (best on val of 2 arms) helps."
+        " With optimizer.weight_decay=0.0005: mixup-a1 hurts."
+    )
+    arms = {arm.id: arm for arm in answer.arms}
+    for detail, choice, gain in zip(answer.details, answer.choices, ("+40.00", "−40.00"), strict=False):
+        new_data = interval(arms[choice.arm].comparison.new_data, answer.metric)
+        assert detail == (
+            f"With {choice.block}: test accuracy {gain} points against the baseline, paired over 8 seeds;"
+            f" 95 % interval for new data {new_data} points."
+        )
+    others = [name for name in by_name(answer) if name.startswith("mixup-a1") and "0.0001" in name]
+    assert f"{others[0]}: helps." in answer.details, "what val did not choose"
+    assert "Without mixing, optimizer.weight_decay=0.0005 is best on val of 2 settings, with accuracy 65.00 %." in (
+        answer.details
+    )
+    assert sum("test had no part in the choice" in detail for detail in answer.details) == 1
+    assert {entry.arm for entry in answer.classes} == {"0.4-0.0001", "1-0.0005"}
+    assert [entry.mean for entry in answer.classes] == [pytest.approx(0.4), pytest.approx(-0.4)]
+    confirming = analyse(read([tmp_path]), "study", Options(confirm=True), {})
+    assert confirming.sentence == answer.sentence.replace("best on val of 2 arms", "the arm to confirm")
+    assert not any("on val" in detail or "tried" in detail for detail in confirming.details)
+
+
+def test_how_to_mix_makes_no_block(tmp_path):
+    for schedule in (None, "constant", "linear"):
+        name = f"mixup-a1,mix_schedule={schedule}" if schedule else "baseline"
+        config = config_of(1.0 if schedule else 0.0) | {
+            "mix_schedule": {"_target_": f"x.{schedule}", "scales": "alpha"}
+        }
+        for seed, row in enumerate(of_rate(0.5, 2)):
+            write_run(
+                tmp_path / name / f"seed={seed}", arm=name, name=name, seed=seed, config=config, hits=row,
+                choices={"aug": "mixup" if schedule else "none", "mix_schedule": schedule or "constant"},
+            )  # fmt: skip
+    answer = answer_of(tmp_path)
+    assert answer.axes == {"mix_schedule": (None, "constant", "linear"), "aug.alpha": (0.0, 1.0)}
+    assert [arm.baseline for arm in answer.arms] == [None, "baseline", "baseline"]
+    assert [choice.candidates for choice in answer.choices] == [2]
+
+
+def test_many_blocks_are_counted_and_told_one_by_one_below(tmp_path):
+    up, down = {0.0: of_rate(0.5), 0.4: of_rate(0.9)}, {0.0: of_rate(0.9), 0.4: of_rate(0.5)}
+    same, few = {0.0: of_rate(0.5), 0.4: of_rate(0.5)}, {0.0: of_rate(0.5, 3), 0.4: of_rate(0.6, 3)}
+    blocks = {1e-4: up, 2e-4: up, 3e-4: down, 4e-4: same, 5e-4: few, 6e-4: same}
+    write_blocks(tmp_path, blocks, best=dict.fromkeys(blocks, 0.4))
+    for path in (tmp_path / "mixup-a0.4,weight_decay=0.0006").rglob("summary.json"):
+        path.unlink()
+    answer = answer_of(tmp_path, min_effect=5)
+    assert answer.sentence == (
+        "Of 6 settings, mixing helps in 2, hurts in 1, makes no difference larger than 5 points in 1;"
+        " cannot tell in 1; no answer yet in 1."
+    )
+    told = [detail for detail in answer.details if detail.startswith("With optimizer.weight_decay=0.000")]
+    assert [detail.partition(": ")[2].partition(";")[0] for detail in told] == [
+        "mixup-a0.4 (the only arm) helps", "mixup-a0.4 helps", "mixup-a0.4 hurts",
+        "mixup-a0.4 makes no difference larger than 5 points",
+        "cannot tell whether mixup-a0.4 helps: 3 seeds cannot reach p <= 0.05",
+        "no arm beside the baseline has finished a run.",
+    ]  # fmt: skip
+    assert "; test accuracy +40.00 points against the baseline, paired over 8 seeds; 95 % interval" in told[0]
+    assert len(answer.choices) == 5
 
 
 def test_several_places_at_once_are_one_study(tmp_path):
@@ -213,7 +311,7 @@ def test_nothing_finished(tmp_path):
     for path in tmp_path.rglob("summary.json"):
         path.unlink()
     answer = answer_of(tmp_path)
-    assert answer.choice is None
+    assert answer.choices == ()
     assert "no answer yet" in answer.sentence
 
 

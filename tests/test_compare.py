@@ -1,9 +1,11 @@
 """`mixup-lab compare`: real studies that are skipped, resumed, extended, refused, cut and killed."""
 
+import html
 import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -11,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from command_line import in_this_process
+from data_examples import small_folder
 from processes import START, environment, files_of, lines_of, mixup_lab, summary_of, without_time
 
-from mixup_lab.commands.compare import complete, make_plan
+from mixup_lab.commands.compare import _enough_seeds, complete, make_plan
 from mixup_lab.runs import store
 from mixup_lab.types import UserError
 
@@ -81,6 +84,10 @@ def test_a_plan_names_every_arm_by_what_differs():
     ]  # fmt: skip
     assert (len(plan.cells), plan.epochs) == (8, 7)
     assert plan.axes == ["seed", "aug.alpha", "optimizer.weight_decay"]
+    scheduled = make_plan(["seed=0", "aug=mixup", "aug.alpha=0,0.4", "mix_schedule=constant,linear"])
+    assert sorted(scheduled.names.values()) == [
+        "baseline", "mixup-a0.4,mix_schedule=constant", "mixup-a0.4,mix_schedule=linear",
+    ]  # fmt: skip
     assert len(make_plan(["seed=range(3)", "aug=mixup,none", "++aug.alpha=0"]).names) == 1  # the same training
 
 
@@ -187,13 +194,121 @@ def test_confirm_uses_fresh_seeds_alone(line, tmp_path):
     code, out, _ = line("compare", *TINY, "aug.alpha=0.4,1", "seed=0,1", "confirm=3")
     assert code == 0
     answer = json.loads((tmp_path / "outputs/s/report.json").read_text())
-    winner = next(arm["name"] for arm in answer["arms"] if arm["id"] == answer["choice"]["arm"])
+    (choice,) = answer["choices"]
+    winner = next(arm["name"] for arm in answer["arms"] if arm["id"] == choice["arm"])
     assert [arm["name"] for arm in answer["confirmed"]["arms"]] == ["baseline", winner]
     assert answer["confirmed"]["arms"][1]["comparison"]["seeds"] == [2, 3, 4]
     assert "On fresh seeds alone: " in out
     assert len(runs_of(tmp_path / "outputs/s/confirm")) == 6
     again = line("compare", *TINY, "aug.alpha=0.4,1", "seed=0,1", "confirm=3")[1]
     assert again.count("3 finished before") == 2
+
+
+def test_every_block_is_answered_and_confirmed(line, tmp_path):
+    study = tmp_path / "outputs/s"
+    words = [*TINY, "aug.alpha=0.4,1", "seed=0,1", "dataset.train_size=64,128", "trainer.epochs=1"]
+    code, out, _ = line("compare", *words, "confirm=2")
+    assert code == 0
+    answer = json.loads((study / "report.json").read_text())
+    names = {arm["id"]: arm["name"] for arm in answer["arms"]}
+    assert [choice["block"] for choice in answer["choices"]] == ["dataset.train_size=64", "dataset.train_size=128"]
+    chosen = [(names[choice["baseline"]], names[choice["arm"]]) for choice in answer["choices"]]
+    assert [base for base, _ in chosen] == ["baseline,train_size=64", "baseline,train_size=128"]
+    assert [name.partition(",")[2] for _, name in chosen] == ["train_size=64", "train_size=128"]
+
+    confirmed = answer["confirmed"]
+    assert {arm["name"] for arm in confirmed["arms"]} == {name for pair in chosen for name in pair}
+    assert [choice["block"] for choice in confirmed["choices"]] == ["dataset.train_size=64", "dataset.train_size=128"]
+    assert [arm["comparison"]["seeds"] for arm in confirmed["arms"] if arm["comparison"]] == [[2, 3], [2, 3]]
+    assert set(runs_of(study / "confirm")) == {
+        f"{name}/seed={seed}" for pair in chosen for name in pair for seed in (2, 3)
+    }
+    both = r"With dataset\.train_size=64: .*mixup-a\S+ \(.*\. With dataset\.train_size=128: .*mixup-a"
+    assert re.search(rf"^On fresh seeds alone: {both}", out, re.M)
+    assert re.search(rf"^{both}", out, re.M)
+    for text in (answer["sentence"], confirmed["sentence"]):
+        for name in ("report.md", "report.html"):
+            assert text in html.unescape((study / name).read_text()).replace("\xa0", " ")
+    assert {path.name for path in (study / "_aggregate").iterdir()} >= set(names.values())
+
+    again = line("compare", *words, "confirm=2")[1]
+    assert again.count("2 runs, 2 finished before") == 4
+    assert (study / "report.json").read_text() == json.dumps(
+        answer, indent=1, sort_keys=True, ensure_ascii=False
+    ) + "\n"
+
+    # A block whose winner has no fresh runs, since more arms or seeds moved the choice, is named.
+    shutil.rmtree(study / "confirm" / chosen[1][1])
+    assert line("report", str(study))[0] == 0
+    confirmed = json.loads((study / "report.json").read_text())["confirmed"]
+    assert len(confirmed["choices"]) == 1
+    waiting = f"With dataset.train_size=128: {chosen[1][1]} and its baseline have no run on fresh seeds"
+    assert waiting in confirmed["problems"]
+
+
+def test_more_blocks_are_confirmed_with_enough_seeds():
+    assert [_enough_seeds(blocks) for blocks in (1, 6, 7, 100)] == [8, 8, 9, 12]
+
+
+# ---- the data -----------------------------------------------------------------------------------------------------
+
+PICTURES = ("dataset=image_folder", "dataset.workers=0", "dataset.cache=false", "model=mlp", "model.hidden=[4]",
+            "trainer.batch_size=4", "trainer.device=cpu", "trainer.threads=1", "trainer.epochs=1", "study=s",
+            "aug.alpha=1", "seed=0")  # fmt: skip
+
+
+def test_other_data_under_the_name_of_a_study_is_refused(line, tmp_path):
+    study = tmp_path / "outputs/s"
+    cats, dogs = (small_folder(tmp_path / name, ("train", "val", "test")) for name in ("cats", "dogs"))
+    assert line("compare", *PICTURES, f"dataset.root={cats}")[0] == 0
+    assert json.loads((study / "study.json").read_text())["roots"] == {"image_folder": str(cats)}
+    assert "2 finished before" in line("compare", *PICTURES, "dataset.root=./cats")[1]
+    before = files_of(study)
+    code, out, err = line("compare", *PICTURES, f"dataset.root={dogs}")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"outputs/s holds a study of the data in {cats}, and dataset.root is {dogs} now" in err
+    assert "study=NAME" in err
+    assert "change roots in outputs/s/study.json" in err
+    assert files_of(study) == before
+
+    # The way out that the sentence names; what a confirmation trains is read from the new place too.
+    cats.rename(tmp_path / "moved")
+    assert line("compare", *PICTURES, "dataset.root=moved")[0] == 2
+    path = study / "study.json"
+    path.write_text(path.read_text().replace(str(cats), str(tmp_path / "moved")))
+    code, out, _ = line("compare", *PICTURES, "dataset.root=moved", "confirm=1")
+    assert code == 0
+    assert "2 finished before" in out
+    assert len(runs_of(study / "confirm")) == 2
+
+    # A study that an earlier version made does not say where its data lies: it is told now.
+    manifest = json.loads(path.read_text())
+    del manifest["roots"]
+    path.write_text(json.dumps(manifest))
+    assert line("compare", *PICTURES, "dataset.root=moved")[0] == 0
+    assert json.loads(path.read_text())["roots"] == {"image_folder": str(tmp_path / "moved")}
+
+
+def test_the_folder_of_the_data_is_no_axis(line, tmp_path):
+    code, out, err = line("compare", *PICTURES, "dataset.root=cats,dogs")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"dataset.root must have one value in a study, got {tmp_path}/cats and {tmp_path}/dogs" in err
+    assert not any(tmp_path.iterdir())
+
+
+def test_data_sets_that_are_compared_may_lie_apart(tmp_path):
+    def enter(roots, axes=("seed",)):
+        names = store.enter(tmp_path, {"id": "baseline"}, {"id": {}}, axes, roots)
+        store.run_dir(tmp_path, names["id"], 0).mkdir(parents=True, exist_ok=True)
+        (store.run_dir(tmp_path, names["id"], 0) / "config.yaml").touch()
+        return json.loads((tmp_path / "study.json").read_text())["roots"]
+
+    assert enter({"digits": None}) == {"digits": None}
+    with pytest.raises(UserError, match=r"study of the data in no folder, and dataset\.root is /cats now"):
+        enter({"cats": "/cats"})
+    assert enter({"cats": "/cats"}, ["seed", "dataset"]) == {"digits": None, "cats": "/cats"}
+    with pytest.raises(UserError, match=r"study of the data in /cats, and dataset\.root is /dogs now"):
+        enter({"digits": None, "cats": "/dogs"}, ["seed", "dataset"])
 
 
 # ---- cut short ----------------------------------------------------------------------------------------------------

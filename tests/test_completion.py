@@ -30,8 +30,8 @@ def texts(line: str) -> list[str]:
         ("mixup-lab tr", ["train"]),
         ("mixup-lab --v", ["--version"]),
         ("mixup-lab nothing aug=", []),
-        ("mixup-lab train aug=mi", ["aug=mixup"]),
-        ("mixup-lab train -m aug=none,mi", ["aug=none,mixup"]),
+        ("mixup-lab train aug=mani", ["aug=manifold_mixup"]),
+        ("mixup-lab train -m aug=none,mani", ["aug=none,manifold_mixup"]),
         ("mixup-lab train +experiment=smo", ["+experiment=smoke"]),
         ("mixup-lab train trainer.ep", ["trainer.epochs="]),
         ("mixup-lab train trainer.epochs=", ["trainer.epochs=20"]),
@@ -44,7 +44,7 @@ def texts(line: str) -> list[str]:
         ("mixup-lab train -c j", ["job"]),
         ("mixup-lab train -cn ", ["train"]),
         ("mixup-lab -sc install=", ["install=bash", "install=fish", "install=zsh"]),
-        ("/somewhere/bin/mixup-lab   train   aug=mi", ["aug=mixup"]),
+        ("/somewhere/bin/mixup-lab   train   aug=mani", ["aug=manifold_mixup"]),
     ],
 )
 def test_answers(line, words):
@@ -180,10 +180,10 @@ def terminal(request, environment, tmp_path_factory):
 # What is typed with tabs, and the words that then stand on the line.
 TYPED = [
     ("tr\t", ["train"]),
-    ("train aug=mi\t", ["train", "aug=mixup"]),
-    ("train -m aug=none,mi\t", ["train", "-m", "aug=none,mixup"]),
+    ("train aug=mani\t", ["train", "aug=manifold_mixup"]),
+    ("train -m aug=none,mani\t", ["train", "-m", "aug=none,manifold_mixup"]),
     ("train trainer.ep\t7", ["train", "trainer.epochs=7"]),
-    ("train aug=mi\taug.al\t0.4", ["train", "aug=mixup", "aug.alpha=0.4"]),
+    ("train aug=mani\taug.al\t0.4", ["train", "aug=manifold_mixup", "aug.alpha=0.4"]),
     ("train --multi\tsee\t3", ["train", "--multirun", "seed=3"]),
 ]
 

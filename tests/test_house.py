@@ -26,7 +26,7 @@ NO_TORCH = (
     "mixup_lab.runs.record", "mixup_lab.runs.files", "mixup_lab.runs.tensorboard", "mixup_lab.training.settings",
     *(f"mixup_lab.config.{name}" for name in
       ("schema", "help", "errors", "completion", "identity", "launch", "tree", "nearest", "build")),
-    *(".".join(path.relative_to(CHECKOUT).with_suffix("").parts) for path in sorted(PACKAGE.glob("study/*.py"))),
+    *(".".join(path.relative_to(CHECKOUT).with_suffix("").parts) for path in sorted(PACKAGE.glob("study/**/*.py"))),
 )  # fmt: skip
 
 

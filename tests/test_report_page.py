@@ -17,9 +17,11 @@ import pytest
 from rich.console import Console
 
 from mixup_lab.study import plots, tables
+from mixup_lab.study.export import as_json, csv_rows
 from mixup_lab.study.markdown import markdown, text
 from mixup_lab.study.page import page
 from mixup_lab.study.results import Answer
+from mixup_lab.study.terminal import terminal_table
 
 VOID = {"meta", "br", "wbr", "hr", "img", "link", "input"}
 CASES = {
@@ -122,7 +124,7 @@ def test_the_same_answer_gives_the_same_bytes(name):
     again = answers.build(**CASES[name])
     assert again is not case(name)
     assert page(again) == html_of(name)
-    for view in (markdown, tables.csv_rows, tables.as_json):
+    for view in (markdown, csv_rows, as_json):
         assert view(again) == view(case(name))
 
 
@@ -148,7 +150,7 @@ def test_the_bytes_do_not_depend_on_the_users_matplotlib_or_on_the_process():
 
 
 def test_pictures_follow_the_page_and_bring_no_style_of_their_own():
-    for name, pictures in (("plain", 4), ("two blocks", 4), ("no alpha", 3)):
+    for name, pictures in (("plain", 4), ("two blocks", 5), ("no alpha", 3)):
         html = html_of(name)
         svgs = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
         assert len(svgs) == pictures
@@ -360,18 +362,35 @@ def test_only_the_largest_changes_of_many_classes_are_drawn():
     assert drawn == [entry.name for entry in shown]
 
 
+def test_every_block_shows_its_choice():
+    answer = case("two blocks")
+    names = {arm.id: arm.name for arm in answer.arms}
+    chosen = [names[choice.arm] for choice in answer.choices]
+    assert len(chosen) == 2
+    rows = [row[0] for row in Reader(html_of("two blocks")).rows if row]
+    assert [row.removesuffix(" best on val") for row in rows if row.endswith(" best on val")] == chosen
+    lines = markdown(answer).splitlines()
+    assert [line.split(" (best on val)")[0] for line in lines if "(best on val)" in line] == [f"| {x}" for x in chosen]
+    for name in chosen:
+        assert f"Recall on test: {name} against its baseline." in lines
+        assert f"Recall of each class: {name} against its baseline." in html_of("two blocks")
+    assert html_of("two blocks").count("They are not corrected for the number of classes") == 1
+    many = answers.build(decays=(0.0, 0.1), alphas=tuple(0.1 * k for k in range(1, 17)), seeds=2, epochs=2)
+    assert {choice.arm for choice in many.choices} <= {arm.id for arm in plots.curve_arms(many)[0]}
+
+
 def test_many_arms_do_not_make_a_thicket_of_curves():
     answer = case("many alphas")
     shown, left_out = plots.curve_arms(answer)
     assert (len(shown), left_out) == (7, 10)
     assert shown[0].baseline is None
-    assert answer.choice.arm in {arm.id for arm in shown}
+    assert answer.choices[0].arm in {arm.id for arm in shown}
     assert "10 more arms are left out" in html_of("many alphas")
 
 
 def test_csv_holds_every_run():
     answer = case("two blocks")
-    rows = list(csv.DictReader(io.StringIO(tables.csv_rows(answer))))
+    rows = list(csv.DictReader(io.StringIO(csv_rows(answer))))
     assert len(rows) == sum(len(arm.cells) for arm in answer.arms)
     tests = {(arm.id, cell.seed): cell.test for arm in answer.arms for cell in arm.cells}
     for row, (arm, cell) in zip(rows, [(a, c) for a in answer.arms for c in a.cells], strict=True):
@@ -385,25 +404,39 @@ def test_csv_holds_every_run():
             assert row["difference"] == ""
         else:
             assert float(row["difference"]) == cell.test - tests[arm.baseline, cell.seed]
-    failed = list(csv.DictReader(io.StringIO(tables.csv_rows(case("failed")))))
+    failed = list(csv.DictReader(io.StringIO(csv_rows(case("failed")))))
     assert {row["test"] for row in failed if row["status"] == "failed"} == {""}
     unpaired = [row for row in failed if row["seed"] == "2" and row["aug.alpha"]]
     assert {row["difference"] for row in unpaired} == {""}
-    hostile = list(csv.DictReader(io.StringIO(tables.csv_rows(case("hostile")))))
+    hostile = list(csv.DictReader(io.StringIO(csv_rows(case("hostile")))))
     names = [arm.name.replace("\x00", "\ufffd") for arm in case("hostile").arms for _ in arm.cells]
     assert [row["name"] for row in hostile] == names
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_spreadsheet_runs_nothing_of_the_csv(start):
+    answer = case("plain")
+    cell = replace(answer.arms[1].cells[0], val=-0.25)
+    settings = {"aug": f"{start}1", "aug.alpha": -0.5}
+    odd = replace(answer.arms[1], name=f'{start}HYPERLINK("x")', settings=settings, cells=(cell,))
+    row = next(csv.DictReader(io.StringIO(csv_rows(replace(answer, arms=(odd,))))))
+    shown = start.replace("\r", "\ufffd")
+    assert (row["name"], row["aug"]) == (f'\'{shown}HYPERLINK("x")', f"'{shown}1")
+    assert (row["aug.alpha"], row["val"]) == ("-0.5", "-0.25"), "numbers stay numbers"
+    named = replace(answer, axes={f"{start}x": (1,)}, arms=(replace(odd, settings={f"{start}x": 1}),))
+    assert f"'{shown}x" in next(csv.reader(io.StringIO(csv_rows(named))))
 
 
 def test_an_axis_may_be_called_like_a_column():
     answer = case("plain")
     named = replace(answer, axes={"name": ("x",)}, arms=tuple(replace(a, settings={"name": "x"}) for a in answer.arms))
-    row = next(csv.DictReader(io.StringIO(tables.csv_rows(named))))
+    row = next(csv.DictReader(io.StringIO(csv_rows(named))))
     assert (row["name"], row["setting:name"]) == ("baseline", "x")
 
 
 def test_json_holds_the_whole_answer():
     answer = case("confirmed")
-    text_of = tables.as_json(answer)
+    text_of = as_json(answer)
     data = json.loads(text_of)
     assert list(data) == sorted(data)
     assert set(data) == set(Answer.__dataclass_fields__)
@@ -414,12 +447,12 @@ def test_json_holds_the_whole_answer():
         answer.arms[1], seconds_per_epoch=math.nan, cost_ratio=math.inf, settings={"path": answers, 1: (1, 2)}
     )
     strict = json.loads(
-        tables.as_json(replace(answer, arms=(odd,))), parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
+        as_json(replace(answer, arms=(odd,))), parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
     )
     assert strict["arms"][0]["seconds_per_epoch"] is None
     assert strict["arms"][0]["cost_ratio"] is None
     assert strict["arms"][0]["settings"]["1"] == [1, 2]
-    assert json.loads(tables.as_json(case("hostile")))["study"] == case("hostile").study.replace("\x00", "\ufffd")
+    assert json.loads(as_json(case("hostile")))["study"] == case("hostile").study.replace("\x00", "\ufffd")
 
 
 def test_text_that_no_file_can_hold_is_made_visible():
@@ -427,10 +460,10 @@ def test_text_that_no_file_can_hold_is_made_visible():
     shown = "a\ufffdb\ufffd[31m\ufffd"
     assert shown in page(answer)
     assert shown.replace("[", "\\[") in markdown(answer)
-    assert json.loads(tables.as_json(answer))["study"] == shown
+    assert json.loads(as_json(answer))["study"] == shown
     odd = replace(answer.arms[1], name="x\udcff\x00", settings={"aug": "\udcff"})
-    both = replace(answer, arms=(answer.arms[0], odd))
-    for made in (page(both), markdown(both), tables.csv_rows(both), tables.as_json(both)):
+    both = replace(answer, arms=(answer.arms[0], odd), classes=())
+    for made in (page(both), markdown(both), csv_rows(both), as_json(both)):
         made.encode()
         assert "\x00" not in made
 
@@ -476,7 +509,7 @@ def test_numbers_read_well():
 @pytest.mark.parametrize("name", CASES)
 def test_the_terminal_table_fits_80_columns(name):
     out = io.StringIO()
-    Console(file=out, width=80, force_terminal=False).print(tables.terminal_table(case(name)))
+    Console(file=out, width=80, force_terminal=False).print(terminal_table(case(name)))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     whole = " ".join(out.getvalue().split())
@@ -494,7 +527,7 @@ def test_the_terminal_table_fits_80_columns(name):
 
 def test_a_long_name_is_broken_between_settings_in_the_terminal():
     out = io.StringIO()
-    Console(file=out, width=80).print(tables.terminal_table(case("two blocks")))
+    Console(file=out, width=80).print(terminal_table(case("two blocks")))
     starts = [
         line.split()[0]
         for line in out.getvalue().splitlines()
@@ -507,13 +540,13 @@ def test_a_name_is_no_markup_in_the_terminal():
     answer = case("plain")
     odd = replace(answer.arms[1], name="[red]x[/red]")
     out = io.StringIO()
-    Console(file=out, width=80).print(tables.terminal_table(replace(answer, arms=(answer.arms[0], odd))))
+    Console(file=out, width=80).print(terminal_table(replace(answer, arms=(answer.arms[0], odd))))
     assert "[red]x[/red]" in out.getvalue()
 
 
 def test_showing_needs_neither_torch_nor_pyplot():
     code = (
-        "import sys, mixup_lab.study.page, mixup_lab.study.markdown, mixup_lab.study.tables\n"
+        "import sys, mixup_lab.study.page, mixup_lab.study.markdown, mixup_lab.study.export, mixup_lab.study.terminal\n"
         "print([name for name in ('torch', 'matplotlib.pyplot', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -380,7 +380,7 @@ def test_words_where_nothing_can_be_told():
     more = verdict(values, crossed(0.01, v=v, c=1e-8), 0.3, 0.3, **SHOWS)
     assert more.words == f"cannot tell: about {more.more_seeds} more seeds"
     small = verdict(values, crossed(0.01, v=v, c=1e-3), 0.3, 0.3, min_effect=0.001, **SHOWS)
-    assert small.words == "cannot tell: more seeds would not settle it, the test set is too small"
+    assert small.words == "cannot tell: the test set is too small for 0.1 points"
     assert small.more_seeds is None
     values = [value - 0.00999 for value in values]
     many = verdict(values, crossed(1e-5, v=v, c=0.0), 0.9, 0.9, **SHOWS)
@@ -474,7 +474,7 @@ def test_arms_without_a_pair_do_not_count():
 def test_identical_arms():
     zero = [(np.arange(m), np.zeros(m, int)) for m in [300] * 8]
     (small,) = compare_arms([(range(8), [0.0] * 8, zero)], 0.001, percent=True)
-    assert small.words == "cannot tell: more seeds would not settle it, the test set is too small"
+    assert small.words == "cannot tell: the test set is too small for 0.1 points"
     large = [(np.arange(5000), np.zeros(5000, int))] * 8
     (found,) = compare_arms([(range(8), [0.0] * 8, large)], 0.001, percent=True)
     assert found.words == "no difference larger than 0.1 points"

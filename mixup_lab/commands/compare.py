@@ -7,7 +7,9 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mixup_lab.cli import config_dir, flag_value, quote, tree_of
@@ -20,7 +22,8 @@ from mixup_lab.runs import store
 from mixup_lab.runs.record import read_summary
 from mixup_lab.study.analysis import Options
 from mixup_lab.study.reading import read_run
-from mixup_lab.study.results import Answer
+from mixup_lab.study.results import Answer, Arm
+from mixup_lab.study.statistics import LEVEL, smallest_p
 from mixup_lab.types import UserError
 
 SEEDS = 8
@@ -46,6 +49,7 @@ class Plan:
 
     names: dict[str, str]  # id of each arm -> the name that it would like
     settings: dict[str, dict[str, Any]]  # id of each arm -> its flat settings
+    roots: dict[str, str | None]  # name of each data set -> folder of its files, if it has one
     cells: list[tuple[str, int]]  # id of the arm and seed, in the order of the sweep
     axes: list[str]
     epochs: int
@@ -62,7 +66,7 @@ def main(words: Sequence[str]) -> int:
     confirm = _count(line.own.get("confirm", "0"))
     done = _sweep(line.overrides, line, study)
     answer = _answer(line, study, options)
-    if confirm and answer.choice is not None:
+    if confirm and answer.choices:
         done = _confirm(line, study, answer, confirm) and done
         answer = _answer(line, study, options)
     report.show(answer, report.write(answer, study, aggregate=True))
@@ -147,10 +151,20 @@ def _count(text: str) -> int:
 # ---- the sweep ------------------------------------------------------------------------------------------------------
 
 
-def _sweep(overrides: Sequence[str], line: Line, study: Path, axes: Sequence[str] = ()) -> bool:
-    """Run what is missing of a sweep; False if a run failed. `axes`: what may differ beside what the sweep varies."""
+def _sweep(
+    overrides: Sequence[str],
+    line: Line,
+    study: Path,
+    axes: Sequence[str] = (),
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> bool:
+    """Run what is missing of a sweep; False if a run failed.
+
+    `axes` may differ beside what the sweep varies; `names` go before those that the sweep would give its arms.
+    """
     plan = make_plan(overrides, line.flags)
-    folders = store.enter(study, plan.names, plan.settings, [*plan.axes, *axes])
+    wanted = {arm: names.get(arm, name) for arm, name in plan.names.items()}
+    folders = store.enter(study, wanted, plan.settings, [*plan.axes, *axes], plan.roots)
     places = [
         Place(store.run_dir(study, folders[arm], seed), folders[arm], seed, plan.epochs) for arm, seed in plan.cells
     ]
@@ -226,6 +240,8 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
         arms.setdefault(tuple(word for word in job if word is not seed), []).append(_seed(seed))
     names: dict[str, str] = {}
     settings: dict[str, dict[str, Any]] = {}
+    root_of_arm: dict[str, str | None] = {}
+    roots: dict[str, str | None] = {}
     cells: list[tuple[str, int]] = []
     epochs = 1
     name = flag_value(flags, "--config-name", "-cn") or "compare"
@@ -237,11 +253,28 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
                 del cfg["hydra"]
             config = parse(cfg)
             arm = identity.arm(config.resolved)
+            name_of_data, root = str(choices.get("dataset") or "dataset"), _resolved(config.source.get("root"))
+            _refuse_two_roots(root, roots.setdefault(name_of_data, root))
+            _refuse_two_roots(root, root_of_arm.setdefault(arm, root))
             settings[arm] = identity.settings(config.resolved)
             names.setdefault(arm, _name(identity.arm_name(choices.get("aug"), config.aug), words_of_arm, axes))
             cells += [(arm, seed) for seed in seeds]
             epochs = max(epochs, config.trainer.epochs)
-    return Plan(names, settings, list(dict.fromkeys(cells)), [axis.lstrip("+") for axis in axes], epochs)
+    return Plan(names, settings, roots, list(dict.fromkeys(cells)), [axis.lstrip("+") for axis in axes], epochs)
+
+
+def _resolved(root: Any) -> str | None:
+    """The folder of the data as study.json names it; None where there is none."""
+    return None if root is None else str(Path(str(root)).expanduser().resolve())
+
+
+def _refuse_two_roots(now: str | None, before: str | None) -> None:
+    """Where the data lies is no setting of an arm: runs on the data of two folders would be taken for the same."""
+    if now != before:
+        raise UserError(
+            f"dataset.root must have one value in a study, got {before} and {now}; they hold different data, so give"
+            " each folder a study of its own with study=NAME"
+        )
 
 
 def _seed(word: str) -> int:
@@ -258,7 +291,7 @@ def _name(mixing: str, job: Sequence[str], axes: Sequence[str]) -> str:
     for word in job:
         key, _, value = word.partition("=")
         key = key.lstrip("+")
-        if key in axes and key not in own and not (mixing == "baseline" and key.startswith("aug.")):
+        if key in axes and key not in own and not (mixing == "baseline" and key.partition(".")[0] in store.MIXING):
             parts.append(f"{key.rpartition('.')[2]}={value}")
     return store.safe_name(",".join(parts))
 
@@ -271,8 +304,9 @@ def _answer(line: Line, study: Path, options: Options) -> Answer:
     command = " ".join(["mixup-lab compare", *(shlex.quote(word) for word in typed)])
     commands = {"repeat": " ".join(["mixup-lab compare", *(shlex.quote(word) for word in line.typed)])}
     answer = report.answer_of([study], options)
-    if answer.choice is not None and answer.confirmed is None:
-        commands["confirm"] = f"{command} confirm={SEEDS}"
+    confirmed = answer.confirmed.choices if answer.confirmed else ()
+    if len(confirmed) < len(answer.choices):
+        commands["confirm"] = f"{command} confirm={_enough_seeds(len(answer.choices))}"
     more = max((arm.comparison.more_seeds or 0 for arm in answer.arms if arm.comparison), default=0)
     if more:
         seeds = sorted({cell.seed for arm in answer.arms for cell in arm.cells})
@@ -282,19 +316,35 @@ def _answer(line: Line, study: Path, options: Options) -> Answer:
     return replace(answer, commands=commands | answer.commands)
 
 
-def _confirm(line: Line, study: Path, answer: Answer, count: int) -> bool:
-    """Train baseline and winner on fresh seeds; False if a run failed."""
-    assert answer.choice is not None
-    winner = next(arm for arm in answer.arms if arm.id == answer.choice.arm)
-    base = next(arm for arm in answer.arms if arm.id == winner.baseline)
-    used = max(cell.seed for arm in answer.arms for cell in arm.cells)
+def _enough_seeds(comparisons: int) -> int:
+    """Seeds that so many verdicts need at least, and not fewer than by default."""
+    return next(n for n in count(SEEDS) if smallest_p(n, comparisons) <= LEVEL)
+
+
+def _confirm(line: Line, study: Path, answer: Answer, seeds: int) -> bool:
+    """Train the baseline and the winner of each block on fresh seeds; False if a run failed."""
+    arms = {arm.id: arm for arm in answer.arms}
+    first = max(cell.seed for arm in answer.arms for cell in arm.cells) + 1
+    manifest = store.read_manifest(study)
+    assert manifest is not None
     done = True
-    # A run records no settings of Hydra itself, such as the launcher.
-    hydras = [word for word in line.overrides if word.lstrip("+").startswith(("hydra/", "hydra."))]
-    for arm in (base, winner):
-        run = read_run(Path(next(cell.path for cell in arm.cells if cell.status == "ok" and cell.path)))
-        assert run is not None
-        words = [word for word in run.start["overrides"] if not word.startswith("seed=")]
-        seeds = f"seed=range({used + 1},{used + 1 + count})"
-        done = _sweep([seeds, *words, *hydras], line, study / "confirm", list(answer.axes)) and done
+    for choice in answer.choices:
+        against = arms[choice.arm].comparison
+        if against is None or not against.seeds:
+            continue  # without a pair there is nothing to confirm
+        for arm in (arms[choice.baseline], arms[choice.arm]):
+            words = [f"seed=range({first},{first + seeds})", *_words_of(arm, line)]
+            done = _sweep(words, line, study / "confirm", list(answer.axes), manifest["arms"]) and done
     return done
+
+
+def _words_of(arm: Arm, line: Line) -> list[str]:
+    """The overrides that train an arm of the study, as its first finished run recorded them."""
+    run = read_run(Path(next(cell.path for cell in arm.cells if cell.status == "ok" and cell.path)))
+    assert run is not None
+    words = [word for word in run.start["overrides"] if not word.startswith("seed=")]
+    # The data may have moved since, and a run records no settings of Hydra itself, such as the launcher.
+    roots = [word for word in line.overrides if word.lstrip("+").startswith("dataset.root=")]
+    if roots:
+        words = [word for word in words if not word.lstrip("+").startswith("dataset.root=")] + roots
+    return words + [word for word in line.overrides if word.lstrip("+").startswith(("hydra/", "hydra."))]

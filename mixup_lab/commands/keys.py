@@ -10,7 +10,7 @@ ANALYSIS = {
 }
 COMPARE = {
     "study": "NAME of the study, a folder below outputs; default: DATASET-MODEL",
-    "confirm": "N: then train baseline and winner on N fresh seeds, for a verdict from those alone (default 0)",
+    "confirm": "N: then train each baseline and its best arm on N fresh seeds; a verdict from those alone (default 0)",
     "fail_fast": "true: stop at the first run that fails (default false)",
     **ANALYSIS,
 }

@@ -83,27 +83,36 @@ def answer_of(places: Sequence[Path], options: Options) -> Answer:
         known["look"] = f"tensorboard --logdir {shlex.quote(os.path.commonpath([str(place) for place in places]))}"
     answer = analyse(runs, name, options, known)
     fresh = places[0] / "confirm"
-    if len(places) == 1 and fresh.is_dir() and answer.choice is not None:
+    if len(places) == 1 and fresh.is_dir() and answer.choices:
         return replace(answer, confirmed=_confirmed(answer, read([fresh]), options))
     return answer
 
 
 def _confirmed(answer: Answer, runs: Sequence[Run], options: Options) -> Answer | None:
-    """The verdict on the chosen arm from runs whose seeds had no part in choosing it."""
-    assert answer.choice is not None
-    winner = next(arm for arm in answer.arms if arm.id == answer.choice.arm)
+    """The verdict on the chosen arm of each block from runs whose seeds had no part in choosing it."""
     seen = {cell.seed for arm in answer.arms for cell in arm.cells}
-    fresh = [run for run in runs if run.arm in (winner.id, winner.baseline) and run.seed not in seen]
-    if {run.arm for run in fresh} != {winner.id, winner.baseline}:
+    fresh = [run for run in runs if run.seed not in seen]
+    there = {run.arm for run in fresh}
+    pairs = {(choice.baseline, choice.arm): choice for choice in answer.choices}
+    known = {arm for pair in pairs if there.issuperset(pair) for arm in pair}
+    if not known:
         return None
-    return analyse(fresh, f"{answer.study}, fresh seeds", replace(options, confirm=True), {})
+    fresh = [run for run in fresh if run.arm in known]
+    confirmed = analyse(fresh, f"{answer.study}, fresh seeds", replace(options, confirm=True), {})
+    names = {arm.id: arm.name for arm in answer.arms}
+    waiting = [
+        f"With {choice.block}: {names[choice.arm]} and its baseline have no run on fresh seeds"
+        for pair, choice in pairs.items()
+        if not known.issuperset(pair)
+    ]
+    return replace(confirmed, problems=(*confirmed.problems, *waiting))
 
 
 def write(answer: Answer, out: Path, aggregate: bool) -> list[Path]:
     """Write the report's files, and TensorBoard's aggregates if wanted; every file is whole or as it was."""
+    from mixup_lab.study.export import as_json, csv_rows
     from mixup_lab.study.markdown import markdown
     from mixup_lab.study.page import page
-    from mixup_lab.study.tables import as_json, csv_rows
 
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -127,7 +136,7 @@ def show(answer: Answer, written: Sequence[Path]) -> None:
     """The answer on the terminal: problems first, the table, the words, where the report is, what to do next."""
     from rich.console import Console
 
-    from mixup_lab.study.tables import terminal_table
+    from mixup_lab.study.terminal import terminal_table
 
     console = Console(highlight=False)
     for problem in answer.problems:

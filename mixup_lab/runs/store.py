@@ -1,6 +1,6 @@
 """A study on disk: a folder of arms, each a folder of seeds, and `study.json`, which says what belongs together.
 
-    STUDY/study.json           settings that all arms share, axes, and the folder of each arm
+    STUDY/study.json           settings that all arms share, axes, where the data lies, and the folder of each arm
     STUDY/ARM/seed=S/          a run
     STUDY/ARM/seed=S/error.log what went wrong there, if anything did
 
@@ -25,6 +25,7 @@ from mixup_lab.types import UserError
 SCHEMA = 1
 ERROR_LOG = "error.log"
 SEED = "seed="
+MIXING = ("aug", "mix_schedule")  # groups of settings that say how to mix: nothing of them holds for a baseline
 
 
 def run_dir(study: Path, name: str, seed: int) -> Path:
@@ -52,7 +53,11 @@ def read_manifest(study: Path) -> dict[str, Any] | None:
 
 
 def enter(
-    study: Path, names: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]], axes: Sequence[str]
+    study: Path,
+    names: Mapping[str, str],
+    settings: Mapping[str, Mapping[str, Any]],
+    axes: Sequence[str],
+    roots: Mapping[str, str | None],
 ) -> dict[str, str]:
     """Bring arms into a study, which is made if it is not there, and return the folder of each.
 
@@ -60,10 +65,12 @@ def enter(
         study: its folder.
         names: id of each arm -> the name that it would like.
         settings: id of each arm -> its flat settings.
-        axes: keys and groups that the command varies; `aug` always is one.
+        axes: keys and groups that the command varies; those of the mixing always are.
+        roots: name of each data set -> absolute path of the folder with its files, None for one that has none.
 
     Raises:
-        UserError: if a setting that is no axis differs from those of the study, naming all that do.
+        UserError: if a setting that is no axis differs from those of the study, naming all that do, or the data lies
+            in another folder.
     """
     with _alone(study):
         # A study without a run binds nobody: its line was a mistake.
@@ -76,19 +83,21 @@ def enter(
         axes = sorted({*manifest["axes"], *axes})
         for flat in settings.values():
             _refuse_changes(study, manifest["settings"], json.loads(json.dumps(flat, default=str)), axes)
+        known: dict[str, str | None] = manifest.get("roots", {})  # older studies have none
+        _refuse_other_data(study, known, roots, axes)
         arms: dict[str, str] = manifest["arms"]
         for arm, wanted in names.items():
             if arm not in arms:
                 taken = set(arms.values())
                 arms[arm] = wanted if wanted not in taken else f"{wanted}-{arm[:6]}"
-        text = json.dumps(manifest | {"axes": axes, "arms": arms}, indent=1) + "\n"
+        text = json.dumps(manifest | {"axes": axes, "roots": {**known, **roots}, "arms": arms}, indent=1) + "\n"
         write_atomically(study / "study.json", lambda file: file.write(text.encode()))
         return {arm: arms[arm] for arm in names}
 
 
 def _refuse_changes(study: Path, old: Mapping[str, Any], new: Mapping[str, Any], axes: Sequence[str]) -> None:
     def free(key: str) -> bool:
-        return any(key == axis or key.startswith(f"{axis}.") for axis in ("aug", *axes))
+        return any(key == axis or key.startswith(f"{axis}.") for axis in (*MIXING, *axes))
 
     missing = object()
     changed = [
@@ -101,6 +110,21 @@ def _refuse_changes(study: Path, old: Mapping[str, Any], new: Mapping[str, Any],
             f"{study} holds a study with other settings ({'; '.join(changed)});"
             " choose another name with study=NAME, or give both values to compare them"
         )
+
+
+def _refuse_other_data(
+    study: Path, old: Mapping[str, str | None], new: Mapping[str, str | None], axes: Sequence[str]
+) -> None:
+    """Where the data lies is no setting of an arm: without this, runs on other data would be taken as finished."""
+    for name, root in new.items():
+        # Only where data sets are compared may another one lie elsewhere.
+        there = old.get(name, root if "dataset" in axes else next(iter(old.values()), root))
+        if there != root:
+            raise UserError(
+                f"{study} holds a study of the data in {there or 'no folder'}, and dataset.root is {root or 'none'}"
+                " now; choose another name with study=NAME for other data, or, if the folder was merely moved, change"
+                f" roots in {study / 'study.json'}"
+            )
 
 
 def _shown(value: Any, missing: object) -> str:

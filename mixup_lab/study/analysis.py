@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from mixup_lab.runs.store import MIXING
 from mixup_lab.study.reading import Run
-from mixup_lab.study.results import Answer, Arm, Cell, Choice, ClassDifference, Comparison, Curve, Metric, Moments
+from mixup_lab.study.results import Answer, Arm, Cell, Choice, ClassDifference, Curve, Metric, Moments
+from mixup_lab.study.sentences import say
 from mixup_lab.study.statistics import compare_arms, optimism_of_choosing, seed_interval
-from mixup_lab.study.tables import difference, interval
+from mixup_lab.study.tables import setting
 from mixup_lab.types import UserError
 
-GROUPS = ("dataset", "model", "optimizer", "scheduler", "transform", "aug", "trainer", "experiment")
+GROUPS = ("dataset", "model", "optimizer", "scheduler", "transform", *MIXING, "trainer", "experiment")
 MACHINE = ("device", "threads", "malloc", "progress", "checkpoint_every", "eval_batch_size", "save_predictions")
 PERCENT = ("accuracy", "macro_recall", "balanced_accuracy", "auroc", "f1", "macro_f1", "miou", "recall", "precision")
 SMALLER_IS_BETTER = ("loss", "error", "err", "rmse", "mae", "mse", "nll", "ece", "brier", "perplexity")
@@ -86,7 +88,8 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
         )
         for arm in order
     )
-    choice = _choice(arms, metric)
+    blocks = _block_names(order, baselines, axes)
+    choices = _choices(arms, blocks, metric)
     answer = Answer(
         study=study,
         metric=metric,
@@ -95,16 +98,16 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
         details=(),
         arms=arms,
         axes={axis: tuple(dict.fromkeys(values[arm] for arm in order)) for axis, values in axes.items()},
-        choice=choice,
+        choices=choices,
         confirmed=None,
         curves=tuple(_curves(groups, order, metric)),
-        classes=_classes(groups, choice, baselines),
+        classes=tuple(entry for choice in choices for entry in _classes(groups, choice)),
         problems=tuple(dict.fromkeys(problems)),
         settings=_common(settings),
         facts=_facts(runs, arms),
         commands=dict(commands),
     )
-    sentence, details = _say(answer, options.confirm)
+    sentence, details = say(answer, blocks, options.confirm)
     return replace(answer, sentence=sentence, details=details)
 
 
@@ -140,9 +143,10 @@ def _axes(groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, 
         if key.startswith(tuple(f"trainer.{name}" for name in MACHINE)):
             continue
         values = {arm: _hashable(flat.get(key)) for arm, flat in settings.items()}
-        if group == "aug":  # what mixing does without alpha says nothing of the baseline
+        if group in MIXING:  # what mixing does without alpha says nothing of the baseline
             mixed = {arm: v for arm, v in values.items() if not _is_baseline(groups[arm])}
-            if len(set(mixed.values())) > 1:
+            follows = key != group and group in axes and _follows(axes[group], mixed)
+            if len(set(mixed.values())) > 1 and not follows:
                 axes[key] = {arm: mixed.get(arm) for arm in values}
         elif key != group and f"{group}" in axes and _follows(axes[group], values):
             continue
@@ -199,16 +203,35 @@ def _baselines(
         raise UserError(f"no arm is a baseline (alpha 0); name one with baseline=NAME: {', '.join(names)}")
     if len(unmixed) == len(groups):  # nothing is mixed: the first arm is what the others are compared with
         return {arm: None if arm == unmixed[0] else unmixed[0] for arm in groups}
-    others = [axis for axis in axes if axis.partition(".")[0] not in ("aug", "arm")]
+    others = _unmixed_axes(axes)
     block = {arm: tuple(axes[axis][arm] for axis in others) for arm in groups}
     found: dict[str, str | None] = {}
     for arm in groups:
         partner = next((base for base in unmixed if block[base] == block[arm]), None)
         if partner is None:
-            setting = ", ".join(f"{axis}={axes[axis][arm]}" for axis in others)
-            raise UserError(f"arm {groups[arm][0].name} has no baseline with {setting}; name one with baseline=NAME")
+            where = _block_name(arm, axes)
+            raise UserError(f"arm {groups[arm][0].name} has no baseline with {where}; name one with baseline=NAME")
         found[arm] = None if partner == arm else partner
     return found
+
+
+def _unmixed_axes(axes: Iterable[str]) -> list[str]:
+    """What makes a block: the axes that are not about the mixing."""
+    return [axis for axis in axes if axis.partition(".")[0] not in (*MIXING, "arm")]
+
+
+def _block_names(
+    order: Sequence[str], baselines: Mapping[str, str | None], axes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Each baseline with the name of its block, "dataset.train_size=200"; "" where there is one block alone."""
+    bases = [arm for arm in order if baselines[arm] is None]
+    if len(bases) == 1:
+        return {bases[0]: ""}
+    return {base: _block_name(base, axes) for base in bases}
+
+
+def _block_name(arm: str, axes: Mapping[str, Mapping[str, Any]]) -> str:
+    return ", ".join(f"{axis}={setting(axes[axis][arm])}" for axis in _unmixed_axes(axes))
 
 
 def _unique_names(groups: Mapping[str, Sequence[Run]]) -> dict[str, str]:
@@ -346,13 +369,9 @@ def _curves(groups: Mapping[str, Sequence[Run]], order: Sequence[str], metric: M
             )
 
 
-def _classes(
-    groups: Mapping[str, Sequence[Run]], choice: Choice | None, baselines: Mapping[str, str | None]
-) -> tuple[ClassDifference, ...]:
+def _classes(groups: Mapping[str, Sequence[Run]], choice: Choice) -> tuple[ClassDifference, ...]:
     """Recall of each class, chosen arm minus baseline."""
-    if choice is None:
-        return ()
-    partners = {run.seed: run for run in groups[str(baselines[choice.arm])]}
+    partners = {run.seed: run for run in groups[choice.baseline]}
     differences: dict[int, list[float]] = {}
     supports: dict[int, list[int]] = {}
     for run in groups[choice.arm]:
@@ -370,6 +389,7 @@ def _classes(
     names = next((run.start["data"].get("class_names") for run in groups[choice.arm] if "data" in run.start), None)
     return tuple(
         ClassDifference(
+            choice.arm,
             names[k] if names and k < len(names) else f"class {k}",
             stats.fmean(values),
             seed_interval(values),
@@ -379,9 +399,17 @@ def _classes(
     )
 
 
-def _choice(arms: Sequence[Arm], metric: Metric) -> Choice | None:
-    """The arm that is best on val, of those that are compared with a baseline."""
-    candidates = [arm for arm in arms if arm.baseline is not None and arm.val.mean is not None]
+def _choices(arms: Sequence[Arm], blocks: Mapping[str, str], metric: Metric) -> tuple[Choice, ...]:
+    """The choice in each block that has something to choose from."""
+    found = [
+        _choice([arm for arm in arms if arm.baseline == base], base, name, metric) for base, name in blocks.items()
+    ]
+    return tuple(choice for choice in found if choice is not None)
+
+
+def _choice(arms: Sequence[Arm], base: str, block: str, metric: Metric) -> Choice | None:
+    """The arm that is best on val, of those that are compared with one baseline."""
+    candidates = [arm for arm in arms if arm.val.mean is not None]
     if not candidates:
         return None
     sign = 1 if metric.maximize else -1
@@ -394,7 +422,7 @@ def _choice(arms: Sequence[Arm], metric: Metric) -> Choice | None:
         if cell.best_test is not None and cell.test is not None
     ]
     best_epoch = stats.fmean(epochs) if epochs else None
-    return Choice(chosen.id, len(candidates), best_epoch, optimism.bias if len(candidates) > 1 else 0.0)
+    return Choice(chosen.id, base, block, len(candidates), best_epoch, optimism.bias if len(candidates) > 1 else 0.0)
 
 
 def _min_effect(options: Options, metric: Metric, base: Sequence[Cell]) -> float:
@@ -463,77 +491,7 @@ def _list(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-# ---- words ----------------------------------------------------------------------------------------------------------
-
-
-def _say(answer: Answer, confirming: bool) -> tuple[str, tuple[str, ...]]:
-    """The answer in a sentence, and what has to be said with it."""
-    metric, choice = answer.metric, answer.choice
-    if choice is None:
-        return "There is no answer yet: no arm beside the baseline has finished a run.", ()
-    arm = next(arm for arm in answer.arms if arm.id == choice.arm)
-    comparison = arm.comparison
-    assert comparison is not None
-    mean = comparison.mean
-    subject = f"{arm.name} ({'the arm to confirm' if confirming else _chosen(choice)})"
-    sentence = _sentence(subject, comparison)
-    if mean is None:
-        return sentence, ()
-    change = f"test {metric.name} {difference(mean, metric)} against the baseline, paired over {_seeds(comparison)}"
-    unit = " points" if metric.percent else ""
-    interval_words = (
-        f"95 % interval for new data {interval(comparison.new_data, metric)}{unit}"
-        if comparison.new_data
-        else f"95 % interval over seeds {interval(comparison.retraining, metric)}{unit}"
-        if comparison.retraining
-        else "no interval"
-    )
-    details = [f"{change}; {interval_words}."]
-    others = [a for a in answer.arms if a.comparison and a.id != arm.id and a.comparison.code in ("helps", "hurts")]
-    details += [f"{other.name}: {other.comparison.words}." for other in others if other.comparison]
-    if not confirming:
-        details += _optimism(choice, metric, answer)
-    return sentence, tuple(details)
-
-
-def _sentence(subject: str, comparison: Comparison) -> str:
-    """The fixed words of the verdict, made into a sentence."""
-    said = comparison.words
-    if comparison.code == "cannot_tell":
-        return f"Cannot tell whether {subject} helps: {said.removeprefix('cannot tell').removeprefix(': ')}."
-    if comparison.code == "no_difference":
-        return f"{subject} makes {said}."
-    return f"{subject} {said}."
-
-
-def _chosen(choice: Choice) -> str:
-    return f"best on val of {choice.candidates} arms" if choice.candidates > 1 else "the only arm"
-
-
-def _seeds(comparison: Comparison) -> str:
-    n = len(comparison.seeds)
-    return f"{n} seed{'s' * (n != 1)}"
-
-
-def _optimism(choice: Choice, metric: Metric, answer: Answer) -> list[str]:
-    said = []
-    if choice.best_of_arms is not None and choice.candidates > 1:
-        said.append(
-            f"Choosing the best of {choice.candidates} arms made its val {metric.name} look better by about"
-            f" {difference(abs(choice.best_of_arms), metric).lstrip('+')}; test had no part in the choice."
-        )
-    if choice.best_epoch is not None:
-        said.append(
-            "The last epoch counts; the epoch that is best on val would have changed test by"
-            f" {difference(choice.best_epoch if metric.maximize else -choice.best_epoch, metric)}."
-        )
-    trials = {arm.baseline is None: arm.trials for arm in answer.arms}
-    if trials.get(True) != trials.get(False):
-        said.append(
-            f"Configurations tried: {trials.get(True, 0)} without mixing, {trials.get(False, 0)} with it;"
-            " the test of each arm counts them (Holm)."
-        )
-    return said
+# ---- what all have in common -----------------------------------------------------------------------------------------
 
 
 def _common(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

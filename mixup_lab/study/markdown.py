@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from mixup_lab.study import tables
-from mixup_lab.study.results import Answer
+from mixup_lab.study.results import Answer, Arm
 
 
 def markdown(answer: Answer) -> str:
@@ -21,10 +21,11 @@ def _lines(answer: Answer) -> Iterator[str]:
     yield from _bullets(lead.details)
     if answer.confirmed:
         yield "\n## The confirmation"
-        yield "\nThese seeds had no part in choosing the arm, so that nothing here is flattered by the choice."
+        chosen = "the arms" if len(answer.choices) > 1 else "the arm"
+        yield f"\nThese seeds had no part in choosing {chosen}, so that nothing here is flattered by the choice."
         yield from _arms(answer.confirmed)
         yield from _bullets(answer.confirmed.problems)
-        yield f"\n## The study that chose the arm: {text(answer.sentence)}"
+        yield f"\n## The study that chose {chosen}: {text(answer.sentence)}"
         yield from _bullets(answer.details)
     yield "\n## Arm by arm"
     yield from _arms(answer)
@@ -55,12 +56,16 @@ def _arms(answer: Answer) -> Iterator[str]:
 
 
 def _classes(answer: Answer) -> Iterator[str]:
+    parts = tables.class_parts(answer)
+    if parts:
+        yield "\n## Class by class"
+    for arm, part in parts:
+        yield from _classes_of(arm, part)
+
+
+def _classes_of(arm: Arm, answer: Answer) -> Iterator[str]:
     shown, left_out = tables.shown_classes(answer)
-    if not shown:
-        return
-    arm = tables.chosen_arm(answer)
-    yield "\n## Class by class"
-    yield f"\nRecall on test{f': {text(arm.name)} against its baseline' if arm else ''}."
+    yield f"\nRecall on test: {text(arm.name)} against its baseline."
     if left_out:
         yield f"The {tables.MAX_CLASSES} largest changes; {left_out} more classes are left out."
     body = [

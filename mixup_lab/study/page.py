@@ -43,10 +43,12 @@ def _views(answer: Answer) -> dict[str, Any]:
         "dose": _drawn(plots.dose_response(answer)),
         "differences": _drawn(plots.differences(answer)),
         "curves": _drawn(plots.curves(answer)),
-        "classes": _drawn(plots.class_differences(answer)),
+        "classes": [
+            (arm, _drawn(plots.class_differences(part, f"classes{k}")), tables.shown_classes(part)[1])
+            for k, (arm, part) in enumerate(tables.class_parts(answer))
+        ],
         "by_alpha": all(arm.alpha is not None for arm in answer.arms if arm.test.n),
         "curves_left_out": plots.curve_arms(answer)[1],
-        "classes_left_out": tables.shown_classes(answer)[1],
     }
 
 

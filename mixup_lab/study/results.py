@@ -99,8 +99,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class ClassDifference:
-    """Recall of one class on test: the chosen arm minus its baseline, over seeds."""
+    """Recall of one class on test: the chosen arm of a block minus its baseline, over seeds."""
 
+    arm: str  # id of the chosen arm
     name: str
     mean: float
     interval: Interval | None
@@ -109,9 +110,12 @@ class ClassDifference:
 
 @dataclass(frozen=True)
 class Choice:
-    """The arm that val chooses among those that are compared with one baseline, and what choosing does to its score."""
+    """The arm that val chooses in one block, and what choosing does to its score. A block is a baseline and the arms
+    that are compared with it: all that are equal in everything but the mixing."""
 
     arm: str  # id
+    baseline: str  # id
+    block: str  # what its arms have in common: "dataset.train_size=200"; "" in a study of one block
     candidates: int  # arms that were chosen from
     best_epoch: float | None  # optimism of choosing the epoch: test at the best val epoch minus test at the last
     best_of_arms: float | None  # optimism of choosing the arm: its val as chosen minus its val where it was not chosen
@@ -128,8 +132,8 @@ class Answer:
     details: tuple[str, ...]  # further sentences that belong to it
     arms: tuple[Arm, ...]  # baselines first, then as swept
     axes: dict[str, tuple[Any, ...]]  # what differs between arms -> its values in order
-    choice: Choice | None
-    confirmed: Answer | None  # the verdict from fresh seeds alone
+    choices: tuple[Choice, ...]  # one for each block that has an arm with a result
+    confirmed: Answer | None  # the verdicts from fresh seeds alone
     curves: tuple[Curve, ...]
     classes: tuple[ClassDifference, ...]
     problems: tuple[str, ...]  # failures first, then missing pairs and what else limits the answer

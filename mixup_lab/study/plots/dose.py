@@ -1,0 +1,158 @@
+"""The test score of every arm, over alpha or, where there is none, side by side."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from mixup_lab.study import tables
+from mixup_lab.study.plots.look import (
+    BLUE,
+    MUTED,
+    PAPER,
+    legend,
+    line_key,
+    name_rows,
+    new_figure,
+    our_style,
+    scaled,
+    score_label,
+    short,
+    spread_out,
+)
+from mixup_lab.study.plots.series import series_of
+from mixup_lab.study.plots.svg import inline_svg
+from mixup_lab.study.results import Answer, Arm, Interval, Metric, Moments
+from mixup_lab.study.statistics.intervals import mean_interval
+
+_CATEGORIES = 12  # so many alphas stand evenly spaced; more are placed by their logarithm
+
+
+def dose_response(answer: Answer, prefix: str = "dose") -> str:
+    """Test score over alpha: every seed, mean and 95 % interval of each arm, the baseline as a band.
+
+    Arms of one series (all settings alike but alpha) are joined. Without alphas, arms stand side by side by name.
+
+    Args:
+        prefix: of all ids in the picture; pictures of one page need different ones.
+    """
+    arms = [arm for arm in answer.arms if _tests(arm, answer.metric)]
+    if not arms:
+        return ""
+    if any(arm.alpha is None for arm in arms):
+        return _by_name(answer, arms, prefix)
+    series = series_of(arms)
+    place, ticks, scale = _alpha_axis(sorted({arm.alpha for arm in arms if arm.alpha is not None}))
+    many = len(series) > 1
+    with our_style():
+        figure = new_figure(370 + 9 * len(series) * many)
+        ax = figure.add_subplot()
+        drawn: set[str] = set()  # the baseline of several series is drawn once
+        for k, line in enumerate(series):
+            shift = (k - (len(series) - 1) / 2) * min(0.13, 0.5 / len(series))
+            ax.plot(
+                [place[arm.alpha or 0.0] + shift for arm in line.arms],
+                [scaled(arm.test.mean, answer.metric) for arm in line.arms],
+                color=line.colour,
+                linestyle=line.style,
+                linewidth=1.4,
+            )
+            for arm in line.arms:
+                if arm.id in drawn:
+                    continue
+                drawn.add(arm.id)
+                if arm.baseline is None:
+                    _band(ax, arm, answer.metric, line.colour if many else MUTED, line.style if many else "--")
+                centre = place[arm.alpha or 0.0] + shift
+                colour = MUTED if arm.baseline is None and not many else line.colour
+                _dots(ax, arm, answer.metric, centre, 0.05 if many else 0.08, colour, line.marker)
+        ax.set_xticks([place[alpha] for alpha in ticks], [f"{alpha:.3g}" for alpha in ticks])
+        ax.set_xlim(min(place.values()) - 0.5, max(place.values()) + 0.5)
+        zero = "baseline" if all(arm.alpha == 0 for arm in arms if arm.baseline is None) else "no mixing"
+        ax.set_xlabel(f"alpha (0 = {zero}), {scale}")
+        ax.set_ylabel(score_label(answer.metric))
+        ax.grid(axis="y")
+        keys = [line_key(line.name, line.colour, line.marker, line.style) for line in series] if many else []
+        legend(figure, [*_marks(BLUE if not many else MUTED), *keys])
+        return inline_svg(figure, prefix, f"Test {short(answer.metric.name)} over alpha, study {answer.study}")
+
+
+def _by_name(answer: Answer, arms: list[Arm], prefix: str) -> str:
+    """Arms as rows, since names are long; the baselines as upright bands."""
+    with our_style():
+        figure = new_figure(105 + 38 * len(arms))
+        ax = figure.add_subplot()
+        for y, arm in enumerate(arms):
+            colour = MUTED if arm.baseline is None else BLUE
+            if arm.baseline is None:
+                _band(ax, arm, answer.metric, MUTED, "--", upright=True)
+            _dots(ax, arm, answer.metric, y, 0.12, colour, "o", upright=True)
+        name_rows(ax, [arm.name for arm in arms])
+        ax.set_xlabel(score_label(answer.metric))
+        ax.grid(axis="x")
+        legend(figure, _marks(BLUE))
+        return inline_svg(figure, prefix, f"Test {short(answer.metric.name)} by arm, study {answer.study}")
+
+
+def _alpha_axis(alphas: list[float]) -> tuple[dict[float, float], list[float], str]:
+    """Where each alpha stands, which ones are labelled, and what kind of scale that is."""
+    if len(alphas) <= _CATEGORIES:
+        return {alpha: float(k) for k, alpha in enumerate(alphas)}, alphas, "evenly spaced"
+    least = min(alpha for alpha in alphas if alpha > 0)
+    # As symlog: a straight step from 0 to the least alpha, logarithmic above it.
+    raw = {alpha: 1 + math.log10(alpha / least) if alpha > 0 else 0.0 for alpha in alphas}
+    stretch = _CATEGORIES / max(raw.values())
+    place = {alpha: stretch * x for alpha, x in raw.items()}
+    ticks: list[float] = []
+    for alpha in alphas:
+        if not ticks or place[alpha] - place[ticks[-1]] > 0.9:
+            ticks.append(alpha)
+    return place, ticks, f"logarithmic from {least:g} on"
+
+
+def _tests(arm: Arm, metric: Metric) -> list[float]:
+    return [scaled(cell.test, metric) for cell in arm.cells if tables.known(cell.test) is not None]
+
+
+def _mean_interval(moments: Moments, metric: Metric) -> Interval | None:
+    """95 % interval of the mean over seeds, as it is drawn."""
+    ends = mean_interval(moments)
+    return None if ends is None else (scaled(ends[0], metric), scaled(ends[1], metric))
+
+
+def _dots(
+    ax: Axes, arm: Arm, metric: Metric, centre: float, half: float, colour: str, marker: str, upright: bool = False
+) -> None:
+    """Seeds as small dots beside the mean with its interval."""
+    values = _tests(arm, metric)
+    side = 0.28 if upright else -2 * half
+    across = centre + side + spread_out(len(values), half)
+    mean, interval = scaled(arm.test.mean, metric), _mean_interval(arm.test, metric)
+    ends = ([centre, centre], interval) if interval else None
+    for xs, ys, look in (
+        (across, values, {"marker": "o", "markersize": 3.8, "markeredgewidth": 0, "linestyle": "", "alpha": 0.55}),
+        *(((*ends, {"linewidth": 2}),) if ends else ()),
+        ([centre], [mean], {"marker": marker, "markersize": 8.5, "markeredgecolor": PAPER, "markeredgewidth": 1.2}),
+    ):
+        ax.plot(*((ys, xs) if upright else (xs, ys)), color=colour, **look)
+
+
+def _band(ax: Axes, arm: Arm, metric: Metric, colour: str, style: Any, upright: bool = False) -> None:
+    """The baseline: its mean as a line, the interval of the mean as a band."""
+    span, line = (ax.axvspan, ax.axvline) if upright else (ax.axhspan, ax.axhline)
+    interval = _mean_interval(arm.test, metric)
+    if interval:
+        span(*interval, facecolor=colour, alpha=0.13, linewidth=0)
+    line(scaled(arm.test.mean, metric), color=colour, linewidth=1.1, linestyle=style, alpha=0.8)
+
+
+def _marks(colour: str) -> list[Any]:
+    return [
+        Line2D([], [], marker="o", color=colour, alpha=0.55, markersize=3.8, linestyle="", label="one seed"),
+        Line2D([], [], marker="o", color=colour, markersize=7, linewidth=2, label="mean, 95 % interval of the mean"),
+        Patch(facecolor=MUTED, alpha=0.25, label="the same of the baseline"),
+    ]

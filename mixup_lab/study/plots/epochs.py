@@ -1,0 +1,119 @@
+"""Loss and score over the epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from mixup_lab.study.plots.look import (
+    COLOURS,
+    INK,
+    LINES,
+    MARKERS,
+    PAPER,
+    legend,
+    line_key,
+    new_figure,
+    our_style,
+    short,
+)
+from mixup_lab.study.plots.svg import inline_svg
+from mixup_lab.study.results import Answer, Arm, Curve, Interval
+
+MAX_CURVES = 7  # arms in one picture of curves
+_POINTS = 120  # of a curve: more than that many do not show
+
+
+def curves(answer: Answer, prefix: str = "curves") -> str:
+    """Loss and score over the epochs, on clean training examples and on val: mean and 95 % interval of each arm."""
+    shown = curve_arms(answer)[0]
+    names = list(dict.fromkeys(("loss", answer.metric.name)))
+    found = {(curve.arm, curve.tag): curve for curve in answer.curves if curve.epochs}
+    titles = {"train_clean": "training examples, unmixed", "val": "validation"}
+    tags = {(name, split): f"{split}/{name}" for name in names for split in titles}
+    here = {key for key, tag in tags.items() if any((arm.id, tag) in found for arm in shown)}
+    # A row or column of which nothing was recorded is left out.
+    names = [name for name in names if any((name, split) in here for split in titles)]
+    splits = [split for split in titles if any((name, split) in here for name in names)]
+    if not here:
+        return ""
+    with our_style():
+        figure = new_figure(60 + 225 * len(names) + 11 * len(shown))
+        axes = figure.subplots(len(names), len(splits), squeeze=False, sharex=True, sharey="row")
+        for i, name in enumerate(names):
+            panels = [[found.get((arm.id, tags[name, split])) for arm in shown] for split in splits]
+            scale = 100 if name == answer.metric.name and answer.metric.percent else 1
+            for j, panel in enumerate(panels):
+                for k, (arm, curve) in enumerate(zip(shown, panel, strict=True)):
+                    if curve is not None:
+                        _curve(axes[i, j], curve, arm, k, len(shown), scale)
+            limits = _limits([curve for panel in panels for curve in panel if curve is not None], scale)
+            if limits:
+                axes[i, 0].set_ylim(*limits)
+            axes[i, 0].set_ylabel(f"{short(name)} (%)" if scale == 100 else short(name))
+        for j, split in enumerate(splits):
+            axes[0, j].set_title(titles[split])
+            axes[-1, j].set_xlabel("epoch")
+            axes[-1, j].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        for ax in axes.flat:
+            ax.grid(axis="y")
+        legend(figure, [line_key(arm.name, *_curve_look(arm, k)) for k, arm in enumerate(shown)])
+        return inline_svg(figure, prefix, f"Loss and {short(answer.metric.name)} over the epochs, study {answer.study}")
+
+
+def curve_arms(answer: Answer) -> tuple[list[Arm], int]:
+    """The arms whose curves are drawn, and how many are left out: baselines, the chosen ones, then in order."""
+    having = {curve.arm for curve in answer.curves if curve.epochs}
+    arms = [arm for arm in answer.arms if arm.id in having]
+    chosen = {choice.arm for choice in answer.choices}
+    first = sorted(arms, key=lambda arm: 0 if arm.baseline is None else 1 if arm.id in chosen else 2)[:MAX_CURVES]
+    return [arm for arm in arms if arm in first], len(arms) - len(first)
+
+
+def _curve_look(arm: Arm, k: int) -> tuple[str, str, Any]:
+    if arm.baseline is None and k == 0:
+        return INK, "", LINES[1]
+    return COLOURS[(k - 1) % len(COLOURS)], MARKERS[(k - 1) % len(MARKERS)], LINES[0 if k < 4 else 3]
+
+
+def _curve(ax: Axes, curve: Curve, arm: Arm, k: int, arms: int, scale: float) -> None:
+    colour, marker, style = _curve_look(arm, k)
+    keep = _thin(len(curve.epochs))
+    epochs, mean, low, high = (
+        np.array(x, dtype=float)[keep] for x in (curve.epochs, curve.mean, curve.low, curve.high)
+    )
+    if np.any(high > low):
+        ax.fill_between(epochs, scale * low, scale * high, facecolor=colour, alpha=0.13, linewidth=0)
+    step = max(1, len(epochs) // 6)
+    ax.plot(
+        epochs, scale * mean, color=colour, linestyle=style, linewidth=1.5, marker=marker, markersize=5,
+        markevery=(k * step // arms, step), markeredgecolor=PAPER, markeredgewidth=0.6,
+    )  # fmt: skip
+
+
+def _thin(n: int) -> np.ndarray:
+    """Which of n points to draw: evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int))
+
+
+def _limits(found: Iterable[Curve], scale: float) -> Interval | None:
+    """A vertical range that fits the second half of the training, where arms can be told apart.
+
+    Intervals from two or three seeds are wide; they may leave the picture, the means do not.
+    """
+    means, ends = [], []
+    for curve in found:
+        late = slice(len(curve.epochs) // 2, None)
+        means += [scale * x for x in curve.mean[late] if math.isfinite(x)]
+        ends += [scale * x for x in (*curve.low[late], *curve.high[late]) if math.isfinite(x)]
+    if not means:
+        return None
+    low, high = min(means), max(means)
+    room = 0.5 * (high - low) or 0.05 * abs(high) or 1.0
+    low, high = max(low - room, min(*ends, low)), min(high + room, max(*ends, high))
+    return low - 0.06 * (high - low or room), high + 0.06 * (high - low or room)

@@ -1,0 +1,52 @@
+"""Arms that differ in alpha alone, as one line with a colour, a marker and a style of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mixup_lab.study.plots.look import COLOURS, LINES, MARKERS
+from mixup_lab.study.results import Arm
+from mixup_lab.study.tables import setting
+
+
+@dataclass(frozen=True)
+class Series:
+    """Arms that differ in alpha alone, with the baseline of their block in front."""
+
+    name: str
+    arms: tuple[Arm, ...]
+    colour: str
+    marker: str
+    style: Any
+
+
+def series_of(arms: list[Arm]) -> list[Series]:
+    """The series of these arms; a baseline that nothing is compared with is one by itself."""
+    groups: dict[str, list[Arm]] = {}
+    baselines = {arm.id: arm for arm in arms if arm.baseline is None}
+    for arm in arms:
+        if arm.baseline is not None:
+            rest = {axis: value for axis, value in arm.settings.items() if axis != "aug.alpha"}
+            groups.setdefault(repr((arm.baseline, sorted(rest.items(), key=str))), []).append(arm)
+    lines = []
+    for line in groups.values():
+        base = baselines.get(line[0].baseline or "")
+        # Two arms of one alpha are no steps of one line.
+        lines.append([base, *line] if base and all(arm.alpha != base.alpha for arm in line) else line)
+    begun = {arm.id for line in lines for arm in line}
+    lines += [[arm] for arm in baselines.values() if arm.id not in begun]
+    others = [{axis: value for axis, value in line[-1].settings.items() if axis != "aug.alpha"} for line in lines]
+    # Only what differs between the series names them.
+    telling = [axis for axis in dict.fromkeys(axis for other in others for axis in other)
+               if len({repr(other.get(axis)) for other in others}) > 1]  # fmt: skip
+    return [
+        Series(
+            ", ".join(f"{axis}={setting(other[axis])}" for axis in telling if axis in other) or line[-1].name,
+            tuple(sorted(line, key=lambda arm: arm.alpha or 0.0)),
+            COLOURS[k % len(COLOURS)],
+            MARKERS[k % len(MARKERS)],
+            LINES[k % len(LINES)],
+        )
+        for k, (line, other) in enumerate(zip(lines, others, strict=True))
+    ]

@@ -1,0 +1,208 @@
+"""The answer in sentences: what is said first, for each block of the study, and what has to be said with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from mixup_lab.runs.store import MIXING
+from mixup_lab.study.results import Answer, Arm, Choice, Comparison, Metric
+from mixup_lab.study.tables import difference, interval, magnitude, value
+
+MOST_IN_ONE = 4  # blocks that the first sentence tells one by one; of more it gives the numbers
+
+
+def say(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[str, tuple[str, ...]]:
+    """The answer in a sentence, or in one for each block, and what has to be said with it.
+
+    Args:
+        answer: all but these words.
+        blocks: each baseline with the name of its block, in order; those without a choice too.
+        confirming: whether the runs are those of a confirmation, so that nothing was chosen by them.
+    """
+    if not answer.choices:
+        return "There is no answer yet: no arm beside the baseline has finished a run.", ()
+    return (_one if len(blocks) == 1 else _several)(answer, blocks, confirming)
+
+
+def _one(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[str, tuple[str, ...]]:
+    """The words for a study of one block."""
+    del blocks
+    (choice,) = answer.choices
+    arm, comparison = _compared(answer, choice)
+    clause = _clause(f"{arm.name} ({_role(choice, confirming)})", comparison)
+    sentence = f"{_capital(clause) if comparison.code == 'cannot_tell' else clause}."
+    if comparison.mean is None:
+        return sentence, ()
+    details = [f"{_numbers(comparison, comparison.mean, answer.metric)}.", *_other_effects(answer)]
+    if not confirming:
+        details += [*_optimism(choice, answer.metric), *_trials(answer)]
+    return sentence, tuple(details)
+
+
+def _several(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[str, tuple[str, ...]]:
+    """The words for a study of several blocks: each has an answer of its own."""
+    clauses = _clauses(answer, blocks, confirming)
+    numbers = _numbers_of(answer)
+    if len(blocks) <= MOST_IN_ONE:
+        sentence = " ".join(f"With {blocks[base]}: {clause}." for base, clause in clauses.items())
+        details = [f"With {blocks[base]}: {said}." for base, said in numbers.items()]
+    else:
+        sentence = _summary(answer, blocks)
+        whole = {base: f"{clause}; {numbers[base]}" if base in numbers else clause for base, clause in clauses.items()}
+        details = [f"With {blocks[base]}: {said}." for base, said in whole.items()]
+    details += _other_effects(answer)
+    if not confirming:
+        details += [*_best_unmixed(answer, blocks), *_optimism_of_several(answer), *_trials(answer)]
+    return sentence, tuple(details)
+
+
+def _clauses(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> dict[str, str]:
+    """The verdict of each block by its baseline. How an arm was chosen is said again only where it was otherwise."""
+    choices = {choice.baseline: choice for choice in answer.choices}
+    clauses, last = {}, ""
+    for base in blocks:
+        choice = choices.get(base)
+        if choice is None:
+            clauses[base] = "no arm beside the baseline has finished a run"
+            continue
+        arm, comparison = _compared(answer, choice)
+        role, name = _role(choice, confirming), _name_in_block(arm, answer)
+        clauses[base] = _clause(name if role == last else f"{name} ({role})", comparison)
+        last = role
+    return clauses
+
+
+def _summary(answer: Answer, blocks: Mapping[str, str]) -> str:
+    """How many blocks came out how."""
+    counts = Counter(_compared(answer, choice)[1].code for choice in answer.choices)
+    words = {
+        "helps_here": "helps on this test set alone",
+        "hurts_here": "hurts on this test set alone",
+        "no_difference": f"makes no difference larger than {magnitude(answer.min_effect, answer.metric)}",
+    }
+    said = [f"helps in {counts['helps']}", f"hurts in {counts['hurts']}"]
+    said += [f"{phrase} in {counts[code]}" for code, phrase in words.items() if counts[code]]
+    open_ones = {"cannot tell": counts["cannot_tell"], "no answer yet": len(blocks) - len(answer.choices)}
+    ends = [f"{phrase} in {number}" for phrase, number in open_ones.items() if number]
+    return "; ".join([f"Of {len(blocks)} settings, mixing {', '.join(said)}", *ends]) + "."
+
+
+# ---- parts of sentences ---------------------------------------------------------------------------------------------
+
+
+def _compared(answer: Answer, choice: Choice) -> tuple[Arm, Comparison]:
+    arm = next(arm for arm in answer.arms if arm.id == choice.arm)
+    assert arm.comparison is not None
+    return arm, arm.comparison
+
+
+def _clause(subject: str, comparison: Comparison) -> str:
+    """The fixed words of the verdict with their subject, without a full stop."""
+    said = comparison.words
+    if comparison.code == "cannot_tell":
+        return f"cannot tell whether {subject} helps: {said.removeprefix('cannot tell').removeprefix(': ')}"
+    return f"{subject} makes {said}" if comparison.code == "no_difference" else f"{subject} {said}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _role(choice: Choice, confirming: bool) -> str:
+    if confirming:
+        return "the arm to confirm"
+    return f"best on val of {choice.candidates} arms" if choice.candidates > 1 else "the only arm"
+
+
+def _name_in_block(arm: Arm, answer: Answer) -> str:
+    """An arm's name without the settings that the name of its block gives, if that still tells it from the others."""
+    keys = {axis.rpartition(".")[2] for axis in answer.axes if axis.partition(".")[0] not in MIXING}
+
+    def short(name: str) -> str:
+        # Behind " (" stands the folder of an arm whose name is that of an arm in another block.
+        parts = name.partition(" (")[0].split(",")
+        return ",".join(part for part in parts if part.partition("=")[0] not in keys)
+
+    names = [short(other.name) for other in answer.arms if other.baseline == arm.baseline]
+    return short(arm.name) if names.count(short(arm.name)) == 1 else arm.name
+
+
+def _numbers(comparison: Comparison, mean: float, metric: Metric) -> str:
+    """The difference and its interval, without a full stop."""
+    n = len(comparison.seeds)
+    unit = " points" if metric.percent else ""
+    if comparison.new_data:
+        spread = f"95 % interval for new data {interval(comparison.new_data, metric)}{unit}"
+    elif comparison.retraining:
+        spread = f"95 % interval over seeds {interval(comparison.retraining, metric)}{unit}"
+    else:
+        spread = "no interval"
+    change = f"test {metric.name} {difference(mean, metric)} against the baseline"
+    return f"{change}, paired over {n} seed{'s' * (n != 1)}; {spread}"
+
+
+def _numbers_of(answer: Answer) -> dict[str, str]:
+    """The same of each block that has a pair, by its baseline."""
+    found = {choice.baseline: _compared(answer, choice)[1] for choice in answer.choices}
+    return {base: _numbers(one, one.mean, answer.metric) for base, one in found.items() if one.mean is not None}
+
+
+def _other_effects(answer: Answer) -> list[str]:
+    """Arms that val did not choose and that help or hurt."""
+    chosen = {choice.arm for choice in answer.choices}
+    others = [(arm.name, arm.comparison) for arm in answer.arms if arm.comparison and arm.id not in chosen]
+    return [f"{name}: {comparison.words}." for name, comparison in others if comparison.code in ("helps", "hurts")]
+
+
+# ---- what choosing does ---------------------------------------------------------------------------------------------
+
+
+def _optimism(choice: Choice, metric: Metric) -> list[str]:
+    said = []
+    if choice.best_of_arms is not None and choice.candidates > 1:
+        said.append(
+            f"Choosing the best of {choice.candidates} arms made its val {metric.name} look better by about"
+            f" {_size(choice.best_of_arms, metric)}; test had no part in the choice."
+        )
+    if choice.best_epoch is not None:
+        said.append(
+            "The last epoch counts; the epoch that is best on val would have changed test by"
+            f" {difference(choice.best_epoch if metric.maximize else -choice.best_epoch, metric)}."
+        )
+    return said
+
+
+def _optimism_of_several(answer: Answer) -> list[str]:
+    found = [abs(one.best_of_arms) for one in answer.choices if one.best_of_arms is not None and one.candidates > 1]
+    if not found:
+        return []
+    return [
+        f"Choosing the best arms made their val {answer.metric.name} look better by up to about"
+        f" {_size(max(found), answer.metric)}; test had no part in the choice."
+    ]
+
+
+def _size(change: float, metric: Metric) -> str:
+    return difference(abs(change), metric).lstrip("+")
+
+
+def _best_unmixed(answer: Answer, blocks: Mapping[str, str]) -> list[str]:
+    """Which setting is best without any mixing: a gain over a worse one may be no gain over this one."""
+    sign = 1 if answer.metric.maximize else -1
+    known = [(arm.val.mean, arm.id) for arm in answer.arms if arm.id in blocks and arm.val.mean is not None]
+    if len(known) < 2:
+        return []
+    mean, best = max(known, key=lambda pair: sign * pair[0])
+    score = f"{answer.metric.name} {value(mean, answer.metric)}"
+    return [f"Without mixing, {blocks[best]} is best on val of {len(known)} settings, with {score}."]
+
+
+def _trials(answer: Answer) -> list[str]:
+    trials = {arm.baseline is None: arm.trials for arm in answer.arms}
+    if trials.get(True) == trials.get(False):
+        return []
+    return [
+        f"Configurations tried: {trials.get(True, 0)} without mixing, {trials.get(False, 0)} with it;"
+        " the test of each arm counts them (Holm)."
+    ]

@@ -1,0 +1,42 @@
+"""Paired comparison of arms with their baseline: intervals, tests, and verdicts in words fixed in advance.
+
+The datum is `d_s`, the difference to the baseline of the same seed, in the metric's own unit. Two kinds of noise are
+kept apart: chance of training (seeds) and chance of the test set (examples). All functions take plain arrays, so that
+they serve results of any origin:
+
+>>> differences = [0.012, 0.004, 0.009, 0.011, 0.007, 0.010, 0.003, 0.008]
+>>> sign_flip_p(differences)
+0.0078125
+>>> [round(float(end), 4) for end in seed_interval(differences)]
+[0.0053, 0.0107]
+
+`compare_arms` does everything for one study. scripts/simulate_statistics.py measures how often it is wrong.
+"""
+
+from mixup_lab.study.statistics.arguments import Examples
+from mixup_lab.study.statistics.choice import Optimism, optimism_of_choosing
+from mixup_lab.study.statistics.comparison import compare_arms
+from mixup_lab.study.statistics.intervals import CONFIDENCE, Crossed, crossed_interval, example_variance, seed_interval
+from mixup_lab.study.statistics.p_values import LEVEL, holm, sign_flip_p, smallest_p
+from mixup_lab.study.statistics.verdicts import Verdict, equivalence_bound, plain, seeds_to_settle, verdict
+
+__all__ = [
+    "CONFIDENCE",
+    "LEVEL",
+    "Crossed",
+    "Examples",
+    "Optimism",
+    "Verdict",
+    "compare_arms",
+    "crossed_interval",
+    "equivalence_bound",
+    "example_variance",
+    "holm",
+    "optimism_of_choosing",
+    "plain",
+    "seed_interval",
+    "seeds_to_settle",
+    "sign_flip_p",
+    "smallest_p",
+    "verdict",
+]

@@ -1,0 +1,104 @@
+"""All arms of a study against their baselines: measured one by one, corrected and judged together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mixup_lab.study.results import Comparison, Interval
+from mixup_lab.study.statistics.arguments import Examples, Floats, are_whole, sorted_examples, vector
+from mixup_lab.study.statistics.intervals import Crossed, crossed_interval, seed_interval
+from mixup_lab.study.statistics.p_values import holm, sign_flip_p, smallest_p
+from mixup_lab.study.statistics.verdicts import plain, verdict
+
+
+def compare_arms(
+    arms: Sequence[tuple[Sequence[int], ArrayLike, Examples | None]],
+    min_effect: float,
+    maximize: bool = True,
+    percent: bool = False,
+) -> list[Comparison]:
+    """All arms of a study against their baselines, with Holm over the arms; one `Comparison` for each, in their order.
+
+    arms: for each `(seeds (n,), differences (n,), examples)` of the complete pairs alone, where examples is a sequence
+    as in `crossed_interval` along the seeds, or None where predictions are missing. Seeds may differ between arms and
+    come in any order. A difference must be the mean of its seed's per-example differences. `min_effect` as in
+    `verdict`; `percent`: differences are written in points.
+
+    Arms without a pair do not count in Holm. ValueError: lengths that differ, a seed that comes twice, NaN, means that
+    do not agree, and what `crossed_interval` and `verdict` raise.
+    """
+    found = [_measure(*arm) for arm in arms]
+    p_holm = holm([one.p for one in found])
+    p_new_holm = holm([None if one.crossed is None else one.crossed.p_new_data for one in found])
+    family = max(1, sum(one.p is not None for one in found))
+    show = plain(percent)
+    comparisons = []
+    for one, p, p_new in zip(found, p_holm.tolist(), p_new_holm.tolist(), strict=True):
+        n, crossed = len(one.values), one.crossed
+        said = verdict(
+            one.values, crossed, p, p_new, comparisons=family, min_effect=min_effect, maximize=maximize, show=show
+        )
+        comparisons.append(
+            Comparison(
+                seeds=one.seeds,
+                differences=tuple(one.values.tolist()),
+                mean=float(one.values.mean()) if n else None,
+                sd=float(np.std(one.values, ddof=1)) if n > 1 else None,
+                retraining=one.retraining,
+                new_data=None if crossed is None else (crossed.low, crossed.high),
+                test_examples=None if crossed is None else crossed.examples,
+                p=one.p,
+                p_holm=p if n else None,
+                smallest_p=min(smallest_p(n, family), p) if n else 1.0,
+                code=said.code,
+                words=said.words,
+                more_seeds=said.more_seeds,
+            )
+        )
+    return comparisons
+
+
+class _Measured(NamedTuple):
+    seeds: tuple[int, ...]
+    values: Floats
+    p: float | None
+    retraining: Interval | None
+    crossed: Crossed | None
+
+
+def _measure(seeds: Sequence[int], differences: ArrayLike, examples: Examples | None) -> _Measured:
+    values = vector(differences)
+    n = len(values)
+    if len(seeds) != n or len(set(seeds)) != n or (examples is not None and len(examples) != n):
+        count = "no" if examples is None else len(examples)
+        raise ValueError(
+            f"an arm needs one difference and one set of examples for each seed, each seed once; "
+            f"got seeds {list(seeds)}, {n} differences and {count} sets of examples"
+        )
+    order = sorted(range(n), key=lambda i: seeds[i])
+    values = values[order]
+    crossed, resolution = None, 0.0
+    if examples is not None:
+        ordered = [examples[i] for i in order]
+        ids, scores = sorted_examples(ordered)
+        means = np.array([one.mean() for one in scores])
+        scale = max([1.0, *(float(np.abs(one).max()) for one in scores)])
+        if (np.abs(means - values) > 1e-4 * scale).any():
+            raise ValueError(
+                f"each difference must be the mean of its per-example differences; "
+                f"got {values.tolist()} and means {means.tolist()}"
+            )
+        crossed = crossed_interval(ordered)
+        if ids and all(are_whole(one) for one in scores):
+            resolution = float(np.mean([1 / len(one) for one in ids]))
+    return _Measured(
+        seeds=tuple(int(seeds[i]) for i in order),
+        values=values,
+        p=sign_flip_p(values) if n else None,
+        retraining=seed_interval(values, resolution=resolution),
+        crossed=crossed,
+    )

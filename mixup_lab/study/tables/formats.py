@@ -1,0 +1,124 @@
+"""Numbers, settings and names as every view writes them."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from typing import Any
+
+from mixup_lab.study.results import Interval, Metric, Moments
+
+DASH = "–"
+MINUS = "−"
+
+
+def known(x: float | None) -> float | None:
+    """The number itself, or None where there is none (NaN and infinity are none)."""
+    return x if x is not None and math.isfinite(x) else None
+
+
+def percent(x: float | None) -> str:
+    """A fraction in percent: 0.9722 -> "97.22 %"."""
+    x = known(x)
+    return DASH if x is None else f"{_fixed(100 * x, 2)} %"
+
+
+def value(x: float | None, metric: Metric) -> str:
+    """A value of the metric: "97.22 %", or four significant digits."""
+    if metric.percent:
+        return percent(x)
+    x = known(x)
+    return DASH if x is None else _fixed(x, _decimals(x, 4))
+
+
+def spread(moments: Moments, metric: Metric) -> str:
+    """Mean and standard deviation: "97.22 ± 0.31 %"; the mean alone for one seed."""
+    mean, sd = known(moments.mean), known(moments.sd)
+    if mean is None or sd is None:
+        return value(mean, metric)
+    if metric.percent:
+        return f"{_fixed(100 * mean, 2)} ± {_fixed(100 * sd, 2)} %"
+    digits = max(_decimals(mean, 4), _decimals(sd, 2))
+    return f"{_fixed(mean, digits)} ± {_fixed(sd, digits)}"
+
+
+def difference(x: float | None, metric: Metric, unit: bool = True) -> str:
+    """A difference of the metric with its sign: "+0.31 points", or three significant digits."""
+    x = known(x)
+    if x is None:
+        return DASH
+    if metric.percent:
+        return f"{_fixed(100 * x, 2, sign=True)}{' points' if unit else ''}"
+    return _fixed(x, _decimals(x, 3), sign=True)
+
+
+def interval(pair: Interval | None, metric: Metric) -> str:
+    """Both ends of an interval of differences: "−0.05 to +0.67". Its unit stands in the heading."""
+    if pair is None or known(pair[0]) is None or known(pair[1]) is None:
+        return DASH
+    scale, digits = (100, 2) if metric.percent else (1, _decimals(max(map(abs, pair)), 3))
+    return " to ".join(_fixed(scale * end, digits, sign=True) for end in pair)
+
+
+def magnitude(x: float, metric: Metric) -> str:
+    """The size of a difference, without a sign: "0.5 points"."""
+    return f"{100 * x:.3g} points" if metric.percent else f"{x:.3g}"
+
+
+def p_value(p: float | None) -> str:
+    """A p as papers print it: "0.25", "0.008", "< 0.0001"."""
+    p = known(p)
+    if p is None:
+        return DASH
+    if p < 0.0001:
+        return "< 0.0001"
+    digits = 4 if p < 0.001 else 3 if p < 0.1 else 2
+    return "1" if p > 0.995 else f"{p:.{digits}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time for people: "0.82 s", "3 min 05 s", "2 h 07 min"."""
+    seconds = known(seconds)
+    if seconds is None:
+        return DASH
+    if seconds < 59.95:
+        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def ratio(x: float | None) -> str:
+    """A ratio to the baseline: "1.08 ×"."""
+    x = known(x)
+    return DASH if x is None else f"{x:.2f} ×"
+
+
+def _fixed(x: float, digits: int, sign: bool = False) -> str:
+    text = f"{x:{'+' if sign else ''}.{digits}f}"
+    # What rounds to zero has no sign: "-0.00" would claim a direction.
+    text = text.lstrip("+-") if not float(text) else text
+    return text.replace("-", MINUS)
+
+
+def _decimals(x: float, significant: int) -> int:
+    """Decimals that show so many significant digits, within reason."""
+    return min(8, max(0, significant - 1 - math.floor(math.log10(abs(x))))) if x else significant - 1
+
+
+def visible(text: str) -> str:
+    """Text that any page and file can hold: what controls or cannot be encoded becomes U+FFFD; tab and newline stay."""
+    bad = {c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n"} | {"\ufffe", "\uffff"}
+    return "".join("\ufffd" if c in bad else c for c in text)
+
+
+def setting(x: Any) -> str:
+    """A value of the configuration, as one would type it."""
+    if isinstance(x, bool) or x is None:
+        return {True: "true", False: "false", None: "null"}[x]
+    if isinstance(x, float):
+        return f"{x:.10g}"
+    if isinstance(x, list | tuple):
+        return f"[{', '.join(map(setting, x))}]"
+    if isinstance(x, dict):
+        return f"{{{', '.join(f'{key}: {setting(inner)}' for key, inner in x.items())}}}"
+    return str(x)

@@ -1,0 +1,98 @@
+"""What every view shows of an answer: the table of arms, classes, unfinished runs, sums over all runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mixup_lab.study.results import Answer, Arm, Cell, ClassDifference, Metric
+from mixup_lab.study.tables.formats import DASH, difference, duration, interval, p_value, spread
+
+RECALL = Metric("recall", maximize=True, percent=True)  # of a class, whatever the metric of the study is
+MAX_CLASSES = 30  # more cannot be told apart in one picture
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table, formatted."""
+
+    arm: Arm
+    name: str
+    chosen: bool  # by val, from several
+    seeds: str  # "5", or "4 of 5"
+    val: str
+    test: str
+    difference: str  # without its unit, which stands in the heading
+    retraining: str
+    new_data: str
+    p: str  # after Holm
+    code: str  # "baseline" for a baseline
+    verdict: str
+    more_seeds: str
+    trials: str
+
+
+def blocks(answer: Answer) -> list[list[Arm]]:
+    """Arms by the baseline that they are compared with, which comes first in its block."""
+    groups: dict[str, list[Arm]] = {arm.id: [arm] for arm in answer.arms if arm.baseline is None}
+    for arm in answer.arms:
+        if arm.baseline is not None:
+            groups.setdefault(arm.baseline, []).append(arm)
+    return list(groups.values())
+
+
+def rows(answer: Answer) -> list[list[Row]]:
+    """The table of arms, formatted, by blocks."""
+    return [[_row(answer, arm) for arm in block] for block in blocks(answer)]
+
+
+def _row(answer: Answer, arm: Arm) -> Row:
+    metric, against = answer.metric, arm.comparison
+    done, planned = arm.test.n, len(arm.cells)
+    return Row(
+        arm=arm,
+        name=arm.name,
+        chosen=any(choice.arm == arm.id and choice.candidates > 1 for choice in answer.choices),
+        seeds=str(done) if done == planned else f"{done} of {planned}",
+        val=spread(arm.val, metric),
+        test=spread(arm.test, metric),
+        difference=difference(against.mean, metric, unit=False) if against else "",
+        retraining=interval(against.retraining, metric) if against else "",
+        new_data=interval(against.new_data, metric) if against else "",
+        p=p_value(against.p_holm) if against else "",
+        code=against.code if against else "baseline",
+        verdict=against.words if against else "baseline" if arm.baseline is None else DASH,
+        more_seeds=(DASH if against.more_seeds is None else f"about {against.more_seeds}") if against else "",
+        trials=str(arm.trials),
+    )
+
+
+def unfinished(answer: Answer) -> list[tuple[Arm, Cell]]:
+    """Runs that were begun and gave no result; the failed ones first."""
+    found = [(arm, cell) for arm in answer.arms for cell in arm.cells if cell.status not in ("ok", "missing")]
+    return sorted(found, key=lambda pair: pair[1].status != "failed")
+
+
+def shown_classes(answer: Answer) -> tuple[list[ClassDifference], int]:
+    """The classes with the largest changes, best first, and how many are left out."""
+    largest = sorted(answer.classes, key=lambda entry: (-abs(entry.mean), entry.name))[:MAX_CLASSES]
+    return sorted(largest, key=lambda entry: (-entry.mean, entry.name)), len(answer.classes) - len(largest)
+
+
+def class_parts(answer: Answer) -> list[tuple[Arm, Answer]]:
+    """Each arm that classes are known of, with the answer as it is for this arm: with its classes alone."""
+    arms = {arm.id: arm for arm in answer.arms}
+    return [
+        (arms[arm], replace(answer, classes=tuple(entry for entry in answer.classes if entry.arm == arm)))
+        for arm in dict.fromkeys(entry.arm for entry in answer.classes)
+    ]
+
+
+def total_time(answer: Answer) -> str:
+    """Device time of all runs together."""
+    return duration(sum(arm.device_seconds for arm in answer.arms))
+
+
+def finished_runs(answer: Answer) -> str:
+    """ "19 of 20 runs"."""
+    cells = [cell for arm in answer.arms for cell in arm.cells]
+    return f"{sum(cell.status == 'ok' for cell in cells)} of {len(cells)} runs"
