@@ -48,6 +48,23 @@ def runs_of(study: Path) -> dict[str, dict]:
         (["aug.alpha=0.0,1"], ["seed=range(8)", "aug=mixup", "aug.alpha=0.0,1"], "digits-mlp"),
         (["aug=none,mixup"], ["seed=range(8)", "aug=none,mixup"], "digits-mlp"),
         (["aug=none", "model=mlp,small_cnn"], ["seed=range(8)", "aug=none", "model=mlp,small_cnn"], "digits-model"),
+        (["aug=cutmix"], ["seed=range(8)", "aug.alpha=0,0.1,0.2,0.4,1", "aug=cutmix"], "digits-mlp"),
+        # Methods without alpha: the share that is mixed, or the method and none.
+        (["aug=resizemix"], ["seed=range(8)", "aug.prob=0,0.25,0.5,1", "aug=resizemix"], "digits-mlp"),
+        (["aug=resizemix", "aug.prob=1"], ["seed=range(8)", "aug=resizemix", "aug.prob=0,1"], "digits-mlp"),
+        (["aug=noise"], ["seed=range(8)", "aug=none,noise"], "digits-mlp"),
+        (["variant=none,cutout"], ["seed=range(8)", "variant=none,cutout"], "digits-mlp"),
+        (
+            ["experiment=regularizers", "seed=0"],
+            ["seed=0", "variant=none,dropout,weight_decay,label_smoothing,early_stopping,cutout", "aug.alpha=0,0.4",
+             "experiment=regularizers"],
+            "digits-small_cnn-regularizers",
+        ),
+        (
+            ["experiment=regularizers", "seed=0", "variant=none,dropout", "aug.alpha=0,1"],
+            ["seed=0", "experiment=regularizers", "variant=none,dropout", "aug.alpha=0,1"],
+            "digits-small_cnn-regularizers",
+        ),
         (["study=x", "confirm=3", "seed=0"], ["seed=0", "aug=mixup", "aug.alpha=0,0.1,0.2,0.4,1"], "x"),
         (
             ["dataset=image_folder", "dataset.root=/data/My cats"],
@@ -244,6 +261,23 @@ def test_every_block_is_answered_and_confirmed(line, tmp_path):
     assert len(confirmed["choices"]) == 1
     waiting = f"With dataset.train_size=128: {chosen[1][1]} and its baseline have no run on fresh seeds"
     assert waiting in confirmed["problems"]
+
+
+def test_variants_are_compared_with_none_of_them(line, tmp_path):
+    """Bundles of settings of any group are arms of one study, and may be added to it later."""
+    words = ("compare", "dataset=fake", "model=mlp", "trainer.epochs=1", "trainer.batch_size=32", "trainer.threads=1",
+             "study=v", "seed=0,1", "hydra/launcher=basic")  # fmt: skip
+    assert line(*words, "variant=none,weight_decay,mixup")[0] == 0
+    assert line(*words, "variant=none,dropout", "aug=mixup", "aug.alpha=0,0.4")[0] == 0
+    answer = json.loads((tmp_path / "outputs" / "v" / "report.json").read_text())
+    arms = {arm["name"]: arm for arm in answer["arms"]}
+    names = ["baseline", "baseline,dropout", "baseline,weight_decay", "mixup-a0.4", "mixup-a0.4,dropout"]
+    assert sorted(arms) == sorted([*names, "mixup-a1,mixup"])
+    base = arms.pop("baseline")
+    assert base["baseline"] is None
+    assert {arm["baseline"] for arm in arms.values()} == {base["id"]}
+    assert set(answer["axes"]) == {"variant", "aug.alpha"}
+    assert [choice["block"] for choice in answer["choices"]] == [""]
 
 
 def test_more_blocks_are_confirmed_with_enough_seeds():

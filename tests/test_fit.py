@@ -135,8 +135,8 @@ def test_scalars_are_named_and_recorded(train):
     names = set(epochs[-1]["scalars"])
     assert names == {
         "train/loss", "train/accuracy_mixed", "train_clean/loss", "train_clean/accuracy", "train_clean/macro_recall",
-        "val/loss", "val/accuracy", "val/macro_recall", "mix/alpha", "mix/prob", "mix/lam_mean", "mix/label_shift", "optim/lr",
-        "time/samples_per_second", "time/epoch_seconds",
+        "val/loss", "val/accuracy", "val/macro_recall", "mix/alpha", "mix/prob", "mix/lam_mean", "mix/label_shift",
+        "optim/lr", "time/samples_per_second", "time/epoch_seconds",
     }  # fmt: skip
     assert set(training.scalars) - names == {
         "test/loss", "test/accuracy", "test/macro_recall", "val_best/epoch", "val_best/val_accuracy",

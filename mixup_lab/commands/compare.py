@@ -18,6 +18,7 @@ from mixup_lab.commands.keys import COMPARE
 from mixup_lab.commands.watch import Place, Watch
 from mixup_lab.config import identity
 from mixup_lab.config.launch import SweepError, environment, find_plugins, launch
+from mixup_lab.config.tree import Tree, read
 from mixup_lab.runs import store
 from mixup_lab.runs.record import read_summary
 from mixup_lab.study.analysis import Options
@@ -27,7 +28,8 @@ from mixup_lab.study.statistics import LEVEL, smallest_p
 from mixup_lab.types import UserError
 
 SEEDS = 8
-ALPHAS = "0,0.1,0.2,0.4,1"
+DOSES = {"aug.alpha": "0,0.1,0.2,0.4,1", "aug.prob": "0,0.25,0.5,1"}  # key of a method -> values by default
+BUNDLES = ("variant", "experiment")  # groups whose options change settings of any other group
 INSPECT = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn")
 JOB = "mixup_lab.commands.cell:cell"
@@ -93,16 +95,11 @@ def complete(words: Sequence[str]) -> Line:
         raise UserError(f"fail_fast must be true or false, got {own['fail_fast']}")
     tree = tree_of(words, "compare")
     given = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in rest if "=" in word}
-    axes = []
-    augs = given.get("aug", "mixup")
-    if "aug" not in given:
-        axes.append("aug=mixup")
-    has_alpha = "," not in augs and any(key.name == "aug.alpha" for key in tree.option_keys("aug", augs))
-    if "aug.alpha" not in given:
-        if has_alpha:
-            axes.append(f"aug.alpha={ALPHAS}")
-    elif has_alpha:
-        rest = [_with_baseline(word) for word in rest]
+    axes = [f"{key}={value}" for key, value in _swept_by(tree, given.get("experiment")).items() if key not in given]
+    given |= {key: value for key, _, value in (word.partition("=") for word in axes)}
+    if "," not in given.get("variant", ""):  # variants say themselves how to mix
+        rest, dose = _with_dose(tree, given, rest)
+        axes += dose
     if "seed" not in given:
         axes.append(f"seed=range({SEEDS})")
     if "study" not in own:
@@ -114,13 +111,42 @@ def complete(words: Sequence[str]) -> Line:
     return Line(own, overrides, flags, list(words))
 
 
-def _with_baseline(word: str) -> str:
-    """A line that names alphas without 0 gets the baseline as well: without it there is nothing to compare with."""
+def _swept_by(tree: Tree, experiment: str | None) -> dict[str, str]:
+    """The axes that a preset brings: its `hydra.sweeper.params`."""
+    path = tree.find(f"experiment/{experiment}") if experiment and "," not in experiment else None
+    if path is None:
+        return {}
+    import yaml
+
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return {str(k): str(v) for k, v in content.get("hydra", {}).get("sweeper", {}).get("params", {}).items()}
+
+
+def _with_dose(tree: Tree, given: Mapping[str, str], rest: list[str]) -> tuple[list[str], list[str]]:
+    """The words with a baseline among them, and the axis of the dose that they do not name.
+
+    The dose is alpha; the share that is mixed, for methods that have no alpha; for others the method or none.
+    """
+    augs = given.get("aug", "mixup")
+    axes = [] if "aug" in given else ["aug=mixup"]
+    if "," in augs or augs == "none":
+        return rest, axes
+    known = {key.name for key in tree.option_keys("aug", augs)}
+    dose = next((key for key in DOSES if key in known), None)
+    if dose is None:
+        return [f"aug=none,{augs}" if word == f"aug={augs}" else word for word in rest], axes
+    if dose not in given:
+        return rest, [*axes, f"{dose}={DOSES[dose]}"]
+    return [_with_baseline(word, dose) for word in rest], axes
+
+
+def _with_baseline(word: str, dose: str) -> str:
+    """A line that names doses without 0 gets the baseline as well: without it there is nothing to compare with."""
     key, _, value = word.partition("=")
     numbers = re.fullmatch(r"[\d.eE+\-]+(\s*,\s*[\d.eE+\-]+)*", value)
-    if key != "aug.alpha" or not numbers or any(_is_zero(part) for part in value.split(",")):
+    if key != dose or not numbers or any(_is_zero(part) for part in value.split(",")):
         return word
-    return f"aug.alpha=0,{value}"
+    return f"{dose}=0,{value}"
 
 
 def _is_zero(text: str) -> bool:
@@ -164,7 +190,8 @@ def _sweep(
     """
     plan = make_plan(overrides, line.flags)
     wanted = {arm: names.get(arm, name) for arm, name in plan.names.items()}
-    folders = store.enter(study, wanted, plan.settings, [*plan.axes, *axes], plan.roots)
+    free = [*plan.axes, *axes, *_bundled(plan, line)]
+    folders = store.enter(study, wanted, plan.settings, free, plan.roots)
     places = [
         Place(store.run_dir(study, folders[arm], seed), folders[arm], seed, plan.epochs) for arm, seed in plan.cells
     ]
@@ -177,11 +204,29 @@ def _sweep(
         with environment("MIXUP_LAB_FAIL_FAST", fail_fast), Watch(places):
             _import_ahead(overrides)
             try:
-                _hydra([*overrides, f"hydra.sweep.dir={quote(str(study))}", *line.flags])
+                # A preset's own axes are among the overrides already.
+                own = [f"hydra.sweep.dir={quote(str(study))}", "hydra.sweeper.params=null"]
+                _hydra([*overrides, *own, *line.flags])
             except SweepError as error:  # a process died; what a run itself raises is in its log
                 print(f"mixup-lab compare: {error}; the first: {error.first}", file=sys.stderr)
                 return False
     return all(_is_done(place.run_dir) or store.read_error(place.run_dir) is None for place in places)
+
+
+def _bundled(plan: Plan, line: Line) -> set[str]:
+    """Keys and groups that swept bundles set: they differ between arms without being axes of their own."""
+    tree = tree_of(line.typed, "compare")
+    found: set[str] = set()
+    for word in line.overrides:
+        group, _, options = word.lstrip("+").partition("=")
+        if group in BUNDLES and group in plan.axes:
+            for option in options.split(","):
+                path = tree.find(f"{group}/{option}")
+                found |= {key.name for key in tree.option_keys(group, option)}
+                found |= {
+                    default.name.lstrip("/") for default in (read(path).defaults if path else ()) if default.override
+                }
+    return found
 
 
 def _import_ahead(overrides: Sequence[str]) -> None:
@@ -291,8 +336,10 @@ def _name(mixing: str, job: Sequence[str], axes: Sequence[str]) -> str:
     for word in job:
         key, _, value = word.partition("=")
         key = key.lstrip("+")
+        if key == "variant" and value == "none":
+            continue
         if key in axes and key not in own and not (mixing == "baseline" and key.partition(".")[0] in store.MIXING):
-            parts.append(f"{key.rpartition('.')[2]}={value}")
+            parts.append(value if key == "variant" else f"{key.rpartition('.')[2]}={value}")
     return store.safe_name(",".join(parts))
 
 
@@ -307,7 +354,10 @@ def _answer(line: Line, study: Path, options: Options) -> Answer:
     confirmed = answer.confirmed.choices if answer.confirmed else ()
     if len(confirmed) < len(answer.choices):
         commands["confirm"] = f"{command} confirm={_enough_seeds(len(answer.choices))}"
-    more = max((arm.comparison.more_seeds or 0 for arm in answer.arms if arm.comparison), default=0)
+    chosen = {choice.arm for choice in answer.choices}
+    more = max(
+        (arm.comparison.more_seeds or 0 for arm in answer.arms if arm.comparison and arm.id in chosen), default=0
+    )
     if more:
         seeds = sorted({cell.seed for arm in answer.arms for cell in arm.cells})
         without = [word for word in typed if not word.startswith("seed=")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from mixup_lab.config.build import build
+from mixup_lab.config.identity import mixes_nothing
 from mixup_lab.config.schema import RunConfig
 from mixup_lab.data.prepare import prepare
 from mixup_lab.mixing.mixer import Bound, NoMixing
@@ -29,7 +30,7 @@ def assemble(config: RunConfig, fingerprint: str) -> Parts:
     set_deterministic(settings.deterministic)
     device = resolve_device(settings.device)
     mixer = build("aug", config.aug, trust=trust)
-    if mixer.alpha == 0:  # whatever the method: an arm with alpha 0 is the baseline, bit for bit
+    if mixes_nothing(config.aug):  # whatever the method: the same arm, so the same bits
         mixer = NoMixing()
     transform = build("transform", config.transform, trust=trust)
     mix_schedule = build("mix_schedule", config.mix_schedule, trust=trust)

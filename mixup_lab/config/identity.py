@@ -1,7 +1,7 @@
 """Who a run is: the fingerprint (what was trained), the arm (the same without the seed) and readable names.
 
-Machine settings do not change what a run is: device, threads, where data lies, how progress is shown. Mixup with
-alpha 0 trains bit for bit like the baseline, so both have the same identity.
+Machine settings do not change what a run is: device, threads, where data lies, how progress is shown. A method with
+alpha 0 or prob 0 trains bit for bit like the baseline, so both have the same identity.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def arm(resolved: dict[str, Any]) -> str:
 
 def arm_name(aug_choice: str | None, aug: dict[str, Any]) -> str:
     """A readable name of the mixing: `baseline`, `mixup-a0.4`. Without a choice (a saved config) the class gives it."""
-    if aug["_target_"] == NO_MIXING["_target_"] or aug.get("alpha") == 0:
+    if mixes_nothing(aug):
         return "baseline"
     aug_choice = aug_choice or str(aug["_target_"]).rpartition(".")[2].lower()
     alpha = aug.get("alpha")
@@ -81,9 +81,14 @@ def run_name(root: DictConfig) -> str:
     return f"{full[: LONGEST_NAME - 9]}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
 
 
+def mixes_nothing(aug: dict[str, Any]) -> bool:
+    """Whether an arm is the baseline: no method, alpha 0, or a share of 0 that is mixed."""
+    return bool(aug["_target_"] == NO_MIXING["_target_"] or aug.get("alpha") == 0 or aug.get("prob") == 0)
+
+
 def _essence(resolved: dict[str, Any]) -> dict[str, Any]:
     flat = _flatten(resolved)
-    if resolved["aug"].get("alpha") == 0 or resolved["aug"]["_target_"] == NO_MIXING["_target_"]:
+    if mixes_nothing(resolved["aug"]):
         flat = {k: v for k, v in flat.items() if not k.startswith(("aug.", "mix_schedule."))}
         flat |= {f"aug.{k}": v for k, v in NO_MIXING.items()}
     return {k: v for k, v in flat.items() if k not in MACHINE_KEYS}

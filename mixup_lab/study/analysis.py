@@ -18,7 +18,7 @@ from mixup_lab.study.statistics import compare_arms, optimism_of_choosing, seed_
 from mixup_lab.study.tables import setting
 from mixup_lab.types import UserError
 
-GROUPS = ("dataset", "model", "optimizer", "scheduler", "transform", *MIXING, "trainer", "experiment")
+GROUPS = ("variant", "dataset", "model", "optimizer", "scheduler", "transform", *MIXING, "trainer", "experiment")
 MACHINE = ("device", "threads", "malloc", "progress", "checkpoint_every", "eval_batch_size", "save_predictions")
 PERCENT = ("accuracy", "macro_recall", "balanced_accuracy", "auroc", "f1", "macro_f1", "miou", "recall", "precision")
 SMALLER_IS_BETTER = ("loss", "error", "err", "rmse", "mae", "mse", "nll", "ece", "brier", "perplexity")
@@ -69,6 +69,7 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
     found = compare_arms([pair[:3] for pair in pairs], min_effect, metric.maximize, metric.percent)
     comparisons = dict(zip(compared, found, strict=True))
 
+    unmixed = {arm: _is_baseline(groups[arm]) or baselines[arm] is None for arm in order}
     costs = {arm: _seconds_per_epoch(groups[arm]) for arm in order}
     arms = tuple(
         Arm(
@@ -84,7 +85,7 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
             seconds_per_epoch=costs[arm],
             cost_ratio=_ratio(costs[arm], costs[baselines[arm] or arm]),
             device_seconds=sum(_device_seconds(run) for run in groups[arm]),
-            trials=sum((baselines[other] is None) == (baselines[arm] is None) for other in order),
+            trials=sum(unmixed[other] == unmixed[arm] for other in order),
         )
         for arm in order
     )
@@ -143,6 +144,8 @@ def _axes(groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, 
         if key.startswith(tuple(f"trainer.{name}" for name in MACHINE)):
             continue
         values = {arm: _hashable(flat.get(key)) for arm, flat in settings.items()}
+        if key != "variant" and "variant" in axes and _follows(axes["variant"], values):
+            continue  # a variant is a bundle of settings
         if group in MIXING:  # what mixing does without alpha says nothing of the baseline
             mixed = {arm: v for arm, v in values.items() if not _is_baseline(groups[arm])}
             follows = key != group and group in axes and _follows(axes[group], mixed)
@@ -153,10 +156,11 @@ def _axes(groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, 
         elif len(set(values.values())) > 1:
             axes[key] = values
     augs = {arm: "none" if _is_baseline(groups[arm]) else flat.get("aug") for arm, flat in settings.items()}
-    if len({aug for aug in augs.values() if aug != "none"}) > 1:
-        axes["aug"] = augs
     alphas = {arm: _alpha(groups[arm], flat) for arm, flat in settings.items()}
-    if len(set(alphas.values())) > 1:
+    bundled = axes.get("variant")
+    if len({aug for aug in augs.values() if aug != "none"}) > 1 and not (bundled and _follows(bundled, augs)):
+        axes["aug"] = augs
+    if len(set(alphas.values())) > 1 and not (bundled and _follows(bundled, alphas)):
         axes["aug.alpha"] = alphas
     if not axes and len(groups) > 1:  # a table of another trainer
         axes["arm"] = {arm: members[0].name for arm, members in groups.items()}
@@ -198,7 +202,9 @@ def _baselines(
             raise UserError(f"baseline={options.baseline}: there is no such arm; there are: {', '.join(names)}")
         chosen = names[options.baseline]
         return {arm: None if arm == chosen else chosen for arm in groups}
+    variant = axes.get("variant", {})
     unmixed = [arm for arm, members in groups.items() if _is_baseline(members)]
+    unmixed.sort(key=lambda arm: variant.get(arm, "none") != "none")
     if not unmixed:
         raise UserError(f"no arm is a baseline (alpha 0); name one with baseline=NAME: {', '.join(names)}")
     if len(unmixed) == len(groups):  # nothing is mixed: the first arm is what the others are compared with
@@ -216,8 +222,8 @@ def _baselines(
 
 
 def _unmixed_axes(axes: Iterable[str]) -> list[str]:
-    """What makes a block: the axes that are not about the mixing."""
-    return [axis for axis in axes if axis.partition(".")[0] not in (*MIXING, "arm")]
+    """What makes a block: the axes that are not about the mixing. Variants are compared with none of them."""
+    return [axis for axis in axes if axis.partition(".")[0] not in (*MIXING, "arm", "variant")]
 
 
 def _block_names(

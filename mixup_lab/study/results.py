@@ -81,7 +81,7 @@ class Arm:
     seconds_per_epoch: float | None  # median over seeds and epochs
     cost_ratio: float | None  # seconds_per_epoch over that of its baseline
     device_seconds: float  # of all its runs together
-    trials: int  # configurations that were tried for this family (all arms of this aug); the baseline's likewise
+    trials: int  # configurations that were tried of its kind: without mixing for one that does not mix, else with it
 
 
 @dataclass(frozen=True)

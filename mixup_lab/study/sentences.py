@@ -199,10 +199,10 @@ def _best_unmixed(answer: Answer, blocks: Mapping[str, str]) -> list[str]:
 
 
 def _trials(answer: Answer) -> list[str]:
-    trials = {arm.baseline is None: arm.trials for arm in answer.arms}
-    if trials.get(True) == trials.get(False):
+    unmixed = next(arm.trials for arm in answer.arms if arm.baseline is None)
+    mixed = len(answer.arms) - unmixed
+    if mixed in (0, unmixed):
         return []
     return [
-        f"Configurations tried: {trials.get(True, 0)} without mixing, {trials.get(False, 0)} with it;"
-        " the test of each arm counts them (Holm)."
+        f"Configurations tried: {unmixed} without mixing, {mixed} with it; the test of each arm counts them (Holm)."
     ]
