@@ -40,6 +40,10 @@ COMMANDS = {
     "train": Command(
         "Train a model, with or without mixing; with -m a sweep of runs.", job="mixup_lab.commands.train:train"
     ),
+    "preview": Command(
+        "What a run would train on, as a picture: examples, mixtures, the law of lam.",
+        job="mixup_lab.commands.preview:preview",
+    ),
     "report": Command(
         "The answer again from recorded runs, or from a table of another trainer.",
         program="mixup_lab.commands.report:main",
@@ -125,6 +129,8 @@ def _run(name: str, words: list[str]) -> int:
         module, function = command.program.split(":")
         return int(getattr(import_module(module), function)(words))
     assert command.job is not None
+    if name == "preview" and {"-m", "--multirun"} & set(words) and any(word.startswith("out=") for word in words):
+        raise UserError("out names one file, so it cannot be combined with -m")
     before = sys.argv
     sys.argv = [before[0], *_resuming(words)]
     try:

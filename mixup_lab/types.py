@@ -46,7 +46,12 @@ class Mixed(NamedTuple):
         own, partner = criterion(output, self.target), criterion(output, self.partner)
         if own.dim() == 0:
             raise ValueError('the criterion reduces its losses to one; make it with reduction="none"')
-        loss = partner.lerp(own, self.lam.reshape(*self.lam.shape, *[1] * (own.dim() - self.lam.dim())))
+        lam = self.lam.to(own.dtype)
+        if lam.dim() == 1:
+            lam = lam.reshape(-1, *[1] * (own.dim() - 1))
+        elif own.dim() > lam.dim():  # (B, C, H, W): every channel of a pixel has the pixel's lam
+            lam = lam.unsqueeze(1)
+        loss = partner.lerp(own, lam)
         if self.weight is None:
             return loss
         return loss * self.weight.reshape(-1, *[1] * (own.dim() - 1))

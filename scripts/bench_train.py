@@ -74,11 +74,9 @@ def make_fit(data: str, model: str, *overrides: str, keep: bool = True):
 
 def stepper(fit):
     """A function that trains on the next `count` batches and returns its seconds."""
-    from mixup_lab.training.plan import EpochPlan
     from mixup_lab.training.tally import Tally
 
-    parts, size = fit.parts, fit.parts.settings.batch_size
-    plan = EpochPlan.draw(0, 0, len(parts.data.train), size, parts.transform, parts.mixer, parts.device)
+    parts, plan = fit.parts, fit.plan(0)
     tally = Tally(parts.task, parts.device, {})
     parts.model.train()
 

@@ -41,7 +41,7 @@ def test_every_option_is_explained_and_composes(group, option):
     assert 10 < len(comments[0]) <= 120
     config_of(f"{group}={option}", *NEEDED.get((group, option), []))
     for line in text.splitlines():
-        if group not in ("experiment",) and line[:1].isalpha() and not line.startswith("defaults"):
+        if group not in ("experiment", "variant") and line[:1].isalpha() and not line.startswith("defaults"):
             assert "#" in line, f"{line} has no comment"
 
 
@@ -49,6 +49,7 @@ def test_every_option_is_explained_and_composes(group, option):
 def test_presets_survive_composition(option):
     """What a preset sets is what the run gets; and a preset sets keys only of options that it chooses."""
     preset = OmegaConf.load(CONF / "experiment" / f"{option}.yaml")
+    preset.pop("hydra", None)  # the axes of a study
     chosen = {key.removeprefix("override /") for entry in preset.pop("defaults", []) for key in entry}
     resolved = config_of(f"experiment={option}").resolved
     for group, values in preset.items():
@@ -172,6 +173,33 @@ def test_transform(option, shape):
         assert out.dtype == torch.uint8
         assert torch.equal(out, transform.apply(inputs, draw))
     assert torch.equal(inputs, before)
+
+
+@pytest.mark.parametrize("option", options("transform"))
+def test_transform_looks_at_one_example_only(option):
+    """Whatever is beside it: prepared alone, in another order or many steps at once, it becomes the same bits."""
+    transform = build("transform", component("transform", option))
+    if hasattr(transform, "bind"):
+        transform.bind((3, 32, 32), (0.4, 0.5, 0.6))
+    inputs = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (24, 3, 32, 32), dtype=np.uint8))
+    draws = transform.draw(stream(0, "transform"), steps=2, batch_size=12)
+    draw = {name: torch.from_numpy(values).flatten(0, 1) for name, values in draws.items()}
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    with torch.device("meta"):  # so that whatever is not made on the inputs' device is of no use
+        out = transform.apply(inputs, draw)
+    order = torch.from_numpy(np.random.default_rng(1).permutation(24))
+    again = transform.apply(inputs[order], {name: values[order] for name, values in draw.items()})
+    assert torch.equal(again, out[order])
+    for i in (0, 5, 23):
+        alone = transform.apply(inputs[i : i + 1], {name: values[i : i + 1] for name, values in draw.items()})
+        assert torch.equal(alone, out[i : i + 1])
+    last = transform.apply(inputs.contiguous(memory_format=torch.channels_last), draw)
+    assert torch.equal(last, out)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(torch.get_rng_state(), states[0]), "the global generators are not touched"
+    assert (np.random.get_state()[1] == states[1]).all()
+    same = transform.draw(stream(0, "transform"), steps=2, batch_size=12)
+    assert all(np.array_equal(values, same[name]) for name, values in draws.items())
 
 
 # ---- scheduler, optimizer -----------------------------------------------------------------------------------------

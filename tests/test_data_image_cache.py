@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from data_examples import picture, small_folder
+from data_examples import picture, prepared, small_folder
 
-from mixup_lab.data import image_cache
+from mixup_lab.data import image_cache, prepare
 from mixup_lab.data.image_cache import Cache, default_folder
 from mixup_lab.data.image_folder import ImageFolder
 from mixup_lab.types import UserError
@@ -80,6 +80,29 @@ def test_file_cut_short_is_noticed(root: Path, kept: Path, capsys: pytest.Captur
         path.write_bytes(path.read_bytes()[:-7])
     assert torch.equal(start(root, kept), first)
     assert capsys.readouterr().err.count("its size is wrong") == 3
+
+
+@pytest.mark.parametrize("storage", ["resident", "streaming"])
+def test_mean_and_std_are_kept_for_each_choice_of_pictures(
+    root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    def values(**changes: Any) -> tuple[tuple[float, ...], ...]:
+        data = prepared(ImageFolder(str(root), cache_dir=str(kept)), storage=storage, val_fraction=0.5, **changes)
+        return data.mean, data.std
+
+    counted = []
+    count = prepare.moments
+    monkeypatch.setattr(prepare, "moments", lambda *words: counted.append(1) or count(*words))
+    first = values()
+    assert values() == first
+    assert len(counted) == 1
+    assert values(split_seed=1) != first
+    assert len(counted) == 2
+    picture(seed=999).save(root / "train" / "cat" / "0.png")
+    picture(seed=998).save(root / "train" / "dog" / "0.png")
+    values()
+    values(split_seed=1)
+    assert len(counted) == 4
 
 
 def test_changed_picture_is_seen_and_the_old_state_deleted(root: Path, kept: Path) -> None:

@@ -19,10 +19,12 @@ MAY_IMPORT = {
     "training": {"data", "models", "tasks", "mixing", "runs"},
     "evaluation": {"training", "data", "models", "tasks", "runs"},
     "study": {"runs"},
+    "preview": {"training", "data", "models", "tasks", "mixing", "runs", "study"},  # of study the look of pictures
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NO_TORCH = (
     "mixup_lab", "mixup_lab.types", "mixup_lab.seeding", "mixup_lab.cli", "mixup_lab.commands.train",
+    "mixup_lab.commands.preview",
     "mixup_lab.runs.record", "mixup_lab.runs.files", "mixup_lab.runs.tensorboard", "mixup_lab.training.settings",
     *(f"mixup_lab.config.{name}" for name in
       ("schema", "help", "errors", "completion", "identity", "launch", "tree", "nearest", "build")),

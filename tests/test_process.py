@@ -1,5 +1,6 @@
 """Runs as processes: killed, interrupted, refused, failed; and what is left in their directories each time."""
 
+import gc
 import json
 import os
 import shlex
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ from processes import (
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from mixup_lab import cli
+from mixup_lab.data.feeds import Resident
 
 KILLS = 24
 KILL_EPOCHS = 40
@@ -449,6 +452,24 @@ def test_in_a_sweep_the_others_finish_and_the_failed_one_is_named(line, tmp_path
     statuses = sorted(summary_of(path.parent)["status"] for path in (tmp_path / "study").rglob("summary.json"))
     assert statuses == ["failed", "ok", "ok"]
     assert os.listdir(tmp_path) == ["study"]
+
+
+def test_the_runs_of_one_process_do_not_keep_their_pictures(line, monkeypatch):
+    pictures = []
+    of = Resident.of
+
+    def noted(pool, device):
+        feed = of(pool, device)
+        pictures.append(weakref.ref(feed.inputs))
+        return feed
+
+    monkeypatch.setattr(Resident, "of", noted)
+    words = [*FAKE, "trainer.epochs=1", "trainer.progress=none", "seed=0,1,2", "hydra/launcher=basic"]
+    assert line("train", "-m", *words)[0] == 0
+    gc.collect()
+    assert len(pictures) >= 3
+    assert [reference() for reference in pictures] == [None] * len(pictures)
+    assert gc.isenabled()
 
 
 def test_config_yaml_is_enough_to_run_it_again(line, tmp_path):

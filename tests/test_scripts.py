@@ -1,5 +1,6 @@
 """The scripts of the checkout: what they do on a fresh machine, and what they say when Python is too old."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from data_examples import picture, write_folder
+from processes import environment
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -57,3 +60,20 @@ def test_scripts_are_executable_and_strict(name):
     assert path.read_text().startswith("#!/usr/bin/env bash\n")
     assert "set -euo pipefail" in path.read_text()
     subprocess.run(["bash", "-n", str(path)], check=True)
+
+
+@pytest.mark.slow
+def test_the_cost_of_mixing_is_measured(tmp_path):
+    pictures = {f"train/{i % 2}/{i}.png": picture((32, 32), seed=i) for i in range(160)}
+    data = write_folder(tmp_path / "data", {**pictures, **{f"test/{i}/0.png": picture((32, 32)) for i in range(2)}})
+    found = tmp_path / "found.json"
+    script = CHECKOUT / "scripts" / "bench_mixing.py"
+    line = [sys.executable, str(script), "--data", str(data), "--json", str(found), "--threads", "1", "--rounds", "1",
+            "--sizes", "small", "--methods", "cutmix", "mixup per sample"]  # fmt: skip
+    done = subprocess.run(line, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(found.read_text())
+    assert [row["what"] for row in rows[:2]] == ["step cutmix 1t", "step mixup per sample 1t"]
+    assert {"torchvision / CutMix per batch, small channels_last 1t"} < {row["what"] for row in rows[2:]}
+    assert all(row["a"] > 0 and row["b"] > 0 and row["low"] <= row["ratio"] <= row["high"] for row in rows)
+    assert [line[:56].rstrip() for line in done.stdout.splitlines()] == [row["what"] for row in rows]

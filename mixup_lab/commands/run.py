@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import platform
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -49,18 +52,21 @@ def run(
         RunFailed: when the run diverged; it is recorded.
         Interrupted: after a signal; a checkpoint was saved.
     """
-    if config.trainer.malloc == "keep":  # before the first large tensor
-        from mixup_lab.training.device import keep_freed_memory
-
-        keep_freed_memory()
-    from mixup_lab.config.assemble import assemble
-    from mixup_lab.runs.log import RunLog
-    from mixup_lab.runs.progress import progress_view
-    from mixup_lab.runs.tensorboard import TensorBoardView
-    from mixup_lab.training.fit import Fit
-    from mixup_lab.training.stop import StopRequest
-
     run_dir, resumed = record.run_dir, record.begun
+    with _importing():
+        import torch
+
+        from mixup_lab.config.assemble import assemble
+        from mixup_lab.runs.log import RunLog
+        from mixup_lab.runs.progress import progress_view
+        from mixup_lab.runs.tensorboard import TensorBoardView
+        from mixup_lab.training.device import keep_freed_memory
+        from mixup_lab.training.fit import Fit
+        from mixup_lab.training.stop import StopRequest
+
+        torch.optim.SGD([torch.zeros(1)])  # torch imports its compiler with the first optimizer
+    if config.trainer.malloc == "keep":  # before the first large tensor
+        keep_freed_memory()
     fit = Fit(assemble(config, start["fingerprint"]), run_dir)
     if resumed and from_checkpoint and (run_dir / "checkpoint.pt").exists():
         fit.resume()
@@ -91,6 +97,27 @@ def run(
     if stop.signum is not None and HydraConfig.get().mode == RunMode.MULTIRUN:  # it came after the last step
         raise Interrupted(stop.signum, f"stopped after {run_dir}, which is finished")
     return scalars
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """The garbage collector rests meanwhile, and it never looks at what was imported.
+
+    Half a million objects come, and all of them stay; looking at them again and again takes more than half a second.
+    """
+    gc.disable()
+    try:
+        yield
+        _leave_alone()
+    finally:
+        gc.enable()
+
+
+@cache
+def _leave_alone() -> None:
+    """Once in a process: later, what an earlier run has left behind would stay, too, and its pictures with it."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # some libraries complain of whatever is not collected in the end
 
 
 def _first_step_to_come(fit: Any) -> int:

@@ -75,7 +75,7 @@ def _saved_config(path: Path) -> DictConfig:
 
 
 def _run(config: RunConfig, record: Record, start: dict[str, Any]) -> float:
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     try:
         scalars = run(config, record, start)
     finally:
@@ -89,6 +89,6 @@ def _headline(scalars: dict[str, float], primary: str) -> str:
     return f"val {primary} {scalars[f'val/{primary}']:.4f}  test {primary} {scalars[f'test/{primary}']:.4f}"
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """One line, without the source line that Python adds."""
     print(f"mixup-lab: warning: {message}", file=sys.stderr, flush=True)

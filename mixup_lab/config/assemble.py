@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from mixup_lab.config.build import build
@@ -10,14 +12,31 @@ from mixup_lab.config.schema import RunConfig
 from mixup_lab.data.prepare import prepare
 from mixup_lab.mixing.mixer import Bound, NoMixing
 from mixup_lab.seeding import torch_seed
-from mixup_lab.tasks.classification import Classification
+from mixup_lab.tasks.classification import Classification, class_weights
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
+from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import UserError
 
 
 def assemble(config: RunConfig, fingerprint: str) -> Parts:
     """Build every object of a run: the cheap ones first, so that a mistake in them is found before data is read.
+
+    Raises:
+        UserError: for whatever a component refuses.
+    """
+    schedule = build("scheduler", config.scheduler, trust=config.trust)
+    made = ingredients(config)
+    optimizer = build("optimizer", config.optimizer, trust=config.trust, model=made.model)
+    if made.mixer.whole_batch and config.trainer.accumulate > 1:
+        raise UserError("trainer.accumulate must be 1 with this aug, whose partners are needed inside the model")
+    if config.trainer.compile:
+        made = replace(made, model=compiled(made.model, made.device))
+    return Parts(**vars(made), optimizer=optimizer, schedule=schedule, fingerprint=fingerprint)
+
+
+def ingredients(config: RunConfig) -> Ingredients:
+    """Build what the batches of a run are made of; without an optimizer, whose first one takes torch a second or two.
 
     Weights are drawn on the CPU from a stream of their own: every arm of a seed, on every device, starts with the same.
 
@@ -34,34 +53,26 @@ def assemble(config: RunConfig, fingerprint: str) -> Parts:
         mixer = NoMixing()
     transform = build("transform", config.transform, trust=trust)
     mix_schedule = build("mix_schedule", config.mix_schedule, trust=trust)
-    schedule = build("scheduler", config.scheduler, trust=trust)
     source = build("dataset", config.source, trust=trust)
     data = prepare(source, seed=config.seed, device=device, **vars(config.data))
-    task = Classification(len(data.class_names), settings.label_smoothing)
+    if hasattr(transform, "bind"):
+        try:
+            transform.bind(data.input_shape, data.mean)
+        except ValueError as error:
+            raise UserError(f"transform: {error}") from error
+    try:
+        weights = class_weights(settings.class_weights, data.train.target, len(data.class_names))
+    except ValueError as error:
+        raise UserError(f"trainer.{error}") from error
+    task = Classification(
+        len(data.class_names), settings.label_smoothing, None if weights is None else weights.to(device)
+    )
     torch.manual_seed(torch_seed(config.seed, "weights"))
     model = build("model", config.model, trust=trust, input_shape=data.input_shape, num_outputs=task.num_outputs)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)
-    optimizer = build("optimizer", config.optimizer, trust=trust, model=model)
     try:
         mixer.bind(Bound(model, task.loss, data.input_shape, task.num_classes))
     except ValueError as error:
         raise UserError(f"aug: {error}") from error
-    if mixer.whole_batch and settings.accumulate > 1:
-        raise UserError("trainer.accumulate must be 1 with this aug, whose partners are needed inside the model")
-    if settings.compile:
-        model = compiled(model, device)
-    return Parts(
-        data=data,
-        task=task,
-        model=model,
-        optimizer=optimizer,
-        schedule=schedule,
-        transform=transform,
-        mixer=mixer,
-        mix_schedule=mix_schedule,
-        settings=settings,
-        device=device,
-        seed=config.seed,
-        fingerprint=fingerprint,
-    )
+    return Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)

@@ -24,6 +24,11 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab compare dataset.train_size=200,1000", "mixing with little and with more data"),
         ("mixup-lab compare confirm=8", "and a verdict from fresh seeds"),
     ),
+    "preview": (
+        ("mixup-lab preview aug=mixup aug.alpha=0.4", "the embedded digits and their mixtures"),
+        ("mixup-lab preview dataset=image_folder dataset.root=DIR transform=crop_flip aug=cutmix", "your own pictures"),
+        ("mixup-lab preview -m aug=mixup,cutmix,fmix aug.alpha=0.2,1", "six sheets"),
+    ),
     "report": (
         ("mixup-lab report outputs/digits-mlp", "a study, or folders of hand-made sweeps"),
         ("mixup-lab report results.csv baseline=erm metric=accuracy", "results of another trainer: columns arm, seed"),

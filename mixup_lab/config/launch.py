@@ -57,6 +57,8 @@ def launch(command: str, target: str, config_dir: Path) -> None:
         except Exception as error:
             if hasattr(error, "failed_run"):
                 raise SweepError(error, len(job.failures)) from error
+            if isinstance(error, (NotADirectoryError, FileExistsError, PermissionError)) and error.filename:
+                raise UserError(f"cannot write {error.filename}: {error.strerror}") from error  # the run directory
             raise
 
 

@@ -78,6 +78,13 @@ class RunSchema:
     trust: list[str] = field(default_factory=list)
 
 
+@dataclass
+class PreviewSchema(RunSchema):
+    """A run that is drawn instead of trained."""
+
+    out: str | None = None
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One run, resolved and checked: plain Python objects only."""
@@ -98,7 +105,8 @@ class RunConfig:
 
 def register() -> None:
     """Tell Hydra about the schema and the name of a run, before it composes."""
-    ConfigStore.instance().store(name="schema", node=RunSchema, provider="mixup_lab")
+    for name, node in (("schema", RunSchema), ("preview_schema", PreviewSchema)):
+        ConfigStore.instance().store(name=name, node=node, provider="mixup_lab")
     OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
 
 

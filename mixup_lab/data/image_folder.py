@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,22 +36,37 @@ class FolderPool:
 
     def load(self) -> Tensor:
         """All pictures, from the cache if they are there."""
-        channels, height, width = self.shape
-        shape = (len(self.names), height, width, channels)  # as decoders give them; channels_last to torch
-        key = f"{self.split}-{'x'.join(map(str, shape))}-pillow{pillow}"
-        kept = self.cache.read(key) if self.cache else None
+        shape = self._stored_shape()
+        kept = self.cache.read(self._key()) if self.cache else None
         if kept is not None and kept.shape == shape and kept.dtype == np.uint8:
             return torch.from_numpy(kept).movedim(-1, 1)
         out = np.empty(shape, dtype=np.uint8)
         with track(f"decoding {len(out):,} pictures of {self.root}/{self.split}", len(out)) as advance:
             decode_all([self._path(name) for name in self.names], self.shape, out.transpose(0, 3, 1, 2), advance)
         if self.cache:
-            self.cache.write(key, out)
+            self.cache.write(self._key(), out)
         return torch.from_numpy(out).movedim(-1, 1)
+
+    def keep(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """What follows from the decoded pictures, from the cache if it is there."""
+        key = f"{self._key()}-{name}"
+        array = self.cache.read(key) if self.cache else None
+        if array is None:
+            array = make()
+            if self.cache:
+                self.cache.write(key, array)
+        return array
 
     def read(self, i: int) -> Tensor:
         """Decode one file."""
         return torch.tensor(decode(self._path(self.names[i]), self.shape))
+
+    def _stored_shape(self) -> tuple[int, int, int, int]:
+        channels, height, width = self.shape
+        return len(self.names), height, width, channels  # as decoders give them; channels_last to torch
+
+    def _key(self) -> str:
+        return f"{self.split}-{'x'.join(map(str, self._stored_shape()))}-pillow{pillow}"
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -113,7 +128,8 @@ class ImageFolder:
             pools[split] = FolderPool(self.root, split, names, target, shape, cache)
         if dropped:
             say(f"{dropped} of {sum(map(len, readable.values()))} pictures in {self.root} cannot be read, left out")
-        return Loaded(pools["train"], pools.get("val"), pools.get("test"), listing.class_names, dropped=dropped)
+        train = pools["train"]
+        return Loaded(train, pools.get("val"), pools.get("test"), listing.class_names, dropped=dropped, keep=train.keep)
 
     def _headers(self, listing: Listing, cache: Cache | None) -> dict[str, np.ndarray]:
         """For each split int32 (N, 3): width, height, grey; zeros for a picture that cannot be read."""

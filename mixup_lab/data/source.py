@@ -6,7 +6,7 @@ A source is any object whose constructor takes the keys of its `conf/dataset/NAM
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,7 +73,8 @@ class Loaded:
     """All that a source gives. A split that is None is carved from train.
 
     `mean` and `std` are per channel on the scale [0, 1]; None means: compute them from the training split.
-    `dropped` counts the unreadable files that were left out.
+    `dropped` counts the unreadable files that were left out. `keep(name, make)` gives an array that follows from the
+    pictures of train: as it was kept on disk at an earlier start, else from `make`; None: nothing is kept.
     """
 
     train: Pool
@@ -83,6 +84,7 @@ class Loaded:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     dropped: int = 0
+    keep: Callable[[str, Callable[[], np.ndarray]], np.ndarray] | None = None
 
 
 class Source(Protocol):

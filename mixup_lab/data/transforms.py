@@ -20,7 +20,11 @@ MODES = ("zeros", "reflect")
 
 
 class Transform(Protocol):
-    """One option of the group `transform`."""
+    """One option of the group `transform`.
+
+    It may also have `bind(input_shape, mean)`, which is told once, before the first step, the shape (C, H, W) of a
+    picture and the mean of each channel on the scale [0, 1], and raises ValueError for what it cannot serve.
+    """
 
     def draw(self, rng: np.random.Generator, steps: int, batch_size: int) -> dict[str, np.ndarray]:
         """The random numbers of `steps` batches; each array has the shape (steps, B, ...)."""
@@ -81,7 +85,7 @@ class CropFlip:
                 f"transform.padding must be smaller than the pictures ({height}x{width}), got {self.padding}"
             )
         padded = _reflected(inputs, self.padding) if self.mode == "reflect" else F.pad(inputs, (self.padding,) * 4)
-        planes = _in_memory_order(padded)  # (B, planes, rows, columns, values of a pixel)
+        planes = in_memory_order(padded)  # (B, planes, rows, columns, values of a pixel)
         _, count, high, wide, values = planes.shape
         # Row r of plane p of crop i begins at pixel ((i * count + p) * high + top + r) * wide + left of all planes.
         first = torch.arange(batch * count, device=inputs.device).view(batch, count, 1) * high
@@ -93,14 +97,19 @@ class CropFlip:
         if self.flip:
             both = torch.cat([crops, crops.flip(3)])
             crops = both.index_select(0, torch.arange(batch, device=inputs.device) + batch * draw["flip"])
-        return crops.squeeze(4) if values == 1 else crops.squeeze(1).movedim(-1, 1)
+        return as_pictures(crops)
 
 
-def _in_memory_order(inputs: Tensor) -> Tensor:
+def in_memory_order(inputs: Tensor) -> Tensor:
     """A view (B, C, H, W, 1) of pictures of separate channels, (B, 1, H, W, C) of channels_last ones."""
     if not inputs.is_contiguous() and inputs.is_contiguous(memory_format=torch.channels_last):
         return inputs.movedim(1, -1).unsqueeze(1)
     return inputs.contiguous().unsqueeze(4)
+
+
+def as_pictures(planes: Tensor) -> Tensor:
+    """What `in_memory_order` gave as pictures (B, C, H, W) again, a view."""
+    return planes.squeeze(4) if planes.shape[4] == 1 else planes.squeeze(1).movedim(-1, 1)
 
 
 def _reflected(inputs: Tensor, padding: int) -> Tensor:
@@ -130,7 +139,7 @@ class Standardize:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """(B, C, H, W), uint8 to float32; the memory format stays as it is."""
-        planes = _in_memory_order(inputs)
+        planes = in_memory_order(inputs)
         if planes.shape[4] == 1:
             return inputs.float().mul_(self.scale).add_(self.shift)
         # A row of the picture at a time: vector arithmetic needs more values side by side than a pixel has.
@@ -138,7 +147,7 @@ class Standardize:
         if len(self._row[0]) != rows.shape[3]:
             self._row = self.scale.flatten().repeat(inputs.shape[3]), self.shift.flatten().repeat(inputs.shape[3])
         rows.mul_(self._row[0]).add_(self._row[1])
-        return rows.view(planes.shape).squeeze(1).movedim(-1, 1)
+        return as_pictures(rows.view(planes.shape))
 
     def inverse(self, inputs: Tensor) -> Tensor:
         """Back to [0, 1], to be looked at."""

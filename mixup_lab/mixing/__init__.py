@@ -7,14 +7,16 @@ for inputs, target in loader:
 """
 
 from mixup_lab.mixing.boxes import CutMix, ResizeMix
+from mixup_lab.mixing.choice import MixupCutMix
 from mixup_lab.mixing.kfold import KFoldMixup
 from mixup_lab.mixing.manifold import ManifoldMixup
 from mixup_lab.mixing.masks import FMix, GridMix, SmoothMix
 from mixup_lab.mixing.mixer import Bound
 from mixup_lab.mixing.mixup import Mixup
-from mixup_lab.mixing.noise import NoiseMix
+from mixup_lab.mixing.noise import Noise, NoiseMix
 from mixup_lab.mixing.regmixup import RegMixup
 from mixup_lab.mixing.saliency import SaliencyMix
+from mixup_lab.mixing.smoothing import LabelSmoothing
 from mixup_lab.types import Mixed
 
 __all__ = [
@@ -23,9 +25,12 @@ __all__ = [
     "FMix",
     "GridMix",
     "KFoldMixup",
+    "LabelSmoothing",
     "ManifoldMixup",
     "Mixed",
     "Mixup",
+    "MixupCutMix",
+    "Noise",
     "NoiseMix",
     "RegMixup",
     "ResizeMix",

@@ -24,6 +24,7 @@ class MixupCutMix(Mixer):
         prob_cutmix: see prob_mixup.
         prob_none: see prob_mixup.
         lam_per: `batch`, `sample` or `pair`, for both.
+        seed: of the generator for direct calls; None: another one each time.
 
     Raises:
         ValueError: for probabilities that do not sum to 1, and what the methods refuse.
@@ -35,6 +36,7 @@ class MixupCutMix(Mixer):
     prob_cutmix: float = 0.5
     prob_none: float = 0.0
     lam_per: str = "batch"
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if not self.cutmix_alpha > 0:
@@ -43,9 +45,10 @@ class MixupCutMix(Mixer):
         if not all(0 <= p <= 1 for p in probs) or not math.isclose(sum(probs), 1, abs_tol=1e-9):
             shown = " + ".join(f"{p:g}" for p in probs)
             raise ValueError(f"prob_mixup + prob_cutmix + prob_none must be 1, got {shown} = {sum(probs):g}")
+        self.prob = self.prob_mixup + self.prob_cutmix  # the share of the batches that is mixed
         self._methods: tuple[Mixer, ...] = (
             Mixup(self.alpha, lam_per=self.lam_per),
-            CutMix(self.cutmix_alpha, lam_per=self.lam_per),
+            CutMix(self.cutmix_alpha if self.alpha else 0.0, lam_per=self.lam_per),
             NoMixing(),
         )
 

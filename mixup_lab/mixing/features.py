@@ -21,20 +21,25 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def features(model: nn.Module, inputs: Tensor) -> Tensor:
-    """What the last linear layer of the model reads, (B, features): one forward pass more.
+def last_linear(model: nn.Module) -> nn.Linear:
+    """The last linear layer of the model.
 
     Raises:
-        ValueError: if the model has no linear layer.
+        ValueError: if it has none.
     """
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError("partner=nearest_feature needs a model with a linear layer; this one has none")
+    return linear[-1]
+
+
+def features(model: nn.Module, inputs: Tensor) -> Tensor:
+    """What the last linear layer of the model reads, (B, features): one forward pass more."""
     found: list[Tensor] = []
-    handle = linear[-1].register_forward_pre_hook(lambda _, args: found.append(args[0]))
+    handle = last_linear(model).register_forward_pre_hook(lambda _, args: found.append(args[0]))
     try:
         with undisturbed(model), torch.no_grad():
-            model(inputs)
+            model.forward(inputs)  # not a call: one that is compiled already would not notice the hook
     finally:
         handle.remove()
     return found[-1]

@@ -27,7 +27,20 @@ def blend(inputs: Tensor, perm: Tensor, mask: Tensor) -> Tensor:
             bit for bit.
     """
     weight = mask.to(inputs.dtype).unsqueeze(-3)
+    if not inputs.is_contiguous():  # channels_last: with a weight for each channel the loop is over all values at once
+        weight = torch.empty_like(inputs if mask.dim() == 3 else inputs[0]).copy_(weight)
     return rows(inputs, perm).lerp_(inputs, weight)
+
+
+def paste(inputs: Tensor, patches: Tensor, perm: Tensor, top: int, left: int) -> Tensor:
+    """`inputs` (B, C, H, W) with `patches[perm]` (B, C, h, w) at one place of all pictures, as a new tensor."""
+    mixed = inputs.clone()
+    place = mixed[..., top : top + patches.shape[-2], left : left + patches.shape[-1]]
+    if patches.requires_grad:  # autograd knows no out=, which saves a second tensor
+        place.copy_(patches.index_select(0, perm))
+    else:
+        torch.index_select(patches, 0, perm, out=place)
+    return mixed
 
 
 def like(lam: Tensor, values: Tensor) -> Tensor:
@@ -37,7 +50,7 @@ def like(lam: Tensor, values: Tensor) -> Tensor:
 
 def rows(inputs: Tensor, perm: Tensor) -> Tensor:
     """`inputs[perm]` in the same memory layout. index_select copies whole rows: three times faster than indexing."""
-    if inputs.is_contiguous():
+    if inputs.is_contiguous() or inputs.dim() == 1:
         return inputs.index_select(0, perm)
     last = inputs.movedim(1, -1)
     if last.is_contiguous():  # channels_last

@@ -32,10 +32,7 @@ class KFoldMixup(PairMixer):
         super().__post_init__()
         if self.k < 2:
             raise ValueError(f"k must be at least 2, got {self.k}")
-        fixed = {"law": "beta", "beta": None, "lam_min": 0.0, "lam_max": 1.0, "fold": False}
-        for name, value in fixed.items():
-            if getattr(self, name) != value:
-                raise ValueError(f"kfold draws from a Dirichlet law, which knows no {name}={getattr(self, name)}")
+        self._refuse_law("kfold draws from a Dirichlet law")
         if self.labels != "soft" or self.partner not in ("random", "no_self") or self.lam_per == "pair":
             raise ValueError("kfold has soft labels, partner=random or no_self, and lam_per=batch or sample")
 

@@ -20,7 +20,7 @@ class Law:
     Args:
         kind: `beta`, `uniform` or `fixed`.
         beta: second parameter of Beta, > 0; None: the same as alpha, which makes the law symmetric.
-        value: of the fixed law, in [0, 1].
+        value: of the fixed law, between low and high.
         low: with `high` the interval, 0 <= low < high <= 1, to which Beta and the uniform law are truncated.
         high: see `low`.
         fold: use max(lam, 1 - lam), so that the own label never has the smaller share.
@@ -41,13 +41,21 @@ class Law:
             raise ValueError(f"law must be one of {', '.join(LAWS)}, got {self.kind}")
         if self.beta is not None and not (math.isfinite(self.beta) and self.beta > 0):
             raise ValueError(f"beta must be null (the same as alpha) or a finite number > 0, got {self.beta}")
+        if self.beta is not None and self.kind != "beta":
+            raise ValueError(f"beta={self.beta} belongs to law=beta, not to law={self.kind}")
         if not 0 <= self.value <= 1:
             raise ValueError(f"lam must be in [0, 1], got {self.value}")
         if not 0 <= self.low < self.high <= 1:
             raise ValueError(f"lam_min and lam_max must be 0 <= lam_min < lam_max <= 1, got {self.low} and {self.high}")
+        if self.kind == "fixed" and not self.low <= self.value <= self.high:
+            raise ValueError(f"lam={self.value} is outside lam_min={self.low} .. lam_max={self.high}")
 
     def draw(self, rng: np.random.Generator, alpha: np.ndarray, per_step: int) -> np.ndarray:
-        """lam as float32 (steps, per_step) for alpha (steps,), each >= 0."""
+        """lam as float32 (steps, per_step) for alpha (steps,), each >= 0.
+
+        Raises:
+            ValueError: if Beta has no mass in the interval that it is truncated to.
+        """
         column = np.where(alpha > 0, alpha, 1.0)[:, None]
         shape = (len(alpha), per_step)
         if self.kind == "fixed":
@@ -55,13 +63,10 @@ class Law:
         elif self.kind == "uniform":
             lam = rng.uniform(self.low, self.high, shape)
         elif (self.low, self.high) == (0.0, 1.0):
-            lam = rng.beta(column, self._beta(column), shape)
-        else:  # the inverse of the distribution function, over the part of it that is kept
-            from scipy import special  # here: most runs do without, and it takes a while to load
-
-            first, last = (special.betainc(column, self._beta(column), edge) for edge in (self.low, self.high))
-            share = rng.uniform(first, last, shape)
-            lam = np.clip(special.betaincinv(column, self._beta(column), share), self.low, self.high)
+            a = column[0, 0] if len(column) == 1 else column  # numpy is faster with a number than with an array of one
+            lam = rng.beta(a, self._beta(a), shape)
+        else:
+            lam = self._truncated(rng, column, shape)
         if self.fold:
             lam = np.maximum(lam, 1 - lam)
         lam[alpha == 0] = 1.0
@@ -78,14 +83,42 @@ class Law:
     def _unfolded(self, x: np.ndarray, alpha: float) -> np.ndarray:
         if self.kind == "fixed":
             return np.where(x >= self.value, 1.0, 0.0)
-        from scipy import special
-
         inside = np.clip(x, self.low, self.high)
         if self.kind == "uniform":
             return np.asarray((inside - self.low) / (self.high - self.low))
-        beta = alpha if self.beta is None else self.beta
-        first, here, last = (special.betainc(alpha, beta, edge) for edge in (self.low, inside, self.high))
-        return np.asarray((here - first) / (last - first))
+        from scipy import special
+
+        a, b, low, high, mirrored = self._lower_tail(np.asarray(alpha, dtype=float))
+        first, last = special.betainc(a, b, low), special.betainc(a, b, high)
+        if mirrored:
+            return np.asarray((last - special.betainc(a, b, 1 - inside)) / (last - first))
+        return np.asarray((special.betainc(a, b, inside) - first) / (last - first))
+
+    def _truncated(self, rng: np.random.Generator, alpha: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """The inverse of the distribution function, over the part of it that is kept."""
+        from scipy import special  # here: most runs do without, and it takes a while to load
+
+        a, b, low, high, mirrored = self._lower_tail(alpha)
+        first, last = special.betainc(a, b, low), special.betainc(a, b, high)
+        empty = np.broadcast_to(~(first < last), alpha.shape)
+        if empty.any():
+            least, other = float(alpha[empty][0]), float(self._beta(alpha)[empty][0])
+            raise ValueError(
+                f"Beta({least:g}, {other:g}) has no mass between lam_min={self.low} and lam_max={self.high}"
+            )
+        lam = np.clip(special.betaincinv(a, b, rng.uniform(first, last, shape)), low, high)
+        return np.asarray(np.where(mirrored, 1 - lam, lam))
+
+    def _lower_tail(self, alpha: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Parameters of Beta and the interval, and whether they are mirrored, as those of 1 - lam.
+
+        They are where the interval lies above the mean: close to 0 the distribution function keeps its digits.
+        """
+        beta = self._beta(alpha)
+        mirrored = self.low >= alpha / (alpha + beta)
+        a, b = np.where(mirrored, beta, alpha), np.where(mirrored, alpha, beta)
+        low, high = np.where(mirrored, 1 - self.high, self.low), np.where(mirrored, 1 - self.low, self.high)
+        return a, b, low, high, mirrored
 
     def _beta(self, alpha: np.ndarray) -> np.ndarray:
         return alpha if self.beta is None else np.full_like(alpha, self.beta)

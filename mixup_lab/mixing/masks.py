@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mixup_lab.mixing.checks import check_pictures, check_tensor
 from mixup_lab.mixing.functional import blend
+from mixup_lab.mixing.law import Law
 from mixup_lab.mixing.mixer import Bound, Draw, PairMixer
 from mixup_lab.types import Inputs
-
-
-def check_pictures(method: str, shape: Sequence[int]) -> None:
-    """Raise ValueError unless an example has the shape (C, H, W)."""
-    if len(shape) != 3:
-        shown = " x ".join(map(str, shape)) or "one number"
-        raise ValueError(f"{method} needs pictures (channels x height x width), the examples are {shown}")
 
 
 @dataclass
@@ -43,10 +37,13 @@ class MaskMixer(PairMixer):
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
         """Blend by the mask."""
-        check_pictures(type(self).__name__.lower(), inputs.shape[1:])
+        name = type(self).__name__.lower()
+        check_pictures(name, check_tensor(name, inputs).shape[1:])
         shares = np.array([draw["share"]]) if "share" in draw else lam.cpu().numpy()
         made = self.masks(np.random.default_rng(draw["mask_seed"]), shares, *inputs.shape[-2:])
         mask = torch.from_numpy(made.astype(np.float32)).to(inputs.device)
+        if self.lam_per == "pair":
+            mask = mask[torch.minimum(perm, torch.arange(len(perm), device=perm.device))]
         mask = mask[0] if "share" in draw else mask
         return blend(inputs, perm, mask), mask
 
@@ -69,14 +66,15 @@ class FMix(MaskMixer):
             raise ValueError(f"decay must be greater than 0, got {self.decay}")
 
     def masks(self, rng: np.random.Generator, lam: np.ndarray, height: int, width: int) -> np.ndarray:
-        """The largest values of the noise."""
+        """The largest values of the noise, which are those not below the smallest of them."""
         frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
         amplitude = np.maximum(frequency, 1 / max(height, width)) ** -self.decay
         noise = rng.normal(size=(2, len(lam), *frequency.shape))
         grey = np.fft.irfft2((noise[0] + 1j * noise[1]) * amplitude, (height, width)).reshape(len(lam), -1)
-        rank = np.empty_like(grey, dtype=np.int64)
-        np.put_along_axis(rank, np.argsort(-grey, axis=1), np.arange(grey.shape[1])[None], axis=1)
-        own = rank < np.rint(lam * grey.shape[1])[:, None]
+        pixels = height * width
+        ascending = np.column_stack([np.sort(grey, axis=1), np.full(len(lam), np.inf)])
+        others = pixels - np.rint(lam * pixels).astype(np.int64)
+        own = grey >= np.take_along_axis(ascending, others[:, None], axis=1)
         return np.asarray(own).reshape(-1, height, width)
 
 
@@ -123,6 +121,8 @@ class SmoothMix(MaskMixer):
         super().__post_init__()
         if not 0 < self.sigma_min <= self.sigma_max or not math.isfinite(self.sigma_max):
             raise ValueError(f"0 < sigma_min <= sigma_max must hold, got {self.sigma_min} and {self.sigma_max}")
+        self._refuse_law("smoothmix draws the width of its spot in place of lam")
+        self._law = Law("fixed", value=0.0)  # lam as drawn says no more than whether to mix: 0, or 1 for not
 
     def masks(self, rng: np.random.Generator, lam: np.ndarray, height: int, width: int) -> np.ndarray:
         """1 less the spot."""

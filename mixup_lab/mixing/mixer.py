@@ -1,7 +1,8 @@
 """The contract of a mixing method, the method that does nothing, and what all methods that mix pairs share.
 
 A mixer first draws all chance for many steps from its own generator, then applies it with pure functions. So the same
-draws give the same batches on every device, eagerly or compiled, and the maths is tested with chosen values.
+draws give the same batches on every device, eagerly or compiled, and the maths is tested with chosen values. (Noise
+alone is drawn as a seed: its values come from the device's own generator and differ between kinds of devices.)
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mixup_lab.mixing.checks import check_call
+from mixup_lab.mixing.checks import check_call, check_tensor
+from mixup_lab.mixing.features import features, last_linear
 from mixup_lab.mixing.functional import rows, soft
 from mixup_lab.mixing.law import Law
-from mixup_lab.mixing.partners import BY_DISTANCE, PARTNERS, draw_partners, nearest
+from mixup_lab.mixing.partners import BY_DISTANCE, BY_LABEL, PARTNERS, draw_partners, nearest
 from mixup_lab.types import Batch, Inputs, Mixed
 
 LAM_PER = ("batch", "sample", "pair")
+LAW_ARGUMENTS = ("law", "beta", "lam", "lam_min", "lam_max", "fold")
 LABELS = ("two_term", "soft", "dominant", "inputs_only", "labels_only")
 
 Draw = dict[str, Any]  # one step's draw: tensors on the device, and plain numbers for what the host has to know
@@ -42,10 +46,13 @@ class Bound:
 class Mixer(ABC):
     """A method of mixing the examples of a batch; one class and one yaml in `conf/aug` make a new one.
 
-    Most methods are a `PairMixer`, which needs `mix` alone.
+    Most methods are a `PairMixer`, which needs `mix` alone. Also callable in anyone's own training loop:
+    `mixed = mixer(inputs, target)`.
     """
 
     alpha: float  # parameter of the law of lam; 0 means that nothing is mixed
+    seed: int | None = None  # of the generator for direct calls
+    needs_labels = False  # whether the draw depends on the labels
     whole_batch = False  # whether forward and backward have to see the batch in one piece
 
     def bind(self, bound: Bound) -> None:  # noqa: B027 - most methods need nothing
@@ -81,11 +88,67 @@ class Mixer(ABC):
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
         """Mix one batch with one step's draw, on the batch's device. The batch is not changed in place."""
 
+    def __call__(self, inputs: Inputs, target: Tensor) -> Mixed:
+        """Mix one batch in a training loop of your own.
+
+        Args:
+            inputs: (B, ...) floating point on any device, or a dict of such tensors, which are mixed alike.
+            target: (B, ...) class indices or numbers, on the same device.
+
+        Returns:
+            Mixed; `mixed.loss(criterion, model(mixed.inputs)).mean()` is the loss to minimise.
+
+        Raises:
+            TypeError: for what cannot be mixed, such as numpy arrays or uint8; the sentence says what to do.
+            ValueError: for an empty batch, unequal lengths or devices, and what the method refuses.
+        """
+        size, device = check_call(inputs, target)
+        known = target.cpu().numpy()[None] if self.needs_labels else None
+        drawn = self.draw(self._rng, 1, size, targets=known)
+        return self.apply(Batch(inputs, target), at_step(upload(drawn, device), 0))
+
+    @property
+    def collate(self) -> Callable[[list[Any]], Mixed]:
+        """For `DataLoader(collate_fn=mixer.collate)`: stacks the examples (inputs, target), then mixes.
+
+        Warns once, here and not in every worker, that mixing in the loop is better. Each worker of each epoch draws
+        from a stream of its own, which follows from the seed that the loader gives it.
+        """
+        self._warn_once(
+            "mixing in collate_fn: worker processes mix on the CPU, with generators that no checkpoint keeps;"
+            " call the mixer in the training loop instead"
+        )
+        return self._collate
+
+    def _collate(self, examples: list[Any]) -> Mixed:
+        worker = torch.utils.data.get_worker_info()
+        if worker is not None and worker.seed != self._worker_seed:
+            self._worker_seed = worker.seed
+            self._rng = np.random.default_rng([worker.seed, self.seed or 0])
+        return self(*torch.utils.data.default_collate(examples))
+
+    _worker_seed: int | None = None
+
+    @cached_property
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    @cached_property
+    def _said(self) -> set[str]:
+        return set()
+
+    def _warn_once(self, sentence: str) -> None:
+        kind = sentence.partition(":")[0]
+        if kind not in self._said:
+            self._said.add(kind)
+            warnings.warn(sentence, stacklevel=3)
+
 
 class NoMixing(Mixer):
     """The baseline (ERM): every example is itself, lam = 1."""
 
     alpha = 0.0
+    prob = 0.0
 
     def draw(
         self,
@@ -110,8 +173,6 @@ class NoMixing(Mixer):
 class PairMixer(Mixer):
     """Every example is mixed with one partner of its batch. A method says how in `mix`; the rest is here.
 
-    Also callable in anyone's own training loop: `mixed = mixer(inputs, target)`.
-
     Args:
         alpha: >= 0 and finite; 0 trains bit for bit like the baseline.
         law: of lam: `beta` (alpha, `beta`), `uniform`, or `fixed` at `lam`.
@@ -120,13 +181,14 @@ class PairMixer(Mixer):
         lam_min: with `lam_max`: the law is truncated to this interval.
         lam_max: see `lam_min`.
         fold: use max(lam, 1 - lam): the own label never has the smaller share.
-        lam_per: one lam for each `batch` (the paper's code), `sample` or `pair` (couples that share one).
+        lam_per: one lam for each `batch` (the paper's code), `sample` or `pair` (couples that share lam and place).
         prob: in [0, 1]; the share of the batches (examples, pairs: see `lam_per`) that are mixed at all.
         partner: see `mixup_lab.mixing.partners.draw_partners`; beside these `nearest_input` and `nearest_feature`.
         bandwidth: of `partner=near_label`, in standard deviations of the labels, > 0.
         labels: `two_term` (both labels, lam between their losses), `soft` (one label in between; the same loss),
             `dominant` (the label of the larger share alone), `inputs_only` (own labels with mixed inputs),
             `labels_only` (mixed labels with own inputs).
+        num_classes: for soft labels outside of runs, which know it.
         seed: of the generator for direct calls; None: another one each time. Runs have a stream of their own.
 
     Raises:
@@ -148,7 +210,6 @@ class PairMixer(Mixer):
     labels: str = "two_term"
     num_classes: int | None = None
     seed: int | None = None
-    _warned: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
@@ -164,8 +225,9 @@ class PairMixer(Mixer):
             raise ValueError(f"bandwidth must be a finite number > 0, got {self.bandwidth}")
         self.alpha = float(self.alpha)
         self._law = Law(self.law, self.beta, self.lam, self.lam_min, self.lam_max, self.fold)
+        self._law.draw(np.random.default_rng(0), np.array([self.alpha]), 1)  # on trial: alpha and interval must agree
         self._partner = "pairs" if self.lam_per == "pair" else self.partner
-        self._rng = np.random.default_rng(self.seed)
+        self.needs_labels = self._partner in BY_LABEL
         self._bound: Bound | None = None
 
     # ---- what a method says ----------------------------------------------------------------------------------------
@@ -178,7 +240,7 @@ class PairMixer(Mixer):
             inputs: (B, ...), not to be changed in place.
             perm: (B,) int64 partners.
             lam: (B,) float32 as drawn; 1 must give the inputs back bit for bit, and the share 1.
-            draw: of this step, what `extras` drew included.
+            draw: of this step, what `extras` drew included, and the own `target`.
 
         Returns:
             Inputs, and lam (B,); or, where a mask decides for each pixel, its share (H, W) or (B, H, W), which targets
@@ -193,6 +255,8 @@ class PairMixer(Mixer):
 
     def bind(self, bound: Bound) -> None:
         """Keep what soft labels, features and gradients need."""
+        if self._partner == "nearest_feature":
+            last_linear(bound.model)
         self.num_classes = self.num_classes or bound.num_classes
         self._bound = bound
 
@@ -209,77 +273,55 @@ class PairMixer(Mixer):
         """`perm` (S, B) int64, `lam` (S, B) float32 and the method's own. Partners are first: all alphas share them."""
         draws = {} if self._partner in BY_DISTANCE else {"perm": self._perm(rng, steps, batch_size, targets)}
         units = 1 if self.lam_per == "batch" else batch_size
-        one = np.ones(steps)
-        unmixed = rng.random((steps, units)) >= self.prob * (one if scale_prob is None else scale_prob)[:, None]
-        lam = self._law.draw(rng, self.alpha * (one if scale_alpha is None else scale_alpha), units)
+        prob = self.prob if scale_prob is None else self.prob * scale_prob[:, None]
+        unmixed = rng.random((steps, units)) >= prob
+        alpha = np.full(steps, self.alpha) if scale_alpha is None else self.alpha * scale_alpha
+        lam = self._law.draw(rng, alpha, units)
         lam[unmixed] = 1.0
+        draws["lam"] = lam.repeat(batch_size // units, axis=1)
+        draws |= self.extras(rng, draws["lam"])
         if self.lam_per == "pair":
-            lam = np.take_along_axis(lam, np.minimum(draws["perm"], np.arange(batch_size)), axis=1)
-        draws["lam"] = np.broadcast_to(lam, (steps, batch_size)).copy()
-        return draws | self.extras(rng, draws["lam"])
+            first = np.minimum(draws["perm"], np.arange(batch_size))
+            for name, values in draws.items():
+                if name != "perm" and values.shape == first.shape:
+                    draws[name] = np.take_along_axis(values, first, axis=1)
+        return draws
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
         """Mix inputs and labels."""
         perm = draw["perm"] if "perm" in draw else self._nearest(batch.inputs)
-        inputs, lam = self.mix(batch.inputs, perm, draw["lam"], draw)
+        inputs, lam = self.mix(batch.inputs, perm, draw["lam"], {**draw, "target": batch.target})
         return self._labelled(batch, inputs, perm, _share(lam, batch.target))
-
-    def __call__(self, inputs: Inputs, target: Tensor) -> Mixed:
-        """Mix one batch in a training loop of your own.
-
-        Args:
-            inputs: (B, ...) floating point on any device, or a dict of such tensors, which are mixed alike.
-            target: (B, ...) class indices or numbers.
-
-        Returns:
-            Mixed; `mixed.loss(criterion, model(mixed.inputs)).mean()` is the loss to minimise.
-
-        Raises:
-            TypeError: for what cannot be mixed, such as numpy arrays or uint8; the sentence says what to do.
-        """
-        size, device = check_call(inputs, target)
-        known = target.cpu().numpy()[None] if self._partner not in ("random", "pairs", "roll", "no_self") else None
-        drawn = self.draw(self._rng, 1, size, targets=known)
-        return self.apply(Batch(inputs, target), at_step(upload(drawn, device), 0))
-
-    def collate(self, examples: list[Any]) -> Mixed:
-        """For `DataLoader(collate_fn=mixer.collate)`: stack the examples, then mix.
-
-        Warns once that mixing in the loop is better: worker processes each mix with a copy of the same generator, which
-        is not part of any checkpoint, and the mixed batch has to be sent to the device with both labels.
-        """
-        if not self._warned:
-            self._warned = True
-            warnings.warn(
-                "mixing in collate_fn: every worker process has a copy of the same generator and mixes on the CPU;"
-                " call the mixer in the training loop instead",
-                stacklevel=2,
-            )
-        return self(*torch.utils.data.default_collate(examples))
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
     def _perm(self, rng: np.random.Generator, steps: int, batch_size: int, targets: np.ndarray | None) -> np.ndarray:
         perm, without = draw_partners(self._partner, rng, steps, batch_size, targets, self.bandwidth)
-        if without and not self._warned and self._partner in ("same_class", "different_class", "no_self"):
-            self._warned = True
+        if without and self._partner in ("same_class", "different_class", "no_self"):
             kept = "stay unmixed" if self._partner != "different_class" else "get one of their own class"
-            warnings.warn(
-                f"partner={self._partner}: {without:.1%} of the examples have no such partner in the batch and {kept}",
-                stacklevel=3,
+            self._warn_once(
+                f"partner={self._partner}: {without:.1%} of the examples have no such partner in the batch and {kept}"
             )
         return perm
 
     def _nearest(self, inputs: Inputs) -> Tensor:
-        if not isinstance(inputs, Tensor):
-            raise ValueError(f"partner={self._partner} needs inputs that are one tensor")
-        return nearest(inputs if self._partner == "nearest_input" else self._features(inputs))
+        tensor = check_tensor(f"partner={self._partner}", inputs)
+        return nearest(tensor if self._partner == "nearest_input" else self._features(tensor))
 
     def _features(self, inputs: Tensor) -> Tensor:
         """What the model's last linear layer reads, in evaluation mode: BatchNorm and dropout notice nothing."""
-        from mixup_lab.mixing.features import features
-
         return features(self._known("partner=nearest_feature").model, inputs)
+
+    def _refuse_law(self, why: str) -> None:
+        """For methods with a law of their own: whoever sets an argument of the law of lam is told that it does nothing.
+
+        Raises:
+            ValueError: if one has been set.
+        """
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if part.name in LAW_ARGUMENTS and value != part.default:
+                raise ValueError(f"{why} and knows no {part.name}={value}")
 
     def _known(self, what: str) -> Bound:
         if self._bound is None:
@@ -306,7 +348,7 @@ def _share(lam: Tensor, target: Tensor) -> Tensor:
     """lam for each pixel where the targets have pixels, else for each example."""
     if lam.dim() == 1:
         return lam
-    if target.dim() > 2:
+    if target.dim() > 2 and target.shape[-2:] == lam.shape[-2:]:
         return lam.expand(len(target), *lam.shape[-2:])
     return lam.mean((-2, -1)).expand(len(target))
 

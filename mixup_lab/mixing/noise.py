@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mixup_lab.mixing.checks import check_tensor
 from mixup_lab.mixing.functional import like
 from mixup_lab.mixing.mixer import Draw, Mixer
 from mixup_lab.mixing.mixup import Mixup
@@ -54,9 +55,7 @@ class NoiseMix(Mixup):
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
         """Interpolate, then disturb."""
-        mixed, share = super().mix(inputs, perm, lam, draw)
-        if isinstance(mixed, dict):
-            raise ValueError("noise_mix needs inputs that are one tensor")
+        mixed, share = super().mix(check_tensor("noise_mix", inputs), perm, lam, draw)
         generator = _generator(draw["noise_seed"], inputs.device)
         factor = torch.rand(mixed.shape, generator=generator, device=mixed.device).mul_(2).sub_(1).mul_(draw["mult"])
         noise = torch.randn(mixed.shape, generator=generator, device=mixed.device).mul_(draw["add"])
@@ -96,8 +95,9 @@ class Noise(Mixer):
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
         """Disturb."""
-        generator = _generator(draw["noise_seed"], batch.inputs.device)
-        noise = torch.randn(batch.inputs.shape, generator=generator, device=batch.inputs.device)
-        inputs = batch.inputs + noise.mul_(draw["sigma"]).to(batch.inputs.dtype)
+        inputs = check_tensor("noise", batch.inputs)
+        generator = _generator(draw["noise_seed"], inputs.device)
+        noise = torch.randn(inputs.shape, generator=generator, device=inputs.device)
+        disturbed = inputs + noise.mul_(draw["sigma"]).to(inputs.dtype)
         whole = torch.ones(len(batch.target), device=batch.target.device)
-        return Mixed(inputs, batch.target, batch.target, whole)
+        return Mixed(disturbed, batch.target, batch.target, whole)

@@ -28,7 +28,8 @@ def draw_partners(
 
     Args:
         kind: `random` a uniform random permutation (the paper's); `no_self` a random cycle through the batch; `pairs`
-            random couples, each the other's partner; `roll` the example before; `same_class`; `different_class`;
+            random couples, each the other's partner (of an odd number one stays its own); `roll` the example before;
+            `same_class` and `different_class`, as far as the batch has such partners;
             `near_label` drawn with weight exp(-d^2 / 2) of the labels' distance d, in bandwidths (Yao et al., 2022).
         rng: the mixing stream.
         steps: S.
@@ -43,7 +44,7 @@ def draw_partners(
     Raises:
         ValueError: where labels are needed and are not there, or are no class indices.
     """
-    identity = np.tile(np.arange(batch_size), (steps, 1))
+    identity = np.arange(batch_size)[None].repeat(steps, axis=0)
     if kind == "random":
         return rng.permuted(identity, axis=1), 0.0
     if kind == "roll":
@@ -72,6 +73,7 @@ def nearest(features: Tensor) -> Tensor:
     A batch of one is its own partner. Memory: B x B.
     """
     rows = features.detach().flatten(1).float()
+    rows = rows - rows.mean(0)  # cdist squares: digits that all examples share would take those in which they differ
     distance = torch.cdist(rows, rows)
     if len(rows) > 1:
         distance.fill_diagonal_(torch.inf)

@@ -33,9 +33,14 @@ class RegMixup(Mixup):
         """The clean examples, then the mixed ones. The mean over both rows of weight 2 and 2 * eta is the sum above."""
         mixed = super().apply(batch, draw)
         own = self.clean(batch, mixed)
-        both = [torch.cat(pair) for pair in zip(own[:4], mixed[:4], strict=True)]
-        rows = torch.ones(len(batch.target), device=mixed.lam.device)
-        return Mixed(both[0], both[1], both[2], both[3], torch.cat([2 * rows, 2 * self.eta * rows]))
+        inputs = (
+            {name: torch.cat([part, mixed.inputs[name]]) for name, part in own.inputs.items()}
+            if isinstance(own.inputs, dict)
+            else torch.cat([own.inputs, mixed.inputs])
+        )
+        target, partner, lam = (torch.cat(pair) for pair in zip(own[1:4], mixed[1:4], strict=True))
+        rows = torch.ones(len(batch.target), device=lam.device)
+        return Mixed(inputs, target, partner, lam, torch.cat([2 * rows, 2 * self.eta * rows]))
 
     def clean(self, batch: Batch, mixed: Mixed) -> Mixed:
         """The examples as they are, with labels of the kind that the mixed ones have."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixup_lab.mixing.boxes import CutMix, box_mask
+from mixup_lab.mixing.boxes import CutMix, boxes, paste_boxes
+from mixup_lab.mixing.checks import check_pictures, check_tensor
 from mixup_lab.mixing.features import undisturbed
-from mixup_lab.mixing.functional import blend
-from mixup_lab.mixing.mixer import Bound, Draw, PairMixer
-from mixup_lab.types import Batch, Inputs, Mixed
+from mixup_lab.mixing.mixer import Bound, Draw
+from mixup_lab.types import Inputs
 
 
 @dataclass
@@ -27,6 +28,7 @@ class SaliencyMix(CutMix):
         smooth: width of the window that the saliency is averaged over, odd and >= 1.
     """
 
+    name = "saliencymix"
     smooth: int = 7
 
     def __post_init__(self) -> None:
@@ -34,16 +36,17 @@ class SaliencyMix(CutMix):
         if self.smooth < 1 or self.smooth % 2 == 0:
             raise ValueError(f"smooth must be odd and at least 1, got {self.smooth}")
 
-    def apply(self, batch: Batch, draw: Draw) -> Mixed:
-        """Find the peaks, then mix."""
-        return PairMixer.apply(self, batch, {**draw, "target": batch.target})
+    def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
+        """The place is not left to chance."""
+        return {}
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
         """Paste what is salient in the partner."""
+        check_pictures(self.name, check_tensor(self.name, inputs).shape[1:])
         height, width = inputs.shape[-2:]
         row, column = peaks(self.saliency(inputs, draw["target"]))
-        mask = box_mask((row[perm] + 0.5) / height, (column[perm] + 0.5) / width, lam, height, width)
-        return blend(inputs, perm, mask), mask
+        edges = boxes((row[perm] + 0.5) / height, (column[perm] + 0.5) / width, lam, height, width)
+        return paste_boxes(inputs, draw["target"], perm, edges)
 
     def saliency(self, inputs: Tensor, target: Tensor) -> Tensor:
         """(B, C, H, W), (B, ...) -> (B, H, W), >= 0."""

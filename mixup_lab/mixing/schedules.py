@@ -20,8 +20,8 @@ class MixSchedule(ABC):
 
     Args:
         scales: `alpha` or `prob`. A law of lam without alpha (`uniform`, `fixed`) follows only the factor 0.
-        warmup_epochs: so many epochs at the start without mixing, >= 0; a fraction is fine.
-        off_epochs: so many epochs at the end without mixing, >= 0.
+        warmup_epochs: so many epochs at the start without mixing, >= 0; a fraction is fine: whole steps, rounded.
+        off_epochs: so many epochs at the end without mixing, >= 0; likewise.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -35,8 +35,8 @@ class MixSchedule(ABC):
         if self.scales not in SCALES:
             raise ValueError(f"scales must be one of {', '.join(SCALES)}, got {self.scales}")
         for name in ("warmup_epochs", "off_epochs"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)}")
 
     def __call__(self, step: int, num_steps: int, steps_per_epoch: int, gaps: Sequence[float]) -> float:
         """The factor at `step`, counted from 0 over all `num_steps`.
@@ -47,11 +47,12 @@ class MixSchedule(ABC):
             steps_per_epoch: of them in an epoch.
             gaps: train_clean minus val in the primary metric (positive: val is worse), of every evaluation so far.
         """
-        first, last = self.warmup_epochs * steps_per_epoch, num_steps - self.off_epochs * steps_per_epoch
+        first = round(self.warmup_epochs * steps_per_epoch)
+        last = num_steps - round(self.off_epochs * steps_per_epoch)
         if step < first or step >= last:
             return 0.0
         # The last step before the end has the progress 1.
-        return self.factor((step - first) / max(1.0, last - 1 - first), (step - first) / steps_per_epoch, gaps)
+        return self.factor((step - first) / max(1, last - 1 - first), (step - first) / steps_per_epoch, gaps)
 
     @abstractmethod
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
@@ -144,8 +145,9 @@ class Adaptive(MixSchedule):
 
     After every evaluation the gap g (of the primary metric, not below 0) enters a moving average,
     m <- (1 - memory) * g + memory * m, and the factor is min(1, m / full_gap); it is `start` before the first one.
-    If more mixing lowers the gap by k for each unit of the factor, m follows a line of slope memory - (1 - memory) *
-    k / full_gap: it approaches its rest without swinging while memory >= k / (k + full_gap).
+    If the factor f brings the gap to g0 - k * f at once, m follows a line of slope memory - (1 - memory) * k / full_gap
+    and rests at g0 / (1 + k / full_gap): it does not swing while memory >= k / (k + full_gap), and the swings die out
+    while memory > (k - full_gap) / (k + full_gap).
 
     Args:
         full_gap: the gap, > 0, at which mixing has its full strength: 0.1 is 10 points of accuracy.

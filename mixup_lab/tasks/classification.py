@@ -6,6 +6,9 @@ give the same value.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,18 +21,23 @@ class Classification:
         num_classes: C, at least 2.
         label_smoothing: eps in [0, 1): the training target is (1 - eps) * one-hot + eps / C (Szegedy et al., 2016).
             Evaluation never smooths: its loss is the negative log-likelihood.
+        class_weights: w (C,), >= 0: in training the term of class c in the cross-entropy counts w[c] times. Evaluation
+            weighs all examples alike.
     """
 
     primary = "accuracy"  # the metric that decides, evaluated on val and test
     maximize = True
 
-    def __init__(self, num_classes: int, label_smoothing: float = 0.0) -> None:
+    def __init__(self, num_classes: int, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         self.num_classes = num_classes
+        if class_weights is not None and class_weights.shape != (num_classes,):
+            raise ValueError(f"class_weights must be {num_classes} numbers, got the shape {tuple(class_weights.shape)}")
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
 
     @property
     def num_outputs(self) -> int:
@@ -37,8 +45,14 @@ class Classification:
         return self.num_classes
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The training loss of each example: (B, C), (B,) or soft (B, C) -> (B,). Never reduced: the loop mixes."""
-        return F.cross_entropy(output, target, reduction="none", label_smoothing=self.label_smoothing)
+        """The training loss of each example: (B, C), (B,) or soft (B, C) -> (B,). Never reduced: the loop mixes.
+
+        With class weights it is w[y] times the cross-entropy, linear in the label: both terms of a mixture, and a soft
+        label, are divided by the number of examples alone.
+        """
+        return F.cross_entropy(
+            output, target, self.class_weights, reduction="none", label_smoothing=self.label_smoothing
+        )
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
         """What is summed over the mixed examples of an epoch: (B, C), (B,) or soft (B, C), likewise, (B,).
@@ -75,3 +89,29 @@ class Classification:
             "accuracy": float(correct.sum() / support.sum()),
             "macro_recall": float((correct[present] / support[present]).mean()),
         }
+
+
+def class_weights(kind: str | Sequence[float] | None, target: np.ndarray, num_classes: int) -> Tensor | None:
+    """Weights of the classes (C,) float32, scaled to the mean 1 over the training examples, so that the rate suits.
+
+    Args:
+        kind: None; `balanced`, the inverse of a class's frequency (0 for one without examples); or numbers >= 0, (C,).
+        target: (n,) class indices of the training examples.
+        num_classes: C.
+
+    Raises:
+        ValueError: for another number of weights than classes, or 0 for every class with examples.
+    """
+    if kind is None:
+        return None
+    counts = np.bincount(target, minlength=num_classes)
+    if kind == "balanced":
+        weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0)
+    else:
+        weights = np.asarray(kind, dtype=float)
+    if weights.shape != (num_classes,):
+        raise ValueError(f"class_weights must be one number for each of {num_classes} classes, got {len(weights)}")
+    mean = (weights * counts).sum() / counts.sum()
+    if not mean > 0:
+        raise ValueError("class_weights must be greater than 0 for at least one class that has training examples")
+    return torch.from_numpy((weights / mean).astype(np.float32))

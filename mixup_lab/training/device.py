@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from mixup_lab.types import UserError
 
+GRAPHS = 64  # of one compiled model
+
 
 def resolve_device(name: str) -> torch.device:
     """`auto` takes CUDA, then MPS, then the CPU; a device that is named must be there.
@@ -92,6 +94,10 @@ def compiled(model: nn.Module, device: torch.device) -> nn.Module:
     if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
         warnings.warn("trainer.compile=true: no C++ compiler is found, the run goes on without", stacklevel=2)
         return model
+    import torch._dynamo  # here: it takes a second
+
+    # Manifold Mixup has a graph for each layer of its set; beyond torch's limit of 8 the model would not be compiled.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
     model.compile()
     return model
 

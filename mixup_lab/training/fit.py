@@ -15,21 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mixup_lab.data.prepare import Data
-from mixup_lab.data.transforms import Standardize, Transform
-from mixup_lab.mixing.mixer import Mixer, at_step
-from mixup_lab.mixing.schedules import MixSchedule
+from mixup_lab.data.transforms import Standardize
+from mixup_lab.mixing.mixer import at_step
 from mixup_lab.runs.log import RunLog
 from mixup_lab.runs.progress import Pace
 from mixup_lab.seeding import stream, torch_seed
-from mixup_lab.tasks.classification import Classification
 from mixup_lab.training.checkpoint import Checkpoint, State
 from mixup_lab.training.device import Precision
 from mixup_lab.training.evaluate import Evaluator
+from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.pictures import mixed_sheet
 from mixup_lab.training.plan import EpochPlan
 from mixup_lab.training.schedules import Schedule
-from mixup_lab.training.settings import TrainerSettings
 from mixup_lab.training.step import train_step
 from mixup_lab.training.stop import Pruned, StopRequest, withdraw
 from mixup_lab.training.tally import Tally
@@ -40,20 +37,11 @@ TRAIN_CLEAN = 2000  # examples of the training split, at most, that are evaluate
 
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(Ingredients):
     """The objects that one run is made of."""
 
-    data: Data
-    task: Classification
-    model: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: Schedule
-    transform: Transform
-    mixer: Mixer
-    mix_schedule: MixSchedule
-    settings: TrainerSettings
-    device: torch.device
-    seed: int
     fingerprint: str
 
 

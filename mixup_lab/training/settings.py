@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mixup_lab.types import UserError
 
@@ -25,6 +27,7 @@ class TrainerSettings:
     channels_last: bool = True
     compile: bool = False
     label_smoothing: float = 0.0
+    class_weights: Any = None  # None, "balanced", or a number for each class
     clip_grad_norm: float | None = None
     accumulate: int = 1
     ema_decay: float | None = None
@@ -50,6 +53,12 @@ class TrainerSettings:
             _require(value is None or (math.isfinite(value) and value > 0), key, value, "null or greater than 0")
         _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
         _require(self.ema_decay is None or 0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "null or in (0, 1)")
+        _require(
+            self.class_weights in (None, "balanced") or _are_weights(self.class_weights),
+            "class_weights",
+            self.class_weights,
+            "null, balanced or a list of a number >= 0 for each class, not all 0",
+        )
         for key, allowed in (("precision", PRECISIONS), ("malloc", MALLOC), ("progress", PROGRESS)):
             _require(getattr(self, key) in allowed, key, getattr(self, key), "one of " + ", ".join(allowed))
         if self.accumulate > self.batch_size:
@@ -57,6 +66,11 @@ class TrainerSettings:
                 f"trainer.accumulate={self.accumulate} cuts a batch into more pieces than trainer.batch_size="
                 f"{self.batch_size} has examples"
             )
+
+
+def _are_weights(values: Any) -> bool:
+    numbers = isinstance(values, Sequence) and all(type(value) in (int, float) for value in values)
+    return numbers and all(math.isfinite(value) and value >= 0 for value in values) and any(values)
 
 
 def _require(ok: bool, key: str, value: object, allowed: str) -> None:

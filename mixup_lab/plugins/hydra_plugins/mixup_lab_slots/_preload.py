@@ -11,6 +11,7 @@ from importlib import import_module
 
 import mixup_lab
 
+gc.disable()  # there is no garbage among what is imported, and looking for it takes a fifth of the time
 # Compiler and TensorBoard are what torch would import in the first step and with the first writer.
 OTHERS = (
     "torch", "torch._dynamo", "torch.utils.tensorboard", "tensorboard.summary",
@@ -32,4 +33,5 @@ from hydra.core.plugins import Plugins  # noqa: E402
 Plugins.instance()  # looks for plugins
 gc.collect()
 gc.freeze()  # the collector would write to every page, which then is not shared any more
+gc.enable()
 atexit.register(gc.unfreeze)  # some libraries complain of whatever is not collected in the end

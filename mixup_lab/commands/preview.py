@@ -1,0 +1,127 @@
+"""`mixup-lab preview`: what a run would train on, on one sheet. Nothing is trained."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from mixup_lab.commands.train import show_warning
+from mixup_lab.config import identity
+from mixup_lab.config.schema import RunConfig, parse
+from mixup_lab.config.tree import Tree
+from mixup_lab.runs.files import write_atomically
+from mixup_lab.runs.store import safe_name
+from mixup_lab.types import UserError
+
+SAID = ("_target_", "alpha", "lam_per", "partner", "labels")  # the heading and the sheet itself say these
+
+
+def preview(cfg: DictConfig) -> None:
+    """Draw one job: the sheet as a file and in TensorBoard."""
+    hydra = HydraConfig.get()
+    if cfg.get("resume") is not None:
+        raise UserError("preview draws what a new run would train on; leave resume out")
+    folder, out = Path(hydra.runtime.output_dir), cfg.get("out")
+    with open_dict(cfg):
+        cfg.pop("out", None)
+    config = parse(cfg)
+    choices = {group: str(choice) for group, choice in hydra.runtime.choices.items() if choice is not None}
+    path = folder / f"{name_of(config, choices)}.png" if out is None else _checked(out)
+    tree = Tree([Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"], "preview")
+
+    warnings.showwarning = show_warning
+    png, size = draw(config, choices, tree)
+    from mixup_lab.preview.event_file import write_event_file
+
+    _make(path.parent)
+    write_atomically(path, lambda file: file.write(png))
+    write_event_file(folder, png, *size)
+    print(os.path.relpath(path), flush=True)
+
+
+def name_of(config: RunConfig, choices: Mapping[str, str]) -> str:
+    """DATASET-TRANSFORM-AUG-aALPHA, without what the method does not have."""
+    parts = [_data_name(config, choices), _choice("transform", config.transform, choices)]
+    parts.append(_choice("aug", config.aug, choices))
+    return safe_name("-".join([*parts, *_alpha(config, "a{:g}")]))
+
+
+def draw(config: RunConfig, choices: Mapping[str, str], tree: Tree) -> tuple[bytes, tuple[int, int]]:
+    """The sheet of a checked configuration as a PNG, with its width and height."""
+    from mixup_lab.config.assemble import ingredients
+    from mixup_lab.preview.sheet import Title, draw_sheet
+
+    parts = ingredients(config)
+    aug = _choice("aug", config.aug, choices)
+    about = tree.options("aug").get(aug, "")
+    if identity.mixes_nothing(config.aug) and aug != "none":
+        about = "With these settings nothing is mixed: it is the baseline"
+    shape = " x ".join(str(size) for size in parts.data.input_shape)
+    facts = [
+        ("data", f"{len(parts.data.train.ids):,} examples of {shape}, {len(parts.data.class_names)} classes"),
+        ("batches", f"of {config.trainer.batch_size}; seed {config.seed}"),
+        ("transform", _described("transform", config.transform, choices, tree)),
+    ]
+    if (described := _described("aug", config.aug, choices, tree)) != aug:
+        facts.append(("aug", described))
+    if choices.get("mix_schedule", "constant") != "constant":
+        facts.append(("schedule", f"{choices['mix_schedule']}; here the method is drawn at its full strength"))
+    if config.trainer.label_smoothing:
+        facts.append(("smoothing", f"of labels in the loss, by {config.trainer.label_smoothing:g}"))
+    heading = ", ".join([aug, *_alpha(config, "alpha {:g}"), f"on {_data_name(config, choices)}"])
+    return draw_sheet(parts, Title(heading, about, tuple(facts)))
+
+
+def _checked(out: str) -> Path:
+    path = Path(out).expanduser()
+    if path.suffix.lower() != ".png":
+        raise UserError(f"out must be the name of a .png file, got {out}")
+    if path.is_dir():
+        raise UserError(f"out={out} is a directory; name a .png file in it")
+    return path
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}") from error
+
+
+def _choice(group: str, component: Mapping[str, Any], choices: Mapping[str, str]) -> str:
+    """The option of a group; a saved configuration has none, there the class gives the name."""
+    return choices.get(group) or str(component["_target_"]).rpartition(".")[2].lower()
+
+
+def _data_name(config: RunConfig, choices: Mapping[str, str]) -> str:
+    """The data set; a folder of pictures by its own name."""
+    name = _choice("dataset", config.source, choices)
+    root = config.source.get("root")
+    return Path(str(root)).expanduser().resolve().name if name == "image_folder" and root else name
+
+
+def _alpha(config: RunConfig, form: str) -> list[str]:
+    alpha = config.aug.get("alpha")
+    return [form.format(alpha)] if isinstance(alpha, (int, float)) else []
+
+
+def _described(group: str, component: Mapping[str, Any], choices: Mapping[str, str], tree: Tree) -> str:
+    """The option of a group, and its settings that are not as the option has them and that are not said elsewhere."""
+    option = _choice(group, component, choices)
+    usual = {key.name.removeprefix(f"{group}."): yaml.safe_load(key.value) for key in tree.option_keys(group, option)}
+    changed = {key: value for key, value in component.items() if key not in SAID and usual.get(key, ...) != value}
+    return ", ".join([option, *(f"{key}={_plain(value)}" for key, value in changed.items())])
+
+
+def _plain(value: Any) -> str:
+    """A value as it is typed."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_plain, value))}]"
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)

@@ -1,0 +1,171 @@
+"""Examples on their way into the model, chosen from the first batches of a training so that they show something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixup_lab.data.transforms import Standardize
+from mixup_lab.mixing.mixer import Draw, at_step
+from mixup_lab.preview import methods
+from mixup_lab.training.ingredients import Ingredients
+from mixup_lab.training.plan import EpochPlan
+from mixup_lab.types import Batch, Mixed, UserError
+
+COUNT = 8  # examples that are shown
+LOOKED = 48  # batches that they are chosen from
+SEEN = 1e-6  # a share of a label that is more than rounding
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example of a batch. Pictures are (C, H, W); all but `stored` are standardised."""
+
+    stored: Tensor  # uint8, before the transform
+    own: Tensor
+    others: tuple[Tensor, ...]  # the partners
+    mixed: Tensor
+    classes: tuple[int, ...]  # own, then those of the partners
+    lam: float
+    label: tuple[str, ...]  # what the model is to answer, in lines
+    layer: str | None  # inside the model, where the mixing happens
+
+
+class Beginning:
+    """The first batches of a run, drawn and transformed as training does it; a schedule of mixing is left out.
+
+    Raises:
+        UserError: if the training split has not one batch.
+    """
+
+    def __init__(self, parts: Ingredients) -> None:
+        self.parts = parts
+        self.standardize = Standardize(parts.data.mean, parts.data.std, parts.device)
+        size, count = parts.settings.batch_size, len(parts.data.train.ids)
+        if count < size:
+            raise UserError(f"trainer.batch_size={size} is larger than the training split ({count} examples)")
+        plans = [self._plan(epoch) for epoch in range(-(-LOOKED // (count // size)))]
+        self.steps = [(plan, step) for plan in plans for step in range(len(plan.order))][:LOOKED]
+
+    def _plan(self, epoch: int) -> EpochPlan:
+        parts, full = self.parts, lambda step: 1.0
+        return EpochPlan.draw(
+            parts.seed, epoch, parts.data.train.target, parts.settings.batch_size, parts.transform, parts.mixer,
+            full, "alpha", parts.device,
+        )  # fmt: skip
+
+    def draw(self, plan: EpochPlan, step: int) -> Draw:
+        """What the mixer draws for a step."""
+        return at_step(plan.mixing, step)
+
+    def batches(self, steps: Sequence[tuple[EpochPlan, int]]) -> list[tuple[Batch, Batch]]:
+        """The batches of these steps: as they are stored, and ready to be mixed."""
+        raws = self.parts.data.train.batches([plan.order[step] for plan, step in steps])
+        layout = torch.channels_last if self.parts.settings.channels_last else torch.contiguous_format
+        found = []
+        for (plan, step), raw in zip(steps, raws, strict=True):
+            crops = {name: values[step] for name, values in plan.transform.items()}
+            inputs = self.standardize(self.parts.transform.apply(raw.inputs, crops)).contiguous(memory_format=layout)
+            found.append((raw, Batch(inputs, raw.target)))
+        return found
+
+    def examples(self) -> list[Example]:
+        """COUNT of them, or as many as there are, from the largest lam to the smallest."""
+        chosen = self._chosen()
+        numbers = sorted({number for number, _ in chosen})
+        found: dict[tuple[int, int], Example] = {}
+        for number in numbers:  # one batch at a time: they may be large
+            ((raw, batch),) = self.batches([self.steps[number]])
+            rows = [row for n, row in chosen if n == number]
+            draw = self.draw(*self.steps[number])
+            found |= {(number, row): example for row, example in self._shown(raw, batch, draw, rows).items()}
+        return sorted((found[place] for place in chosen), key=lambda example: -example.lam)
+
+    def _shown(self, raw: Batch, batch: Batch, draw: Draw, rows: Sequence[int]) -> dict[int, Example]:
+        mixer = self.parts.mixer
+        draw = methods.with_partners(mixer, draw, batch.inputs, self.parts.model)
+        mixed = methods.last_rows(mixer.apply(batch, draw), len(batch.target))
+        perms, note, layer = methods.perms(mixer, draw), methods.note(mixer, draw), methods.layer(mixer, draw)
+        shown = {}
+        for i in rows:
+            partners = [int(perm[i]) for perm in perms]
+            classes = tuple(int(batch.target[j]) for j in (i, *partners))
+            shown[i] = Example(
+                stored=raw.inputs[i].clone(),  # a view would keep the whole batch
+                own=batch.inputs[i].clone(),
+                others=tuple(batch.inputs[j].clone() for j in partners),
+                mixed=mixed.inputs[i].clone(),
+                classes=classes,
+                lam=float(mixed.lam[i]),
+                label=(*label_lines(mixed, i, classes, self.parts.data.class_names), *([note] if note else [])),
+                layer=layer,
+            )
+        return shown
+
+    def _chosen(self) -> list[tuple[int, int]]:
+        """Numbers of a step and of a row: lam spread over its range; classes and kinds of mixing that differ."""
+        lam = np.stack([self._lam(self.draw(*place)) for place in self.steps])  # (steps, B)
+        own = np.stack([self.parts.data.train.target[plan.order[step]] for plan, step in self.steps])
+        partner = np.stack([self._partner(k, own[k]) for k in range(len(own))])
+        if np.ptp(lam) < 1e-6:  # one batch tells as much as many
+            lam, own, partner = lam[:1], own[:1], partner[:1]
+        kinds = [methods.kind(self.parts.mixer, self.draw(*place)) for place in self.steps[: len(lam)]]
+        one_each = bool((np.ptp(lam, axis=1) < 1e-6).all())
+        cost = 0.2 * (own == partner)
+        chosen: list[tuple[int, int]] = []
+        for wanted in np.linspace(min(lam.max(), 0.97), max(lam.min(), 0.03), min(COUNT, lam.size)):
+            place = np.unravel_index(np.argmin(np.abs(lam - wanted) + cost), lam.shape)
+            step, row = int(place[0]), int(place[1])
+            chosen.append((step, row))
+            cost = cost + 0.05 * (own == own[step, row])
+            cost[[kind == kinds[step] for kind in kinds]] += 0.08 * (len(set(kinds)) > 1)
+            if one_each:
+                cost[step] += 0.1
+            cost[step, row] = np.inf
+        return chosen
+
+    def _lam(self, draw: Draw) -> np.ndarray:
+        """lam of a batch without its pictures; of a method that asks the model, as it is drawn."""
+        parts, size = self.parts, self.parts.settings.batch_size
+        if methods.asks_model(parts.mixer):
+            return np.asarray(draw["lam"].cpu())
+        blank = torch.zeros((size, *parts.data.input_shape[:1], 8, 8), device=parts.device)
+        draw = {**draw, "perm": draw.get("perm", torch.arange(size, device=parts.device))}
+        target = torch.zeros(size, dtype=torch.int64, device=parts.device)
+        return np.asarray(methods.last_rows(parts.mixer.apply(Batch(blank, target), draw), size).lam.cpu())
+
+    def _partner(self, number: int, own: np.ndarray) -> np.ndarray:
+        """Classes of the partners, -1 where they are not known yet or there are none."""
+        perms = methods.perms(self.parts.mixer, self.draw(*self.steps[number]))
+        return own[perms[0].cpu().numpy()] if perms else np.full_like(own, -1)
+
+
+def label_lines(mixed: Mixed, i: int, classes: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+    """The label of example `i` of a batch: `0.70 * three` and `0.30 * eight`; soft labels by their parts.
+
+    Args:
+        mixed: the batch.
+        i: number of the example.
+        classes: of the own picture, and of its partners.
+        names: of the classes.
+    """
+    own, partner, lam = mixed.target[i], mixed.partner[i], float(mixed.lam[i])
+    if own.is_floating_point():
+        return _soft_lines((lam * own + (1 - lam) * partner).cpu().numpy(), classes, names)
+    if (int(own), int(partner)) == (classes[0], classes[1] if len(classes) > 1 else classes[0]):
+        parts = [(lam, int(own)), (1 - lam, int(partner))]
+        return tuple(f"{share:.2f} * {names[k]}" for share, k in parts if share > 0)
+    return f"1.00 * {names[int(own)]}", f"(lam {lam:.2f})"  # the label is not mixed as the inputs are
+
+
+def _soft_lines(label: np.ndarray, classes: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+    """The classes of the pictures in their order; what all others have alike stands once."""
+    known = list(dict.fromkeys(classes))
+    rest = float(np.delete(label, known).max(initial=0.0))
+    digits = 3 if rest > SEEN else 2
+    lines = [f"{label[k]:.{digits}f} * {names[k]}" for k in known if label[k] > 0.005]
+    return (*lines, f"{rest:.{digits}f} * each other") if rest > SEEN else tuple(lines)

@@ -1,0 +1,191 @@
+"""The sheet of a preview: examples, the histogram of lam and the strips."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+
+from mixup_lab.data.transforms import NoTransform, Standardize
+from mixup_lab.mixing.mixer import NoMixing
+from mixup_lab.preview import methods
+from mixup_lab.preview.canvas import CHARACTER, LINE, Canvas, plain
+from mixup_lab.preview.examples import Beginning, Example
+from mixup_lab.preview.inputs import draw_inputs
+from mixup_lab.preview.shares import BINS, EDGES, NEARLY, Shares, measure
+from mixup_lab.preview.strips import Strip, strips
+from mixup_lab.study.plots.look import BLUE, GRID, INK, MUTED, VERMILLION, short
+from mixup_lab.training.ingredients import Ingredients
+from mixup_lab.types import Batch
+
+LEFT, CONTENT, RIGHT = 116, 1096, 16  # pixels: the names of rows, the pictures, the margin
+TILE, GAP = 128, 10  # of the examples
+SMALL, SMALL_GAP = 96, 4  # of a strip
+DIAGRAM = 620  # pixels across
+
+
+@dataclass(frozen=True)
+class Title:
+    """What the sheet says of itself."""
+
+    heading: str
+    about: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def draw_sheet(parts: Ingredients, title: Title) -> tuple[bytes, tuple[int, int]]:
+    """What a run made of these parts would train on, as a PNG with its width and height. Nothing is trained.
+
+    Raises:
+        UserError: for data of a kind that cannot be drawn.
+    """
+    beginning = Beginning(parts)
+    examples, standardize = beginning.examples(), beginning.standardize
+    untouched = all(torch.equal(example.mixed, example.own) and not example.layer for example in examples)
+    canvas = Canvas(LEFT + CONTENT + RIGHT)
+    _heading(canvas, title)
+    _examples(canvas, parts, standardize, examples, untouched)
+    facts = list(title.facts)
+    shares = None
+    if not untouched or any(example.lam < 1 for example in examples):
+        ((_, batch),) = beginning.batches(beginning.steps[:1])
+        shares = measure(parts.mixer, batch, parts.seed)
+        facts += methods.facts(parts.mixer)
+        if shares.layers:
+            facts.append(("mixed at", ", ".join(f"{name} {share:.0%}" for name, share in shares.layers.items())))
+    _numbers(canvas, shares if shares is not None and np.ptp(shares.lam) > 0 else None, facts)
+    for strip in _strips(parts, examples):
+        _strip(canvas, standardize, strip)
+    return canvas.png(), (canvas.width, canvas.height)
+
+
+def _heading(canvas: Canvas, title: Title) -> None:
+    y = canvas.down(62)
+    canvas.text(16, y + 18, title.heading, size=14, weight="bold")
+    canvas.text(16, y + 38, short(title.about, 150), color=plain(MUTED))
+
+
+def _examples(
+    canvas: Canvas, parts: Ingredients, standardize: Standardize, examples: Sequence[Example], untouched: bool
+) -> None:
+    mixer, stored = parts.mixer, torch.stack([example.stored for example in examples])
+    partners = max(len(example.others) for example in examples)
+    rows: list[tuple[str, list[np.ndarray | None]]] = []
+    if not isinstance(parts.transform, NoTransform):
+        rows.append(("as stored", list(draw_inputs(standardize(stored), standardize, TILE))))
+    own = draw_inputs(torch.stack([example.own for example in examples]), standardize, TILE)
+    rows.append((methods.own_title(mixer, untouched), list(own)))
+    for k in range(partners):
+        others = [example.others[k] if k < len(example.others) else None for example in examples]
+        drawn = iter(draw_inputs(torch.stack([o for o in others if o is not None]), standardize, TILE))
+        name = "partner" if partners == 1 else f"partner {k + 1}"
+        rows.append((name, [None if other is None else next(drawn) for other in others]))
+    if not untouched:
+        mixed = draw_inputs(torch.stack([example.mixed for example in examples]), standardize, TILE)
+        inside = [None if example.layer else tile for example, tile in zip(examples, mixed, strict=True)]
+        rows.append((methods.row_title(mixer), inside))
+
+    high, wide = own.shape[1:3]
+    for number, (name, tiles) in enumerate(rows):
+        y = canvas.down(high + 8)
+        canvas.text(LEFT - 12, _middle(y, high, name), name, ha="right", weight="bold")
+        for k, (tile, example) in enumerate(zip(tiles, examples, strict=True)):
+            x = _column(k, TILE + GAP, TILE, wide)
+            if tile is not None:
+                canvas.picture(x, y, tile)
+            elif example.layer and number == len(rows) - 1:
+                words = f"mixed inside\nthe model, after\n{short(example.layer, 16)}"
+                canvas.text(x + wide / 2, _middle(y, high, words), words, ha="center", color=plain(MUTED))
+    y = canvas.down(6 + LINE * max(len(example.label) for example in examples))
+    canvas.text(LEFT - 12, y, "label", ha="right", weight="bold")
+    for k, example in enumerate(examples):
+        lines = [_caption(line) for line in example.label]
+        canvas.text(_column(k, TILE + GAP, TILE, wide), y, "\n".join(lines))
+
+
+def _column(number: int, step: int, box: int, wide: int) -> int:
+    return LEFT + number * step + (box - wide) // 2
+
+
+def _middle(y: int, high: int, text: str) -> float:
+    """Where a text begins that stands in the middle of a tile."""
+    return y + (high - LINE * (text.count("\n") + 1)) / 2
+
+
+def _caption(line: str) -> str:
+    """`0.70 * a name`, with as much of the name as there is room for."""
+    share, star, name = line.partition(" * ")
+    return f"{share}{star}{short(name, int(TILE / CHARACTER) - len(share) - 2)}" if star else line
+
+
+def _numbers(canvas: Canvas, shares: Shares | None, facts: Sequence[tuple[str, str]]) -> None:
+    """The histogram, and beside it (else alone) what else is to be known."""
+    lines = [(name, part) for name, value in facts for name, part in _wrapped(name, value, 46 if shares else 110)]
+    height = max(LINE * len(lines), 190 if shares else 0)
+    y = canvas.down(height + (100 if shares else 46)) + 30
+    x = LEFT + DIAGRAM + 60 if shares else LEFT
+    for k, (name, value) in enumerate(lines):
+        canvas.text(x, y + LINE * k, name, color=plain(MUTED))
+        canvas.text(x + 96, y + LINE * k, value)
+    if shares is not None:
+        canvas.axes(LEFT, y + 12, DIAGRAM, height - 4, lambda ax: _histogram(ax, shares))
+        canvas.text(LEFT, y - 18, _summary(shares), weight="bold")
+
+
+def _wrapped(name: str, value: str, length: int) -> list[tuple[str, str]]:
+    lines = textwrap.wrap(value, length) or [""]
+    return [(name if k == 0 else "", line) for k, line in enumerate(lines)]
+
+
+def _summary(shares: Shares) -> str:
+    alpha = "" if shares.alpha is None else f"alpha = {shares.alpha:g}, "
+    return (
+        f"{alpha}E[lam] = {shares.mean:.2f}, nearly unmixed (less than {NEARLY:.0%} of one): "
+        f"{shares.nearly_unmixed:.0%} of {len(shares.lam):,} draws"
+    )
+
+
+def _histogram(ax: Axes, shares: Shares) -> None:
+    heights = 100 * shares.counts / len(shares.lam)
+    ax.bar(EDGES[:-1], heights, 1 / BINS, align="edge", color=BLUE, alpha=0.45, linewidth=0, label="as it was done")
+    if shares.law is not None:
+        ax.stairs(100 * shares.law, EDGES, color=VERMILLION, linewidth=1.4, label="the law that lam is drawn from")
+        ax.legend(loc="upper center", ncols=2, frameon=True, framealpha=1, edgecolor="none", facecolor="white")
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1.22 * max(heights.max(), 0 if shares.law is None else 100 * shares.law.max()))
+    ax.set_xticks(np.arange(11) / 10)
+    ax.set_xlabel("lam, the share of the own picture and label")
+    ax.set_ylabel("share of the draws (%)")
+    ax.grid(axis="y", color=plain(GRID))
+
+
+def _strips(parts: Ingredients, examples: Sequence[Example]) -> list[Strip]:
+    """Of the example that is mixed most evenly, and whose pictures are of different classes if one's are."""
+    if isinstance(parts.mixer, NoMixing):
+        return []
+    most = max(len(example.others) for example in examples)
+    fit = [example for example in examples if len(example.others) == most]
+    chosen = min(fit, key=lambda example: (len(set(example.classes)) == 1, abs(example.lam - 0.5)))
+    inputs = torch.stack([chosen.own, *chosen.others])
+    return strips(parts.mixer, Batch(inputs, torch.tensor(chosen.classes, device=inputs.device)), parts.seed)
+
+
+def _strip(canvas: Canvas, standardize: Standardize, strip: Strip) -> None:
+    tiles = draw_inputs(strip.inputs, standardize, SMALL)
+    high, wide = tiles.shape[1:3]
+    canvas.text(LEFT, canvas.down(28) + 4, strip.title, weight="bold")
+    y = canvas.down(high + 4)
+    other = any(abs(done - value) > 0.005 for done, value in zip(strip.lam, strip.values, strict=True))
+    told = other and any(done < 1 for done in strip.lam)
+    words = canvas.down((2 if told else 1) * LINE + 14)
+    names = strip.parameter + ("\nlam done" if told else "")
+    canvas.text(LEFT - 12, words + 2, names, ha="right")
+    for k, (tile, value, done) in enumerate(zip(tiles, strip.values, strip.lam, strict=True)):
+        x = _column(k, SMALL + SMALL_GAP, SMALL, wide)
+        canvas.picture(x, y, tile)
+        lines = f"{value:.2g}" + (f"\n{done:.2f}" if told else "")
+        canvas.text(x + wide / 2, words + 2, lines, ha="center", color=plain(INK))
