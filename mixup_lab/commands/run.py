@@ -54,8 +54,6 @@ def run(
     """
     run_dir, resumed = record.run_dir, record.begun
     with _importing():
-        import torch
-
         from mixup_lab.config.assemble import assemble
         from mixup_lab.runs.log import RunLog
         from mixup_lab.runs.progress import progress_view
@@ -63,8 +61,6 @@ def run(
         from mixup_lab.training.device import keep_freed_memory
         from mixup_lab.training.fit import Fit
         from mixup_lab.training.stop import StopRequest
-
-        torch.optim.SGD([torch.zeros(1)])  # torch imports its compiler with the first optimizer
     if config.trainer.malloc == "keep":  # before the first large tensor
         keep_freed_memory()
     fit = Fit(assemble(config, start["fingerprint"]), run_dir)
@@ -101,9 +97,10 @@ def run(
 
 @contextmanager
 def _importing() -> Iterator[None]:
-    """The garbage collector rests meanwhile, and it never looks at what was imported.
+    """The garbage collector rests meanwhile, and leaves alone for good what was imported.
 
-    Half a million objects come, and all of them stay; looking at them again and again takes more than half a second.
+    Hundreds of thousands of objects come, and all of them stay. To look at them again and again, now and whenever
+    others come, would take half a second of a start.
     """
     gc.disable()
     try:
@@ -115,7 +112,7 @@ def _importing() -> Iterator[None]:
 
 @cache
 def _leave_alone() -> None:
-    """Once in a process: later, what an earlier run has left behind would stay, too, and its pictures with it."""
+    """Once in a process: later, garbage of an earlier run would stay, too, and its pictures with it."""
     gc.freeze()
     atexit.register(gc.unfreeze)  # some libraries complain of whatever is not collected in the end
 

@@ -81,7 +81,7 @@ class ImageFolder:
             as they are; else the size is the median short side of train, at most 224, and a line says so.
         channels: 1 (grey) or 3 (RGB). None: 1 if all pictures are grey.
         on_error: `raise` stops at a picture that cannot be read; `skip` leaves it out and says how many there were.
-        cache: whether to keep decoded pictures on disk for the next start.
+        cache: whether to keep decoded pictures, and their mean and std, on disk for the next start.
         cache_dir: where; None: `$XDG_CACHE_HOME/mixup-lab` or `~/.cache/mixup-lab`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Mixup of three or more samples, with weights from a Dirichlet law (tried by Zhang et al., 2018, section 3)."""
+"""Mixup of three or more samples, with weights from a Dirichlet law (mentioned by Zhang et al., 2018)."""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ class Law:
         Raises:
             ValueError: if Beta has no mass in the interval that it is truncated to.
         """
-        column = np.where(alpha > 0, alpha, 1.0)[:, None]
+        off = alpha == 0
+        column = np.where(off, 1.0, alpha)[:, None]
         shape = (len(alpha), per_step)
         if self.kind == "fixed":
             lam = np.full(shape, self.value)
@@ -69,7 +70,7 @@ class Law:
             lam = self._truncated(rng, column, shape)
         if self.fold:
             lam = np.maximum(lam, 1 - lam)
-        lam[alpha == 0] = 1.0
+        lam[off] = 1.0
         return lam.astype(np.float32)
 
     def cdf(self, x: np.ndarray, alpha: float) -> np.ndarray:

@@ -275,7 +275,7 @@ class PairMixer(Mixer):
         units = 1 if self.lam_per == "batch" else batch_size
         prob = self.prob if scale_prob is None else self.prob * scale_prob[:, None]
         unmixed = rng.random((steps, units)) >= prob
-        alpha = np.full(steps, self.alpha) if scale_alpha is None else self.alpha * scale_alpha
+        alpha = np.array([self.alpha] * steps) if scale_alpha is None else self.alpha * scale_alpha
         lam = self._law.draw(rng, alpha, units)
         lam[unmixed] = 1.0
         draws["lam"] = lam.repeat(batch_size // units, axis=1)
