@@ -206,7 +206,7 @@ def worker_malloc(args) -> dict:
     def epoch() -> float:
         started = time.perf_counter()
         run(block)
-        fit.evaluator.metrics(*fit.evaluator.outputs(fit.evaluated, fit.parts.data.test, positions))
+        fit.evaluator.metrics(fit.evaluator.observe(fit.evaluated, fit.parts.data.test, positions))
         return time.perf_counter() - started
 
     epoch()

@@ -6,7 +6,6 @@ ROOT holds train/CLASS/*, such as CIFAR-10 as JPEG files; without it the embedde
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,10 @@ from mixup_lab.config.schema import RunConfig, parse, register
 from mixup_lab.mixing.mixer import Bound, Mixer, at_step, upload
 from mixup_lab.preview.canvas import LINE, Canvas
 from mixup_lab.preview.examples import Beginning, label_lines
-from mixup_lab.preview.inputs import draw_inputs
 from mixup_lab.preview.strips import strips
 from mixup_lab.runs.files import write_atomically
 from mixup_lab.seeding import stream
+from mixup_lab.tasks.kinds import Kind
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import Batch
 
@@ -115,7 +114,7 @@ def gallery(parts: Ingredients, mixers: dict[str, Mixer]) -> bytes:
                 canvas.text(x + TILE / 2, y + TILE + 2, caption, ha="center", size=8)
             x += TILE + GAP
         if len(tiles) == 1:  # the method has nothing to show but its label
-            label = "\n".join(label_of(mixer, three, parts.data.class_names))
+            label = "\n".join(label_of(mixer, three, parts.data.kind))
             canvas.text(x + 4, y + TILE / 2 - LINE, label, size=9)
     return canvas.png()
 
@@ -127,7 +126,8 @@ def row(beginning: Beginning, name: str, mixer: Mixer, three: Batch) -> list[Til
     """The pictures that go in, and mixtures of them, each with a caption."""
     count = {"none": 1, "label_smoothing": 1, "noise": 1, "kfold_mixup": 3}.get(name, 2)
     batch = Batch(three.inputs[:count], three.target[:count])
-    tiles: list[Tile] = [(tile, "") for tile in draw_inputs(batch.inputs, beginning.standardize, TILE)]
+    encode = beginning.parts.data.encode
+    tiles: list[Tile] = [(tile, "") for tile in encode.draw(batch.inputs, TILE)]
     found = strips(mixer, batch, beginning.parts.seed, VALUES.get(name, LAMS))
     if not found:
         return tiles
@@ -135,16 +135,16 @@ def row(beginning: Beginning, name: str, mixer: Mixer, three: Batch) -> list[Til
         tiles.append((None, ""))
     for k in range(5 - len(tiles)):
         strip = found[k % len(found)]
-        (tile,) = draw_inputs(strip.inputs[k : k + 1], beginning.standardize, TILE)
+        (tile,) = encode.draw(strip.inputs[k : k + 1], TILE)
         tiles.append((tile, f"sigma {strip.values[k]:g}" if name == "noise" else f"{strip.lam[k]:.2f}"))
     return tiles
 
 
-def label_of(mixer: Mixer, batch: Batch, names: Sequence[str]) -> tuple[str, ...]:
+def label_of(mixer: Mixer, batch: Batch, kind: Kind) -> tuple[str, ...]:
     """What the label of the first picture becomes."""
     size = len(batch.target)
     draw = at_step(upload(mixer.draw(stream(0, "preview"), 1, size), batch.target.device), 0)
-    return label_lines(mixer.apply(batch, draw), 0, [int(batch.target[0])], names)
+    return label_lines(mixer.apply(batch, draw), 0, batch.target[:1].unbind(), kind)
 
 
 if __name__ == "__main__":

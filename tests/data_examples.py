@@ -13,6 +13,7 @@ from PIL import Image
 
 from mixup_lab.data.prepare import Data, prepare
 from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.tasks.kinds import Classes
 
 COMMON: dict[str, Any] = {
     "seed": 0,
@@ -51,7 +52,7 @@ def array_pool(count: int, classes: int = 3, shape: tuple[int, int, int] = (3, 5
 
 def three_pools(**kept: Any) -> Loaded:
     pools = {"train": array_pool(60), "val": array_pool(12, seed=1), "test": array_pool(18, seed=2)}
-    return Loaded(**{**pools, **kept}, class_names=("a", "b", "c"))
+    return Loaded(**{**pools, **kept}, kind=Classes(("a", "b", "c")))
 
 
 def picture(size: tuple[int, int] = (6, 5), mode: str = "RGB", seed: int = 0) -> Image.Image:

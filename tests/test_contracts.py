@@ -249,7 +249,7 @@ def test_embedded_dataset(option):
             images = pool.load()
             assert images.dtype == torch.uint8
             assert images.shape == (len(pool.target), *pool.shape)
-            assert set(np.unique(pool.target)) <= set(range(len(loaded.class_names)))
+            assert set(np.unique(pool.target)) <= set(range(len(loaded.kind.names)))
             assert torch.equal(images[3], pool.read(3))
 
 

@@ -34,7 +34,7 @@ def with_one_more(root: Path, image: Image.Image, name: str = "train/dog/x.png",
 
 def test_pictures_of_one_size_stay_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load(small_folder(tmp_path, ("train", "val", "test")))
-    assert loaded.class_names == ("cat", "dog")
+    assert loaded.kind.names == ("cat", "dog")
     assert loaded.train.names == [f"train/{c}/{i}.png" for c in ("cat", "dog") for i in range(4)]
     assert loaded.train.target.tolist() == [0] * 4 + [1] * 4
     assert loaded.train.shape == (3, 5, 6)

@@ -14,9 +14,10 @@ from mixup_lab.data import storage
 from mixup_lab.data.feeds import Resident, Streaming
 from mixup_lab.data.moments import SAMPLE, moments, spread
 from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.tasks.kinds import Classes
 from mixup_lab.types import Batch, UserError
 
-CARVED = Given(Loaded(array_pool(200), None, None, ("a", "b", "c")))
+CARVED = Given(Loaded(array_pool(200), None, None, Classes(("a", "b", "c"))))
 
 
 def orders(n: int) -> list[np.ndarray]:
@@ -31,7 +32,7 @@ def test_batches_are_the_examples_asked_for(kind: str) -> None:
         for positions, batch in zip(orders(len(split)), split.batches(orders(len(split))), strict=True):
             ids = split.ids[positions]
             assert isinstance(batch, Batch)
-            np.testing.assert_array_equal(batch.inputs.numpy(), pool.images[ids])
+            np.testing.assert_array_equal(batch.inputs.numpy(), pool.inputs[ids])
             np.testing.assert_array_equal(batch.target.numpy(), pool.target[ids])
             np.testing.assert_array_equal(batch.target.numpy(), split.target[positions])
             assert (batch.inputs.dtype, batch.target.dtype) == (torch.uint8, torch.int64)
@@ -85,8 +86,8 @@ def test_splits_of_the_source_are_kept_whole() -> None:
 
 def test_names_follow_their_rows() -> None:
     pool = array_pool(30)
-    named = ArrayPool(pool.images, pool.target, [f"{i}.png" for i in range(30)])
-    data = prepared(Given(Loaded(named, None, None, ("a", "b", "c"))))
+    named = ArrayPool(pool.inputs, pool.target, [f"{i}.png" for i in range(30)])
+    data = prepared(Given(Loaded(named, None, None, Classes(("a", "b", "c")))))
     assert data.val.names == [f"{i}.png" for i in data.val.ids]
     assert prepared(CARVED).val.names is None
 
@@ -104,7 +105,7 @@ def test_digest_tells_other_data() -> None:
             (three_pools(), None),
             (three_pools(), 30),
             (three_pools(train=array_pool(61)), None),
-            (three_pools(train=ArrayPool(array_pool(60).images, array_pool(60).target[::-1].copy())), None),
+            (three_pools(train=ArrayPool(array_pool(60).inputs, array_pool(60).target[::-1].copy())), None),
             (three_pools(test=array_pool(19)), None),
         )
     }
@@ -115,7 +116,7 @@ def test_digest_tells_other_data() -> None:
 def test_moments_are_those_of_the_training_split(kind: str) -> None:
     pool = array_pool(200)
     data = prepared(CARVED, storage=kind, train_size=100)
-    pixels = pool.images[data.train.ids].astype(np.float64) / 255
+    pixels = pool.inputs[data.train.ids].astype(np.float64) / 255
     np.testing.assert_allclose(data.mean, pixels.mean((0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(data.std, pixels.std((0, 2, 3)), rtol=1e-12)
 
@@ -123,8 +124,8 @@ def test_moments_are_those_of_the_training_split(kind: str) -> None:
 def test_moments_do_not_see_val_and_test() -> None:
     clean = prepared(CARVED)
     poisoned = array_pool(200)
-    poisoned.images[np.concatenate([clean.val.ids, clean.test.ids])] = 255
-    data = prepared(Given(Loaded(poisoned, None, None, ("a", "b", "c"))))
+    poisoned.inputs[np.concatenate([clean.val.ids, clean.test.ids])] = 255
+    data = prepared(Given(Loaded(poisoned, None, None, Classes(("a", "b", "c")))))
     assert (data.mean, data.std) == (clean.mean, clean.std)
 
 
@@ -175,7 +176,7 @@ def test_values_out_of_range(changes: dict[str, Any], sentence: str) -> None:
     [
         (
             {"test": array_pool(9, shape=(1, 5, 4))},
-            r"pictures of test have shape \(1, 5, 4\), those of train have \(3, 5, 4\)",
+            r"examples of test have shape \(1, 5, 4\), those of train have \(3, 5, 4\)",
         ),
         ({"val": array_pool(9, classes=4)}, r"targets of val must lie in 0\.\.2, found 0\.\.3"),
         ({"test": array_pool(0)}, "no examples for test"),
@@ -188,7 +189,7 @@ def test_pools_that_do_not_fit(changes: dict[str, Any], sentence: str) -> None:
 
 def test_one_class_is_not_enough() -> None:
     with pytest.raises(UserError, match="the dataset has 1 class, at least 2 are needed"):
-        prepared(Given(Loaded(array_pool(9, classes=1), None, None, ("a",))))
+        prepared(Given(Loaded(array_pool(9, classes=1), None, None, Classes(("a",)))))
 
 
 class Unreadable:

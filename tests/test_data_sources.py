@@ -97,7 +97,7 @@ def test_mnist_files_are_found_and_read(tmp_path: Path, inner: str, zipped: bool
     assert loaded.test is not None
     np.testing.assert_array_equal(loaded.train.load().numpy()[:, 0], arrays["train-images-idx3-ubyte"])
     np.testing.assert_array_equal(loaded.test.target, arrays["t10k-labels-idx1-ubyte"])
-    assert (loaded.train.shape, loaded.class_names[9]) == ((1, 28, 28), "Ankle boot")
+    assert (loaded.train.shape, loaded.kind.names[9]) == ((1, 28, 28), "Ankle boot")
 
 
 def test_mnist_files_are_read_as_torchvision_reads_them(tmp_path: Path) -> None:
@@ -166,10 +166,10 @@ def test_unknown_name() -> None:
         TorchvisionSet("imagenet")
 
 
-@pytest.mark.parametrize("arguments", [{"images": np.zeros((2, 3, 3), np.uint8)}, {"target": np.zeros(2, np.int32)}])
+@pytest.mark.parametrize("arguments", [{"inputs": np.zeros(2, np.uint8)}, {"target": np.zeros(3, np.int64)}])
 def test_array_pool_refuses(arguments: dict[str, np.ndarray]) -> None:
     with pytest.raises(ValueError, match="must be"):
-        ArrayPool(**{"images": np.zeros((2, 1, 3, 3), np.uint8), "target": np.zeros(2, np.int64), **arguments})
+        ArrayPool(**{"inputs": np.zeros((2, 1, 3, 3), np.uint8), "target": np.zeros(2, np.int64), **arguments})
 
 
 @pytest.mark.skipif("MIXUP_LAB_DATA" not in os.environ, reason="MIXUP_LAB_DATA names no folder with FashionMNIST/raw")

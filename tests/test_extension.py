@@ -17,6 +17,7 @@ from torch import nn
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.mixing.functional import blend
 from mixup_lab.mixing.mixer import PairMixer
+from mixup_lab.tasks.kinds import Classes
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Stripes:
         images = np.zeros((self.count, 1, 8, 8), np.uint8)
         images[target == 0, :, ::2] = 200
         images[target == 1, :, :, ::2] = 200
-        return Loaded(ArrayPool(images, target), None, None, ("across", "down"))
+        return Loaded(ArrayPool(images, target), None, None, Classes(("across", "down")))
 
 
 class Linear(nn.Module):

@@ -214,7 +214,7 @@ def test_the_loss_of_an_example_is_its_weight_times_its_cross_entropy():
     output, target = torch.randn(9, CLASSES), torch.arange(9) % CLASSES
     task, plain = Classification(CLASSES, class_weights=WEIGHTS), Classification(CLASSES)
     torch.testing.assert_close(task.loss(output, target), WEIGHTS[target] * plain.loss(output, target))
-    assert task.eval_sums(output, target)["loss"] == plain.eval_sums(output, target)["loss"]
+    assert task.metrics(task.observe(output, target))["loss"] == plain.metrics(plain.observe(output, target))["loss"]
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

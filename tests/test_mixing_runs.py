@@ -49,7 +49,7 @@ def test_a_moving_average_of_the_weights_is_never_mixed(train):
     """The average is a copy of a model with hooks; it is evaluated alone, so two evaluations agree."""
     run = train("aug=manifold_mixup", "trainer.ema_decay=0.5", *SHORT)
     fit = run.fit
-    first, second = (fit.evaluator.metrics(*fit.evaluator.outputs(fit.evaluated, fit.parts.data.val)) for _ in range(2))
+    first, second = (fit.evaluator.metrics(fit.evaluator.observe(fit.evaluated, fit.parts.data.val)) for _ in range(2))
     assert first == second
     assert run.scalars["val/loss"] == pytest.approx(first["loss"])
 

@@ -14,7 +14,7 @@ from PIL import Image
 from mixup_lab.commands.preview import name_of
 from mixup_lab.config.assemble import assemble, ingredients
 from mixup_lab.config.completion import complete
-from mixup_lab.data.transforms import Standardize
+from mixup_lab.data.pictures import Pictures, picture_tiles
 from mixup_lab.mixing import (
     Bound,
     CutMix,
@@ -35,10 +35,10 @@ from mixup_lab.models.mlp import MLP
 from mixup_lab.preview import methods, shares
 from mixup_lab.preview.event_file import write_event_file
 from mixup_lab.preview.examples import COUNT, Beginning, label_lines
-from mixup_lab.preview.inputs import draw_inputs, picture_tiles
 from mixup_lab.preview.sheet import Title, draw_sheet
 from mixup_lab.preview.strips import LAMS, strips
 from mixup_lab.seeding import stream
+from mixup_lab.tasks.kinds import Classes
 from mixup_lab.training.fit import Fit
 from mixup_lab.types import Batch, Mixed, UserError
 
@@ -96,7 +96,7 @@ def test_examples_show_what_was_mixed_and_are_spread(per):
     for example in found:
         (other,) = example.others
         torch.testing.assert_close(example.mixed, example.lam * example.own + (1 - example.lam) * other)
-        own, partner = example.classes
+        own, partner = map(int, example.targets)
         assert own != partner
         assert example.label == (f"{example.lam:.2f} * class {own}", f"{1 - example.lam:.2f} * class {partner}")
 
@@ -118,11 +118,12 @@ def test_a_batch_that_is_too_large_is_refused():
 
 
 def test_label_lines():
-    names = "abcd"
+    kind = Classes(tuple("abcd"))
     one = torch.tensor([0])
 
     def lines(target, partner, lam, classes):
-        return label_lines(Mixed(None, target, partner, torch.tensor([lam])), 0, classes, names)
+        targets = [torch.tensor(k) for k in classes]
+        return label_lines(Mixed(None, target, partner, torch.tensor([lam])), 0, targets, kind)
 
     assert lines(one, one + 1, 0.7, (0, 1)) == ("0.70 * a", "0.30 * b")
     assert lines(one, one, 0.7, (0, 0)) == ("0.70 * a", "0.30 * a")
@@ -260,8 +261,8 @@ def test_what_has_nothing_to_vary_has_no_strip():
 
 def test_tiles_are_the_pixels_themselves_enlarged():
     raw = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 5, 8), dtype=np.uint8))
-    standardize = Standardize((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
-    tiles = draw_inputs(standardize(raw), standardize, box=50)
+    encode = Pictures((3, 5, 8), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+    tiles = encode.draw(encode(raw), box=50)
     assert tiles.shape == (2, 30, 48, 3)
     assert (tiles[:, ::6, ::6] == raw.permute(0, 2, 3, 1).numpy()).all()
     assert (tiles[:, 5::6, 5::6] == tiles[:, ::6, ::6]).all()
@@ -272,11 +273,6 @@ def test_tiles_of_large_pictures_fit(channels):
     tiles = picture_tiles(torch.rand(2, channels, 100, 300), box=96)
     assert tiles.shape == (2, 32, 96, 3)
     assert tiles.dtype == np.uint8
-
-
-def test_what_is_no_picture_is_refused():
-    with pytest.raises(UserError, match=r"pictures .* only, and these examples are 7"):
-        draw_inputs(torch.zeros(2, 7), Standardize((0.0,), (1.0,)), 96)
 
 
 # ---- sheets ---------------------------------------------------------------------------------------------------------

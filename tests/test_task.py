@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import accuracy_score, log_loss, recall_score
+from sklearn.metrics import accuracy_score, log_loss, recall_score, roc_auc_score
 from torch import nn
 
 from mixup_lab.tasks.classification import Classification
@@ -70,12 +70,7 @@ def test_metrics_against_scikit_learn():
     logits = rng.normal(size=(103, 6)).astype(np.float32)
     target = rng.integers(0, 5, 103)  # class 5 never occurs
     task = Classification(6)
-    whole = task.compute(task.eval_sums(torch.from_numpy(logits), torch.from_numpy(target)))
-    parts = [
-        task.eval_sums(torch.from_numpy(a), torch.from_numpy(b))
-        for a, b in zip(np.array_split(logits, 4), np.array_split(target, 4), strict=True)
-    ]
-    summed = task.compute({name: sum(part[name] for part in parts) for name in parts[0]})
+    whole = task.metrics(task.observe(torch.from_numpy(logits), torch.from_numpy(target)))
 
     prediction = logits.argmax(1)
     probability = torch.from_numpy(logits).softmax(1).double().numpy()
@@ -86,13 +81,39 @@ def test_metrics_against_scikit_learn():
     }
     for name, value in expected.items():
         assert whole[name] == pytest.approx(value, abs=1e-5)
-        assert summed[name] == pytest.approx(value, abs=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("rounded", [False, True], ids=["", "with ties"])
+def test_ranking_and_calibration_against_references(classes, rounded):
+    rng = np.random.default_rng(1)
+    logits, target = rng.normal(size=(211, classes)), rng.integers(0, classes, 211)
+    logits[np.arange(211), target] += 0.7
+    logits = (logits.round() if rounded else logits).astype(np.float32)
+    task = Classification(classes)
+    found = task.metrics(task.observe(torch.from_numpy(logits), torch.from_numpy(target)))
+    probability = torch.from_numpy(logits).double().softmax(1).numpy()
+    score = probability[:, 1] if classes == 2 else probability
+    assert found["auroc"] == pytest.approx(roc_auc_score(target, score, multi_class="ovr"), abs=1e-9)
+
+    confidence, hit = probability.max(1), probability.argmax(1) == target
+    expected = 0.0
+    for k in range(15):
+        inside = (confidence >= k / 15) & (confidence < (k + 1) / 15)
+        if inside.any():
+            expected += inside.mean() * abs(hit[inside].mean() - confidence[inside].mean())
+    assert found["ece"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_split_of_one_class_has_no_ranking():
+    task = Classification(3)
+    assert "auroc" not in task.metrics(task.observe(torch.randn(5, 3), torch.ones(5, dtype=torch.int64)))
 
 
 def test_evaluation_does_not_smooth():
     output, target = torch.randn(9, 4), torch.randint(0, 4, (9,))
     smooth, plain = Classification(4, 0.3), Classification(4)
-    assert smooth.compute(smooth.eval_sums(output, target)) == plain.compute(plain.eval_sums(output, target))
+    assert smooth.metrics(smooth.observe(output, target)) == plain.metrics(plain.observe(output, target))
     assert not torch.allclose(smooth.loss(output, target), plain.loss(output, target))
 
 

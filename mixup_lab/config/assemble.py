@@ -12,7 +12,7 @@ from mixup_lab.config.schema import RunConfig
 from mixup_lab.data.prepare import prepare
 from mixup_lab.mixing.mixer import Bound, NoMixing
 from mixup_lab.seeding import torch_seed
-from mixup_lab.tasks.classification import Classification, class_weights
+from mixup_lab.tasks.choose import make_task
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients
@@ -61,12 +61,9 @@ def ingredients(config: RunConfig) -> Ingredients:
         except ValueError as error:
             raise UserError(f"transform: {error}") from error
     try:
-        weights = class_weights(settings.class_weights, data.train.target, len(data.class_names))
+        task = make_task(data.kind, data.train.target, device, settings.label_smoothing, settings.class_weights)
     except ValueError as error:
         raise UserError(f"trainer.{error}") from error
-    task = Classification(
-        len(data.class_names), settings.label_smoothing, None if weights is None else weights.to(device)
-    )
     torch.manual_seed(torch_seed(config.seed, "weights"))
     model = build("model", config.model, trust=trust, input_shape=data.input_shape, num_outputs=task.num_outputs)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format

@@ -12,6 +12,7 @@ from importlib.resources import files
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.tasks.kinds import Classes
 
 STEP = 15  # 0..16 becomes 0..240, so that nothing is lost by rounding
 
@@ -23,4 +24,4 @@ class Digits:
         """Read the file beside this module."""
         with files("mixup_lab.data").joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
             images, target = arrays["images"] * np.uint8(STEP), arrays["target"].astype(np.int64)
-        return Loaded(ArrayPool(images[:, None], target), None, None, tuple("0123456789"))
+        return Loaded(ArrayPool(images[:, None], target), None, None, Classes(tuple("0123456789")))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.tasks.kinds import Classes
 from mixup_lab.types import UserError
 
 WAVES = 3  # plane waves that make up a pattern
@@ -55,7 +56,7 @@ class FakeImages:
         rng = np.random.default_rng(self._seed)
         patterns = self._patterns(rng)
         train, test = (self._pool(rng, patterns, count) for count in self._counts)
-        return Loaded(train, None, test, tuple(f"class {k}" for k in range(self._num_classes)))
+        return Loaded(train, None, test, Classes(tuple(f"class {k}" for k in range(self._num_classes))))
 
     def _patterns(self, rng: np.random.Generator) -> np.ndarray:
         """(K, C, H, W) with mean about 0 and standard deviation 1: a few plane waves of low frequency."""

@@ -25,26 +25,25 @@ class Feed(Protocol):
     """Where the batches of a pool come from."""
 
     def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Batch]:
-        """For each array of rows of the pool: uint8 inputs (B, C, H, W) and int64 target (B,) on the device."""
+        """For each array of rows of the pool: inputs as they are stored (B, ...) and target (B, ...) on the device."""
 
 
 @dataclass(frozen=True)
 class Resident:
-    """The whole pool as one uint8 tensor on the device; train and val carved from one pool share it."""
+    """The whole pool as one tensor on the device; train and val carved from one pool share it."""
 
-    inputs: Tensor  # (N, C, H, W), contiguous or channels_last; batches have the same memory format
-    target: Tensor  # (N,)
+    inputs: Tensor  # (N, ...); pictures contiguous or channels_last, as are their batches
+    target: Tensor  # (N, ...)
 
     @classmethod
     def of(cls, pool: Pool, device: torch.device) -> Resident:
         """Load a pool onto the device."""
         inputs = pool.load()
-        if inputs.dtype != torch.uint8 or tuple(inputs.shape) != (len(pool.target), *pool.shape):
+        if tuple(inputs.shape) != (len(pool.target), *pool.shape):
             raise UserError(
-                f"the source must give uint8 pictures of shape {(len(pool.target), *pool.shape)},"
-                f" it gave {inputs.dtype} {tuple(inputs.shape)}"
+                f"the source must give data of shape {(len(pool.target), *pool.shape)}, it gave {tuple(inputs.shape)}"
             )
-        if not inputs.is_contiguous(memory_format=torch.channels_last):
+        if not (inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last)):
             inputs = inputs.contiguous()
         return cls(inputs.to(device), torch.from_numpy(pool.target).to(device))
 
@@ -63,14 +62,14 @@ class Resident:
 
 @dataclass(frozen=True)
 class Streaming:
-    """Pictures are read one by one when they are needed, by `workers` processes (0: in this one)."""
+    """Examples are read when they are needed, by `workers` processes (0: in this one)."""
 
     pool: Pool
     device: torch.device
     workers: int
 
     def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Batch]:
-        """Workers read ahead; a picture that cannot be read raises its UserError here."""
+        """Workers read ahead; an example that cannot be read raises its UserError here."""
         on_gpu = self.device.type == "cuda"
         for batch in self._start(rows, on_gpu):
             if isinstance(batch, UserError):
@@ -119,11 +118,17 @@ class _Reader(Dataset[Any]):
         self._pool = pool
 
     def __getitems__(self, rows: np.ndarray) -> tuple[Tensor, Tensor] | UserError:
-        shape = (len(rows), *self._pool.shape)
-        inputs = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
         try:
-            for place, row in enumerate(rows.tolist()):
-                inputs[place] = self._pool.read(row)
+            inputs = self._pool.rows(rows) if hasattr(self._pool, "rows") else self._each(rows)
         except UserError as error:
             return error
         return inputs, torch.from_numpy(self._pool.target[rows])
+
+    def _each(self, rows: np.ndarray) -> Tensor:
+        first = self._pool.read(int(rows[0]))
+        layout = torch.channels_last if first.dim() == 3 else torch.contiguous_format
+        inputs = torch.empty((len(rows), *first.shape), dtype=first.dtype, memory_format=layout)
+        inputs[0] = first
+        for place, row in enumerate(rows[1:].tolist(), 1):
+            inputs[place] = self._pool.read(row)
+        return inputs

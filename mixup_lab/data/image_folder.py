@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from mixup_lab.data.image_decode import decode, decode_all, scan
 from mixup_lab.data.image_listing import Listing, list_folder
 from mixup_lab.data.progress import say, track
 from mixup_lab.data.source import Loaded
+from mixup_lab.tasks.kinds import Classes
 from mixup_lab.types import UserError
 
 ON_ERROR = ("raise", "skip")
@@ -33,6 +35,11 @@ class FolderPool:
     target: np.ndarray
     shape: tuple[int, int, int]
     cache: Cache | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the decoded pictures take."""
+        return math.prod(self._stored_shape())
 
     def load(self) -> Tensor:
         """All pictures, from the cache if they are there."""
@@ -129,7 +136,8 @@ class ImageFolder:
         if dropped:
             say(f"{dropped} of {sum(map(len, readable.values()))} pictures in {self.root} cannot be read, left out")
         train = pools["train"]
-        return Loaded(train, pools.get("val"), pools.get("test"), listing.class_names, dropped=dropped, keep=train.keep)
+        kind = Classes(listing.class_names)
+        return Loaded(train, pools.get("val"), pools.get("test"), kind, dropped=dropped, keep=train.keep)
 
     def _headers(self, listing: Listing, cache: Cache | None) -> dict[str, np.ndarray]:
         """For each split int32 (N, 3): width, height, grey; zeros for a picture that cannot be read."""

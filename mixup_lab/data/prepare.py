@@ -12,10 +12,12 @@ from torch import Tensor
 
 from mixup_lab.data.feeds import Feed, Resident, Streaming
 from mixup_lab.data.moments import CHUNK, SAMPLE, Moments, checked, moments, spread
+from mixup_lab.data.pictures import Pictures
 from mixup_lab.data.progress import track
-from mixup_lab.data.source import Loaded, Pool, Source
+from mixup_lab.data.source import Encoder, Loaded, Pool, Source
 from mixup_lab.data.splits import carve, check_fraction
 from mixup_lab.data.storage import choose
+from mixup_lab.tasks.kinds import Classes, Kind
 from mixup_lab.types import Batch, UserError
 
 
@@ -23,7 +25,8 @@ from mixup_lab.types import Batch, UserError
 class Split:
     """The examples of train, val or test: rows of a pool, and the feed that gives their batches.
 
-    `ids` (n,) int64 are rows of the pool, `target` (n,) int64 their classes, `names` their names if the source has any.
+    `ids` (n,) int64 are rows of the pool, `target` (n, ...) what is to be answered, `names` their names if the
+    source has any.
     """
 
     name: str
@@ -36,7 +39,7 @@ class Split:
         return len(self.ids)
 
     def batches(self, order: Sequence[np.ndarray]) -> Iterator[Batch]:
-        """For each array of positions within this split (0..n-1): a uint8 batch (B, C, H, W) and its int64 targets.
+        """For each array of positions within this split (0..n-1): a batch as it is stored, (B, ...), and its targets.
 
         Both are on the training device. Stopping in the middle is fine.
         """
@@ -50,13 +53,23 @@ class Data:
     train: Split
     val: Split
     test: Split
-    input_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
+    kind: Kind  # of the targets
+    encode: Encoder  # from stored batches to what a model takes, on the device
+    mean: tuple[float, ...]  # of pictures, per channel on the scale [0, 1]; else empty
     std: tuple[float, ...]
     storage: str  # "resident" or "streaming"
     dropped: int
     digest: str
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example, as a model takes it."""
+        return self.encode.shape
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the classes, columns or tags."""
+        return self.kind.names
 
 
 def prepare(
@@ -100,17 +113,17 @@ def prepare(
     loaded = source.load()
     pools = {name: loaded.train if pool is None else pool for name, pool in _given(loaded).items()}
     _check(loaded, pools)
-    channels = loaded.train.shape[0]
-    given_mean = None if mean is None else checked("mean", mean, channels)
-    given_std = None if std is None else checked("std", std, channels)
     carved = carve(
-        loaded.train.target,
-        loaded.class_names,
+        loaded.kind.strata(loaded.train.target),
+        loaded.kind.names if isinstance(loaded.kind, Classes) else None,
         seed=seed if split_seed is None else split_seed,
         val_fraction=val_fraction if loaded.val is None else None,
         test_fraction=test_fraction if loaded.test is None else None,
         train_size=train_size,
     )
+    if loaded.fit is not None:
+        loaded = loaded.fit(carved.train)
+        pools = {name: loaded.train if pool is None else pool for name, pool in _given(loaded).items()}
     unique = {id(pool): pool for pool in pools.values()}
     storage = choose(storage, unique.values(), device)
     feeds: dict[int, Feed] = {
@@ -123,14 +136,19 @@ def prepare(
         ids = rows if pool is loaded.train else np.arange(len(pool.target), dtype=np.int64)
         names = None if pool.names is None else [pool.names[i] for i in ids.tolist()]
         splits[name] = Split(name, ids, pool.target[ids], names, feeds[id(pool)])
-    known = given_mean or loaded.mean, given_std or loaded.std
-    computed = _moments(splits["train"], loaded, storage) if None in known else ((), ())
+    known: tuple[tuple[float, ...], tuple[float, ...]] = (), ()
+    encoder = loaded.encoder
+    if encoder is None:
+        known = _known_moments(splits["train"], loaded, storage, mean, std)
+        encoder = Pictures(loaded.train.shape, *known)
+    elif mean is not None or std is not None:
+        raise UserError("dataset.mean and dataset.std are for pictures; these data are standardised by their own train")
     return Data(
         **splits,
-        input_shape=loaded.train.shape,
-        class_names=loaded.class_names,
-        mean=known[0] or computed[0],
-        std=known[1] or computed[1],
+        kind=loaded.kind,
+        encode=encoder.to(device),
+        mean=known[0],
+        std=known[1],
         storage=storage,
         dropped=loaded.dropped,
         digest=_digest(splits, loaded),
@@ -142,17 +160,25 @@ def _given(loaded: Loaded) -> dict[str, Pool | None]:
 
 
 def _check(loaded: Loaded, pools: dict[str, Pool]) -> None:
-    classes = len(loaded.class_names)
-    if classes < 2:
-        raise UserError(f"the dataset has {classes} class{'' if classes == 1 else 'es'}, at least 2 are needed")
     for name, pool in pools.items():
         if len(pool.target) == 0:
             raise UserError(f"the dataset has no examples for {name}")
         if pool.shape != loaded.train.shape:
-            raise UserError(f"pictures of {name} have shape {pool.shape}, those of train have {loaded.train.shape}")
-        low, high = int(pool.target.min()), int(pool.target.max())
-        if low < 0 or high >= classes:
-            raise UserError(f"targets of {name} must lie in 0..{classes - 1}, found {low}..{high}")
+            raise UserError(f"examples of {name} have shape {pool.shape}, those of train have {loaded.train.shape}")
+        loaded.kind.check(name, pool.target)
+
+
+def _known_moments(
+    train: Split, loaded: Loaded, storage: str, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> Moments:
+    """What the user gives, else what the source knows, else what the training split has."""
+    channels = loaded.train.shape[0]
+    given_mean = loaded.mean if mean is None else checked("mean", mean, channels)
+    given_std = loaded.std if std is None else checked("std", std, channels)
+    if given_mean is not None and given_std is not None:
+        return given_mean, given_std
+    computed = _moments(train, loaded, storage)
+    return given_mean or computed[0], given_std or computed[1]
 
 
 def _moments(train: Split, loaded: Loaded, storage: str) -> Moments:
@@ -182,7 +208,7 @@ def _chunks(split: Split, positions: np.ndarray) -> Iterator[Tensor]:
 
 def _digest(splits: dict[str, Split], loaded: Loaded) -> str:
     shapes = [(name, len(split), split.target.shape) for name, split in splits.items()]
-    hashed = hashlib.sha256(repr((loaded.class_names, loaded.train.shape, shapes)).encode())
+    hashed = hashlib.sha256(repr((loaded.kind.names, loaded.train.shape, shapes)).encode())
     for split in splits.values():
         hashed.update(split.target.tobytes())
     return hashed.hexdigest()[:16]

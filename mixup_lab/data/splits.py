@@ -27,7 +27,7 @@ class Rows(NamedTuple):
 
 def carve(
     target: np.ndarray,
-    class_names: Sequence[str],
+    class_names: Sequence[str] | None,
     *,
     seed: int,
     val_fraction: float | None,
@@ -37,8 +37,8 @@ def carve(
     """Divide the examples with class indices `target` (N,).
 
     Args:
-        target: class index of each example of the training pool.
-        class_names: for messages.
+        target: class index, or another stratum, of each example of the training pool.
+        class_names: each has to be in every split; None: strata that are no classes, and may be missing.
         seed: of the `split` stream.
         val_fraction: in (0, 1), of what test leaves over; None: the source gives val.
         test_fraction: in (0, 1), of all; None: the source gives test.
@@ -51,7 +51,8 @@ def carve(
         if fraction is not None:
             check_fraction(key, fraction)
     carved = [name for name, fraction in (("val", val_fraction), ("test", test_fraction)) if fraction is not None]
-    _check_classes(target, class_names, carved)
+    if class_names is not None:
+        _check_classes(target, class_names, carved)
     rows = np.arange(len(target), dtype=np.int64)
     none = rows[:0]
     # Each class keeps an example for every split that is still to come.

@@ -1,4 +1,4 @@
-"""Whether the pictures fit on the device as a whole."""
+"""Whether the data fit on the device as a whole."""
 
 from __future__ import annotations
 
@@ -23,21 +23,15 @@ def choose(storage: str, pools: Iterable[Pool], device: torch.device) -> str:
         raise UserError(f"dataset.storage must be one of {', '.join(STORAGE)}, got {storage}")
     if storage != "auto":
         return storage
-    needed = sum(pool_bytes(pool) for pool in pools)
+    needed = sum(pool.nbytes for pool in pools)
     free = free_bytes(device)
     if free is None or needed <= SHARE * free:
         return "resident"
     say(
-        f"the pictures take {needed / 2**30:.1f} GiB, more than half of the {free / 2**30:.1f} GiB that are free:"
+        f"the data take {needed / 2**30:.1f} GiB, more than half of the {free / 2**30:.1f} GiB that are free:"
         " they are streamed (dataset.storage=resident keeps them in memory all the same)"
     )
     return "streaming"
-
-
-def pool_bytes(pool: Pool) -> int:
-    """Memory that the decoded pictures of a pool take."""
-    channels, height, width = pool.shape
-    return len(pool.target) * channels * height * width
 
 
 def free_bytes(device: torch.device) -> int | None:

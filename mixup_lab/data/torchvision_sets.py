@@ -14,6 +14,7 @@ import numpy as np
 
 from mixup_lab.data import idx_files
 from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.tasks.kinds import Classes
 from mixup_lab.types import UserError
 
 DIGITS = tuple("0123456789")
@@ -84,7 +85,7 @@ class TorchvisionSet:
             pools = [_pool(known.family, opened) for opened in sets]
             class_names = known.class_names or tuple(sets[0].classes)
         assert class_names is not None
-        return Loaded(pools[0], None, pools[1], class_names, known.mean, known.std)
+        return Loaded(pools[0], None, pools[1], Classes(class_names), known.mean, known.std)
 
     def _open(self, train: bool) -> Any:
         """The data set as torchvision's object, fetched first if it is missing and may be fetched."""

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixup_lab.data.transforms import Standardize
 from mixup_lab.mixing.mixer import Draw, at_step
 from mixup_lab.preview import methods
+from mixup_lab.tasks.kinds import Classes, Kind
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.plan import EpochPlan
 from mixup_lab.types import Batch, Mixed, UserError
@@ -23,13 +23,13 @@ SEEN = 1e-6  # a share of a label that is more than rounding
 
 @dataclass(frozen=True)
 class Example:
-    """One example of a batch. Pictures are (C, H, W); all but `stored` are standardised."""
+    """One example of a batch, (...); all but `stored` are encoded."""
 
-    stored: Tensor  # uint8, before the transform
+    stored: Tensor  # before the transform
     own: Tensor
     others: tuple[Tensor, ...]  # the partners
     mixed: Tensor
-    classes: tuple[int, ...]  # own, then those of the partners
+    targets: tuple[Tensor, ...]  # own, then those of the partners
     lam: float
     label: tuple[str, ...]  # what the model is to answer, in lines
     layer: str | None  # inside the model, where the mixing happens
@@ -44,7 +44,6 @@ class Beginning:
 
     def __init__(self, parts: Ingredients) -> None:
         self.parts = parts
-        self.standardize = Standardize(parts.data.mean, parts.data.std, parts.device)
         size, count = parts.settings.batch_size, len(parts.data.train.ids)
         if count < size:
             raise UserError(f"trainer.batch_size={size} is larger than the training split ({count} examples)")
@@ -65,11 +64,12 @@ class Beginning:
     def batches(self, steps: Sequence[tuple[EpochPlan, int]]) -> list[tuple[Batch, Batch]]:
         """The batches of these steps: as they are stored, and ready to be mixed."""
         raws = self.parts.data.train.batches([plan.order[step] for plan, step in steps])
-        layout = torch.channels_last if self.parts.settings.channels_last else torch.contiguous_format
-        found = []
+        settings, found = self.parts.settings, []
         for (plan, step), raw in zip(steps, raws, strict=True):
             crops = {name: values[step] for name, values in plan.transform.items()}
-            inputs = self.standardize(self.parts.transform.apply(raw.inputs, crops)).contiguous(memory_format=layout)
+            inputs = self.parts.data.encode(self.parts.transform.apply(raw.inputs, crops))
+            if inputs.dim() == 4 and settings.channels_last:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
             found.append((raw, Batch(inputs, raw.target)))
         return found
 
@@ -93,15 +93,15 @@ class Beginning:
         shown = {}
         for i in rows:
             partners = [int(perm[i]) for perm in perms]
-            classes = tuple(int(batch.target[j]) for j in (i, *partners))
+            targets = tuple(batch.target[j].clone() for j in (i, *partners))
             shown[i] = Example(
                 stored=raw.inputs[i].clone(),  # a view would keep the whole batch
                 own=batch.inputs[i].clone(),
                 others=tuple(batch.inputs[j].clone() for j in partners),
                 mixed=mixed.inputs[i].clone(),
-                classes=classes,
-                lam=float(mixed.lam[i]),
-                label=(*label_lines(mixed, i, classes, self.parts.data.class_names), *([note] if note else [])),
+                targets=targets,
+                lam=float(mixed.lam[i].mean()),
+                label=(*label_lines(mixed, i, targets, self.parts.data.kind), *([note] if note else [])),
                 layer=layer,
             )
         return shown
@@ -109,7 +109,8 @@ class Beginning:
     def _chosen(self) -> list[tuple[int, int]]:
         """Numbers of a step and of a row: lam spread over its range; classes and kinds of mixing that differ."""
         lam = np.stack([self._lam(self.draw(*place)) for place in self.steps])  # (steps, B)
-        own = np.stack([self.parts.data.train.target[plan.order[step]] for plan, step in self.steps])
+        strata = self.parts.data.kind.strata(self.parts.data.train.target)
+        own = np.stack([strata[plan.order[step]] for plan, step in self.steps])
         partner = np.stack([self._partner(k, own[k]) for k in range(len(own))])
         if np.ptp(lam) < 1e-6:  # one batch tells as much as many
             lam, own, partner = lam[:1], own[:1], partner[:1]
@@ -133,33 +134,36 @@ class Beginning:
         parts, size = self.parts, self.parts.settings.batch_size
         if methods.asks_model(parts.mixer):
             return np.asarray(draw["lam"].cpu())
-        blank = torch.zeros((size, *parts.data.input_shape[:1], 8, 8), device=parts.device)
+        shape, target = parts.data.input_shape, parts.data.train.target
+        small = (shape[0], 8, 8) if len(shape) == 3 else shape  # of pictures the shares count alone
+        blank = torch.zeros((size, *small), device=parts.device)
         draw = {**draw, "perm": draw.get("perm", torch.arange(size, device=parts.device))}
-        target = torch.zeros(size, dtype=torch.int64, device=parts.device)
-        return np.asarray(methods.last_rows(parts.mixer.apply(Batch(blank, target), draw), size).lam.cpu())
+        none = torch.from_numpy(np.zeros((size, *target.shape[1:]), target.dtype)).to(parts.device)
+        lam = methods.last_rows(parts.mixer.apply(Batch(blank, none), draw), size).lam
+        return np.asarray(lam.flatten(1).mean(1).cpu() if lam.dim() > 1 else lam.cpu())
 
     def _partner(self, number: int, own: np.ndarray) -> np.ndarray:
-        """Classes of the partners, -1 where they are not known yet or there are none."""
+        """Strata of the partners, -1 where they are not known yet or there are none."""
         perms = methods.perms(self.parts.mixer, self.draw(*self.steps[number]))
         return own[perms[0].cpu().numpy()] if perms else np.full_like(own, -1)
 
 
-def label_lines(mixed: Mixed, i: int, classes: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+def label_lines(mixed: Mixed, i: int, targets: Sequence[Tensor], kind: Kind) -> tuple[str, ...]:
     """The label of example `i` of a batch: `0.70 * three` and `0.30 * eight`; soft labels by their parts.
 
     Args:
         mixed: the batch.
         i: number of the example.
-        classes: of the own picture, and of its partners.
-        names: of the classes.
+        targets: of the example itself, and of its partners.
+        kind: of the targets.
     """
-    own, partner, lam = mixed.target[i], mixed.partner[i], float(mixed.lam[i])
-    if own.is_floating_point():
-        return _soft_lines((lam * own + (1 - lam) * partner).cpu().numpy(), classes, names)
-    if (int(own), int(partner)) == (classes[0], classes[1] if len(classes) > 1 else classes[0]):
-        parts = [(lam, int(own)), (1 - lam, int(partner))]
-        return tuple(f"{share:.2f} * {names[k]}" for share, k in parts if share > 0)
-    return f"1.00 * {names[int(own)]}", f"(lam {lam:.2f})"  # the label is not mixed as the inputs are
+    own, partner, lam = mixed.target[i], mixed.partner[i], float(mixed.lam[i].mean())
+    if isinstance(kind, Classes) and own.is_floating_point():
+        return _soft_lines((lam * own + (1 - lam) * partner).cpu().numpy(), [int(t) for t in targets], kind.names)
+    first, second = kind.say(own.cpu().numpy()), kind.say(partner.cpu().numpy())
+    if torch.equal(own, targets[0]) and torch.equal(partner, targets[-1 if len(targets) < 2 else 1]):
+        return tuple(f"{share:.2f} * {name}" for share, name in ((lam, first), (1 - lam, second)) if share > 0)
+    return f"1.00 * {first}", f"(lam {lam:.2f})"  # the label is not mixed as the inputs are
 
 
 def _soft_lines(label: np.ndarray, classes: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:

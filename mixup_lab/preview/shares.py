@@ -61,7 +61,7 @@ def measure(mixer: Mixer, batch: Batch, seed: int) -> Shares:
         shrink = max(1.0, max(shape[1:]) / SIDE) if len(shape) == 3 else 1.0
         small = (shape[0], *(max(1, round(side / shrink)) for side in shape[1:])) if len(shape) == 3 else shape
         blank = torch.zeros((size, *small), device=batch.target.device)
-        groups = [Batch(blank, torch.zeros((size, *batch.target.shape[1:]), dtype=torch.int64, device=blank.device))]
+        groups = [Batch(blank, batch.target.new_zeros((size, *batch.target.shape[1:])))]
     draws = methods.draw_unheard(mixer, stream(seed, "preview"), steps, np.zeros((steps, size), dtype=np.int64))
     draws.setdefault("perm", np.tile(np.arange(size), (steps, 1)))  # who is mixed does not matter here
     uploaded = upload(draws, batch.target.device)
@@ -69,7 +69,8 @@ def measure(mixer: Mixer, batch: Batch, seed: int) -> Shares:
         methods.last_rows(mixer.apply(groups[step % len(groups)], at_step(uploaded, step)), size).lam
         for step in range(steps)
     ]
-    lam, known = torch.cat(done).cpu().numpy(), methods.laws(mixer)
+    flat = [lam.flatten(1).mean(1) if lam.dim() > 1 else lam for lam in done]
+    lam, known = torch.cat(flat).cpu().numpy(), methods.laws(mixer)
     largest = methods.largest_share(mixer, draws, lam)
     return Shares(
         lam=lam,

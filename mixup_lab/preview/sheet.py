@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from torch import Tensor
 
-from mixup_lab.data.transforms import NoTransform, Standardize
+from mixup_lab.data.overlays import draw_targets
+from mixup_lab.data.source import Encoder
+from mixup_lab.data.transforms import NoTransform
 from mixup_lab.mixing.mixer import NoMixing
 from mixup_lab.preview import methods
 from mixup_lab.preview.canvas import CHARACTER, LINE, Canvas, plain
 from mixup_lab.preview.examples import Beginning, Example
-from mixup_lab.preview.inputs import draw_inputs
 from mixup_lab.preview.shares import BINS, EDGES, NEARLY, Shares, measure
 from mixup_lab.preview.strips import Strip, strips
 from mixup_lab.study.plots.look import BLUE, GRID, INK, MUTED, VERMILLION, short
@@ -44,11 +46,11 @@ def draw_sheet(parts: Ingredients, title: Title) -> tuple[bytes, tuple[int, int]
         UserError: for data of a kind that cannot be drawn.
     """
     beginning = Beginning(parts)
-    examples, standardize = beginning.examples(), beginning.standardize
+    examples, encode = beginning.examples(), parts.data.encode
     untouched = all(torch.equal(example.mixed, example.own) and not example.layer for example in examples)
     canvas = Canvas(LEFT + CONTENT + RIGHT)
     _heading(canvas, title)
-    _examples(canvas, parts, standardize, examples, untouched)
+    _examples(canvas, parts, examples, untouched)
     facts = list(title.facts)
     shares = None
     if not untouched or any(example.lam < 1 for example in examples):
@@ -59,7 +61,7 @@ def draw_sheet(parts: Ingredients, title: Title) -> tuple[bytes, tuple[int, int]
             facts.append(("mixed at", ", ".join(f"{name} {share:.0%}" for name, share in shares.layers.items())))
     _numbers(canvas, shares if shares is not None and np.ptp(shares.lam) > 0 else None, facts)
     for strip in _strips(parts, examples):
-        _strip(canvas, standardize, strip)
+        _strip(canvas, encode, strip)
     return canvas.png(), (canvas.width, canvas.height)
 
 
@@ -69,23 +71,23 @@ def _heading(canvas: Canvas, title: Title) -> None:
     canvas.text(16, y + 38, short(title.about, 150), color=plain(MUTED))
 
 
-def _examples(
-    canvas: Canvas, parts: Ingredients, standardize: Standardize, examples: Sequence[Example], untouched: bool
-) -> None:
-    mixer, stored = parts.mixer, torch.stack([example.stored for example in examples])
+def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], untouched: bool) -> None:
+    mixer, encode = parts.mixer, parts.data.encode
     partners = max(len(example.others) for example in examples)
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     if not isinstance(parts.transform, NoTransform):
-        rows.append(("as stored", list(draw_inputs(standardize(stored), standardize, TILE))))
-    own = draw_inputs(torch.stack([example.own for example in examples]), standardize, TILE)
+        stored = encode(torch.stack([example.stored for example in examples]))
+        rows.append(("as stored", list(encode.draw(stored, TILE))))
+    own = _with_targets(parts, [example.own for example in examples], [example.targets[0] for example in examples])
     rows.append((methods.own_title(mixer, untouched), list(own)))
     for k in range(partners):
         others = [example.others[k] if k < len(example.others) else None for example in examples]
-        drawn = iter(draw_inputs(torch.stack([o for o in others if o is not None]), standardize, TILE))
+        there = [(o, e.targets[k + 1]) for o, e in zip(others, examples, strict=True) if o is not None]
+        drawn = iter(_with_targets(parts, [o for o, _ in there], [target for _, target in there]))
         name = "partner" if partners == 1 else f"partner {k + 1}"
         rows.append((name, [None if other is None else next(drawn) for other in others]))
     if not untouched:
-        mixed = draw_inputs(torch.stack([example.mixed for example in examples]), standardize, TILE)
+        mixed = encode.draw(torch.stack([example.mixed for example in examples]), TILE)
         inside = [None if example.layer else tile for example, tile in zip(examples, mixed, strict=True)]
         rows.append((methods.row_title(mixer), inside))
 
@@ -105,6 +107,12 @@ def _examples(
     for k, example in enumerate(examples):
         lines = [_caption(line) for line in example.label]
         canvas.text(_column(k, TILE + GAP, TILE, wide), y, "\n".join(lines))
+
+
+def _with_targets(parts: Ingredients, inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
+    encode, kind = parts.data.encode, parts.data.kind
+    tiles = encode.draw(torch.stack(list(inputs)), TILE)
+    return draw_targets(tiles, torch.stack(list(targets)).cpu().numpy(), kind, encode.shape)
 
 
 def _column(number: int, step: int, box: int, wide: int) -> int:
@@ -169,13 +177,17 @@ def _strips(parts: Ingredients, examples: Sequence[Example]) -> list[Strip]:
         return []
     most = max(len(example.others) for example in examples)
     fit = [example for example in examples if len(example.others) == most]
-    chosen = min(fit, key=lambda example: (len(set(example.classes)) == 1, abs(example.lam - 0.5)))
+    chosen = min(fit, key=lambda example: (_alike(example.targets), abs(example.lam - 0.5)))
     inputs = torch.stack([chosen.own, *chosen.others])
-    return strips(parts.mixer, Batch(inputs, torch.tensor(chosen.classes, device=inputs.device)), parts.seed)
+    return strips(parts.mixer, Batch(inputs, torch.stack(chosen.targets)), parts.seed)
 
 
-def _strip(canvas: Canvas, standardize: Standardize, strip: Strip) -> None:
-    tiles = draw_inputs(strip.inputs, standardize, SMALL)
+def _alike(targets: Sequence[Tensor]) -> bool:
+    return all(torch.equal(target, targets[0]) for target in targets)
+
+
+def _strip(canvas: Canvas, encode: Encoder, strip: Strip) -> None:
+    tiles = encode.draw(strip.inputs, SMALL)
     high, wide = tiles.shape[1:3]
     canvas.text(LEFT, canvas.down(28) + 4, strip.title, weight="bold")
     y = canvas.down(high + 4)

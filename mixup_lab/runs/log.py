@@ -42,16 +42,15 @@ class RunLog:
         seconds: float,
         scalars: dict[str, float],
         lam: np.ndarray,
-        label_mass: np.ndarray,
+        label_mass: np.ndarray | None = None,
     ) -> None:
         """Epoch number `epoch` (from 1) is done: `lam` of all its examples, share of each class in its labels."""
-        mass = [round(float(share), 6) for share in label_mass]
-        self.record.event(
-            "epoch", epoch=epoch, step=step, samples=samples, seconds=seconds, scalars=scalars, label_mass=mass
-        )
+        mass = {} if label_mass is None else {"label_mass": [round(float(share), 6) for share in label_mass]}
+        self.record.event("epoch", epoch=epoch, step=step, samples=samples, seconds=seconds, scalars=scalars, **mass)
         self.board.scalars(scalars, step)
         self.board.histogram("mix/lam", lam, step)
-        self.board.bars("mix/label_mass", label_mass, step)
+        if label_mass is not None:
+            self.board.bars("mix/label_mass", label_mass, step)
         self.board.flush()
         self.progress.epoch(epoch, self.epochs, scalars)
 

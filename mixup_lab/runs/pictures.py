@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-TILE = 104  # pixels across, at least: three tiles fill a card of TensorBoard, unscaled
 MARGIN = 4
 LINE = 17  # height of a line of a caption
 
@@ -16,7 +15,7 @@ def captioned_grid(pictures: np.ndarray, captions: Sequence[str], columns: int =
     """Tile pictures with a caption below each.
 
     Args:
-        pictures: (N, H, W, C) floats in [0, 1], C 1 or 3; small ones are enlarged without smoothing.
+        pictures: uint8 (N, height, width, 3).
         captions: N texts, lines separated by a newline.
         columns: pictures in a row.
 
@@ -24,21 +23,18 @@ def captioned_grid(pictures: np.ndarray, captions: Sequence[str], columns: int =
         uint8 (height, width, 3).
     """
     n, height, width, _ = pictures.shape
-    scale = max(1, -(-TILE // width))
     font = ImageFont.load_default(LINE - 3)
     lines = max(caption.count("\n") + 1 for caption in captions)
-    tile_w, tile_h = width * scale + 2 * MARGIN, height * scale + lines * LINE + 2 * MARGIN
+    tile_w, tile_h = width + 2 * MARGIN, height + lines * LINE + 2 * MARGIN
     columns = min(columns, n)
     sheet = Image.new("RGB", (columns * tile_w, -(-n // columns) * tile_h), "white")
     draw = ImageDraw.Draw(sheet)
     for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         left, top = i % columns * tile_w + MARGIN, i // columns * tile_h + MARGIN
-        pixels = np.repeat((np.clip(picture, 0, 1) * 255).round().astype(np.uint8), 4 - picture.shape[-1], axis=-1)
-        tile = Image.fromarray(pixels[..., :3]).resize((width * scale, height * scale), Image.Resampling.NEAREST)
-        sheet.paste(tile, (left, top))
+        sheet.paste(Image.fromarray(picture), (left, top))
         for row, line in enumerate(caption.split("\n")):
             text = _fitted(line, font, tile_w - MARGIN)
-            draw.text((left, top + height * scale + 2 + LINE * row), text, fill="black", font=font)
+            draw.text((left, top + height + 2 + LINE * row), text, fill="black", font=font)
     return np.asarray(sheet)
 
 

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ECE_BINS = 15
+
 
 class Classification:
     """Targets are class indices (B,), outputs are logits (B, C).
@@ -23,12 +25,19 @@ class Classification:
             Evaluation never smooths: its loss is the negative log-likelihood.
         class_weights: w (C,), >= 0: in training the term of class c in the cross-entropy counts w[c] times. Evaluation
             weighs all examples alike.
+        label_shares: (C,) shares of the classes among the training examples, which sum to 1.
     """
 
     primary = "accuracy"  # the metric that decides, evaluated on val and test
     maximize = True
 
-    def __init__(self, num_classes: int, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+        label_shares: Tensor | None = None,
+    ) -> None:
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         if not 0 <= label_smoothing < 1:
@@ -38,6 +47,7 @@ class Classification:
             raise ValueError(f"class_weights must be {num_classes} numbers, got the shape {tuple(class_weights.shape)}")
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
+        self.label_shares = label_shares
 
     @property
     def num_outputs(self) -> int:
@@ -69,26 +79,64 @@ class Classification:
         mass = mass.index_add(0, target, lam).index_add(0, partner, 1 - lam)
         return {"accuracy_mixed": hit.sum(), "label_mass": mass}
 
-    def eval_sums(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Sums over clean examples: `loss` (negative log-likelihood), `correct` and `support` (C,) by true class."""
-        hit = (output.argmax(1) == target).float()
-        zeros = output.new_zeros(self.num_classes, dtype=torch.float32)
-        return {
-            "loss": F.cross_entropy(output, target, reduction="sum"),
-            "correct": zeros.index_add(0, target, hit),
-            "support": zeros.index_add(0, target, torch.ones_like(hit)),
-        }
+    def train_scalars(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        """`train/accuracy_mixed`, and how far the labels asked for are from those of the data."""
+        scalars = {"train/accuracy_mixed": float(sums["accuracy_mixed"]) / len(sums["lam"])}
+        if self.label_shares is not None:
+            shares = sums["label_mass"] / sums["label_mass"].sum()
+            # Total variation distance: 0 when mixing asks for each class as often as the data has it.
+            scalars["mix/label_shift"] = float((shares - self.label_shares).abs().sum() / 2)
+        return scalars
 
-    def compute(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        """`loss`, `accuracy` and `macro_recall` (the mean over the classes that occur of their recall)."""
-        read = {name: value.cpu().double() for name, value in sums.items()}
-        correct, support = read["correct"], read["support"]
+    def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Logits (B, C) and targets (B,)."""
+        return {"logits": output, "target": target}
+
+    def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
+        """`loss` (negative log-likelihood), `accuracy`, `macro_recall`, `auroc` and `ece`.
+
+        `macro_recall`, the mean recall of the classes that occur, is also known as balanced accuracy. `auroc` is the
+        area under the ROC curve; of more than two classes the mean of each against the rest. `ece` is the expected
+        calibration error of the largest probability, in 15 bins of equal width (Guo et al., 2017, eq. 3).
+        """
+        logits, target = kept["logits"], kept["target"]
+        hit = (logits.argmax(1) == target).float()
+        zeros = logits.new_zeros(self.num_classes, dtype=torch.float32)
+        correct = zeros.index_add(0, target, hit).cpu().double()
+        support = zeros.index_add(0, target, torch.ones_like(hit)).cpu().double()
         present = support > 0
         return {
-            "loss": float(read["loss"] / support.sum()),
+            "loss": float(F.cross_entropy(logits, target, reduction="sum").cpu().double() / support.sum()),
             "accuracy": float(correct.sum() / support.sum()),
             "macro_recall": float((correct[present] / support[present]).mean()),
+            **_ranking(logits, target, support.to(logits.device)),
+            "ece": _calibration_error(logits, hit),
         }
+
+
+def _ranking(logits: Tensor, target: Tensor, support: Tensor) -> dict[str, float]:
+    """`auroc` (Mann-Whitney: ties count half), or nothing if a split has one class alone."""
+    count = len(target)
+    decided = (support > 0) & (support < count)
+    if not decided.any():
+        return {}
+    scores = logits.double().softmax(1).T.contiguous()  # (C, n)
+    if len(scores) == 2:
+        scores, decided = scores[1:], decided[1:]
+    classes = torch.arange(logits.shape[1] - len(scores), logits.shape[1], device=logits.device)
+    ordered = scores.sort(1).values
+    ranks = torch.searchsorted(ordered, scores) + torch.searchsorted(ordered, scores, right=True) + 1  # twice the rank
+    own = target == classes.unsqueeze(1)
+    positive = own.sum(1).double()
+    area = ((ranks * own).sum(1) / 2 - positive * (positive + 1) / 2) / (positive * (count - positive))
+    return {"auroc": float(area[decided].mean())}
+
+
+def _calibration_error(logits: Tensor, hit: Tensor) -> float:
+    confidence = logits.double().softmax(1).amax(1)
+    which = (confidence * ECE_BINS).long().clamp_max_(ECE_BINS - 1)
+    gap = confidence.new_zeros(ECE_BINS).index_add_(0, which, hit.double() - confidence)
+    return float(gap.abs().sum() / len(hit))
 
 
 def class_weights(kind: str | Sequence[float] | None, target: np.ndarray, num_classes: int) -> Tensor | None:

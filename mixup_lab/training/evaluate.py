@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mixup_lab.data.prepare import Split
-from mixup_lab.tasks.classification import Classification
+from mixup_lab.tasks.task import Task
 from mixup_lab.training.device import Precision
 
 
@@ -23,30 +23,28 @@ class Evaluator:
         batch_size: examples at a time; does not change the metrics.
     """
 
-    def __init__(
-        self, task: Classification, prepared: Callable[[Tensor], Tensor], precision: Precision, batch_size: int
-    ) -> None:
+    def __init__(self, task: Task, prepared: Callable[[Tensor], Tensor], precision: Precision, batch_size: int) -> None:
         self.task = task
         self.prepared = prepared
         self.precision = precision
         self.batch_size = batch_size
 
     @torch.inference_mode()
-    def outputs(self, model: nn.Module, split: Split, positions: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
-        """Outputs (n, ...) float32 and targets of a split, or of some positions in it, on the device."""
+    def observe(self, model: nn.Module, split: Split, positions: np.ndarray | None = None) -> dict[str, Tensor]:
+        """What the task keeps of a split, or of some positions in it: each (n, ...), on the device."""
         positions = np.arange(len(split.ids)) if positions is None else positions
         cuts = range(self.batch_size, len(positions), self.batch_size)
         was_training = model.training
         model.eval()
-        outputs, targets = [], []
+        kept: list[dict[str, Tensor]] = []
         for batch in split.batches(np.split(positions, cuts)):
             with self.precision.autocast():
-                outputs.append(model(self.prepared(batch.inputs)).float())
-            targets.append(batch.target)
+                output = model(self.prepared(batch.inputs))
+            kept.append(self.task.observe(output.float(), batch.target))
         model.train(was_training)
-        return torch.cat(outputs), torch.cat(targets)
+        return {name: torch.cat([part[name] for part in kept]) for name in kept[0]}
 
     @torch.inference_mode()
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """The task's metrics of these outputs."""
-        return self.task.compute(self.task.eval_sums(outputs, targets))
+    def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
+        """The task's metrics of what `observe` kept."""
+        return self.task.metrics(kept)

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mixup_lab.data.transforms import Standardize
 from mixup_lab.mixing.mixer import at_step
 from mixup_lab.runs.log import RunLog
 from mixup_lab.runs.progress import Pace
@@ -58,7 +57,6 @@ class Fit:
                 f"({len(data.train.ids)} examples)"
             )
         self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-        self.standardize = Standardize(data.mean, data.std, device)
         self.precision = Precision(settings.precision, device)
         self.evaluator = Evaluator(parts.task, self.prepared, self.precision, settings.eval_batch_size)
         self.ema = (
@@ -130,7 +128,7 @@ class Fit:
             self._check_stop(stop, tally)
             mixed = self.train_batch(batch, plan, i, tally)
             if epoch == 0 and i == 0:
-                log.picture("mix/batch", mixed_sheet(mixed, self.standardize, data.class_names), step=0)
+                log.picture("mix/batch", mixed_sheet(mixed, data.encode, data.kind), step=0)
 
             state.step = i + 1
             seconds = time.perf_counter() - started
@@ -154,7 +152,8 @@ class Fit:
         state.scalars |= scalars
         log.epoch(
             epoch + 1, epoch * self.steps + state.step, state.step * settings.batch_size, state.elapsed, scalars,
-            lam=sums["lam"].numpy(), label_mass=(sums["label_mass"] / sums["label_mass"].sum()).numpy(),
+            lam=sums["lam"].numpy(),
+            label_mass=(sums["label_mass"] / sums["label_mass"].sum()).numpy() if "label_mass" in sums else None,
         )  # fmt: skip
         state.epoch, state.step, state.tally = epoch + 1, 0, {}
 
@@ -210,8 +209,8 @@ class Fit:
         return mixed
 
     def prepared(self, inputs: Tensor) -> Tensor:
-        """From a source's raw batch to what the model takes. Arithmetic by channel is faster before the new layout."""
-        inputs = self.standardize(inputs)
+        """From a stored batch to what the model takes. Arithmetic by channel is faster before the new layout."""
+        inputs = self.parts.data.encode(inputs)
         return inputs.contiguous(memory_format=self.layout) if inputs.dim() == 4 else inputs
 
     def _set_lr(self, step: int) -> float:
@@ -247,16 +246,12 @@ class Fit:
 
     def _train_scalars(self, sums: dict[str, Tensor], factor: float) -> dict[str, float]:
         parts, scales = self.parts, self.parts.mix_schedule.scales
-        classes = np.bincount(parts.data.train.target, minlength=parts.task.num_classes) / len(parts.data.train.ids)
-        mass = (sums["label_mass"] / sums["label_mass"].sum()).numpy()
         return {
             "train/loss": float(sums["losses"].double().mean()),
-            "train/accuracy_mixed": float(sums["accuracy_mixed"]) / len(sums["lam"]),
+            **parts.task.train_scalars(sums),
             "mix/alpha": parts.mixer.alpha * (factor if scales == "alpha" else 1.0),
             "mix/prob": getattr(parts.mixer, "prob", 1.0) * (factor if scales == "prob" else 1.0),
             "mix/lam_mean": float(sums["lam"].double().mean()),
-            # Total variation distance: 0 when mixing asks for each class as often as the data has it.
-            "mix/label_shift": float(np.abs(mass - classes).sum() / 2),
             "optim/lr": float(parts.optimizer.param_groups[0]["lr"]),
         }
 
@@ -264,7 +259,7 @@ class Fit:
         data, task, state = self.parts.data, self.parts.task, self.state
         scalars: dict[str, float] = {}
         for name, split, positions in (("train_clean", data.train, self.train_clean), ("val", data.val, None)):
-            metrics = self.evaluator.metrics(*self.evaluator.outputs(self.evaluated, split, positions))
+            metrics = self.evaluator.metrics(self.evaluator.observe(self.evaluated, split, positions))
             scalars |= {f"{name}/{key}": value for key, value in metrics.items()}
         value = scalars[f"val/{task.primary}"]
         gap = scalars[f"train_clean/{task.primary}"] - value
@@ -284,16 +279,16 @@ class Fit:
         assert state.best is not None
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         for name, split in (("val", data.val), ("test", data.test)):
-            outputs, targets = evaluator.outputs(self.evaluated, split)
-            arrays |= {f"{name}_logits": outputs.cpu().numpy(), f"{name}_target": targets.cpu().numpy()}
+            kept = evaluator.observe(self.evaluated, split)
+            arrays |= {f"{name}_{key}": values.cpu().numpy() for key, values in kept.items()}
             arrays[f"{name}_id"] = split.ids
-            metrics = evaluator.metrics(outputs, targets)
+            metrics = evaluator.metrics(kept)
             state.scalars |= {f"{name}/{key}": value for key, value in metrics.items()}
         best_test = state.scalars[f"test/{task.primary}"]
         if state.best["epoch"] != state.epoch:
             last = {name: tensor.clone() for name, tensor in self.evaluated.state_dict().items()}
             self.evaluated.load_state_dict(state.best["model"])
-            best_test = evaluator.metrics(*evaluator.outputs(self.evaluated, data.test))[task.primary]
+            best_test = evaluator.metrics(evaluator.observe(self.evaluated, data.test))[task.primary]
             self.evaluated.load_state_dict(last)
         state.scalars |= {
             "val_best/epoch": float(state.best["epoch"]),

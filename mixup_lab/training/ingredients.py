@@ -11,7 +11,7 @@ from mixup_lab.data.prepare import Data
 from mixup_lab.data.transforms import Transform
 from mixup_lab.mixing.mixer import Mixer
 from mixup_lab.mixing.schedules import MixSchedule
-from mixup_lab.tasks.classification import Classification
+from mixup_lab.tasks.task import Task
 from mixup_lab.training.settings import TrainerSettings
 
 
@@ -20,7 +20,7 @@ class Ingredients:
     """Enough to make every batch of a run; the model is here because some methods of mixing ask it."""
 
     data: Data
-    task: Classification
+    task: Task
     model: nn.Module
     transform: Transform
     mixer: Mixer

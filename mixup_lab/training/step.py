@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mixup_lab.tasks.classification import Classification
+from mixup_lab.tasks.task import Task
 from mixup_lab.training.device import Precision
 from mixup_lab.types import Mixed
 
 
 def train_step(
     model: nn.Module,
-    task: Classification,
+    task: Task,
     optimizer: torch.optim.Optimizer,
     mixed: Mixed,
     precision: Precision,
@@ -29,13 +29,14 @@ def train_step(
         The loss that was optimized, () float32, and the outputs (B, ...), both detached and still on the device.
     """
     optimizer.zero_grad(set_to_none=True)
-    count = mixed.lam.numel()
+    count = len(mixed.lam)
     losses, outputs = [], []
     for piece in _pieces(mixed, accumulate):
         with precision.autocast():
             output = model(piece.inputs)
         output = output.float()
-        loss = piece.loss(task.loss, output).sum() / count
+        each = piece.loss(task.loss, output)  # (B,), or (B, H, W): every pixel counts alike
+        loss = each.sum() / (count * each[0].numel())
         precision.scale(loss).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         outputs.append(output.detach())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixup_lab.tasks.classification import Classification
+from mixup_lab.tasks.task import Task
 from mixup_lab.types import Mixed
 
 STEPS = 32  # at most so many steps are kept before they are summed together: small operations cost more than their sums
@@ -26,7 +26,7 @@ class Tally:
         state: what `state()` gave in the part of the epoch that was trained before a resume.
     """
 
-    def __init__(self, task: Classification, device: torch.device, state: dict[str, Any]) -> None:
+    def __init__(self, task: Task, device: torch.device, state: dict[str, Any]) -> None:
         self.task = task
         self.sums: dict[str, Tensor] = {name: value.to(device) for name, value in state.get("sums", {}).items()}
         self.pending: list[tuple[Tensor, ...]] = [

@@ -1,0 +1,67 @@
+"""Regression: squared error of standardised targets, RMSE, MAE and R2 in the targets' own units.
+
+B: examples in the batch, T: targets of each.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Regression:
+    """Targets are numbers (B, T), outputs (B, T) are standardised: (target - mean) / std.
+
+    What mixing means here: `lam * (f - y_i)^2 + (1 - lam) * (f - y_j)^2` has the same gradient as the squared error to
+    the mixed target `lam * y_i + (1 - lam) * y_j`; the two differ by `lam * (1 - lam) * (y_i - y_j)^2`, which the model
+    cannot change. So the training loss of a mixing run lies higher than it would be told elsewhere. That does not hold
+    for the absolute error, which is why it is a metric here and not a loss.
+
+    Args:
+        mean: (T,) of the training targets.
+        std: (T,) likewise, > 0.
+    """
+
+    primary = "rmse"
+    maximize = False
+    num_classes = None
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        if mean.dim() != 1 or mean.shape != std.shape or not bool((std > 0).all()):
+            raise ValueError("mean and std must be (T,), and std greater than 0")
+        self.mean, self.std = mean, std
+
+    @property
+    def num_outputs(self) -> int:
+        """T."""
+        return len(self.mean)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The squared error in standard deviations, averaged over the targets of an example: (B, T), (B, T) -> (B,)."""
+        return (output - (target - self.mean) / self.std).square().mean(1)
+
+    def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
+        """`squared_mixed`: squared distance to the mixed target, in standard deviations, averaged over T."""
+        between = partner.lerp(target, lam.unsqueeze(1))
+        return {"squared_mixed": self.loss(output, between).sum()}
+
+    def train_scalars(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        """`train/rmse_mixed`: root of the mean squared distance to the mixed targets, in standard deviations."""
+        return {"train/rmse_mixed": (float(sums["squared_mixed"]) / len(sums["lam"])) ** 0.5}
+
+    def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """`prediction` and `target`, (B, T) in the targets' own units."""
+        return {"prediction": output * self.std + self.mean, "target": target}
+
+    def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
+        """`loss` as in training, and `rmse`, `mae`, `r2`, each the mean over the targets."""
+        prediction, target = kept["prediction"].double(), kept["target"].double()
+        error = prediction - target
+        mse = error.square().mean(0)
+        spread = (target - target.mean(0)).square().mean(0)
+        return {
+            "loss": float((mse / self.std.double().square()).mean()),
+            "rmse": float(mse.sqrt().mean()),
+            "mae": float(error.abs().mean()),
+            "r2": float((1 - mse / spread.clamp_min(torch.finfo(torch.float64).tiny)).mean()),
+        }
