@@ -142,3 +142,21 @@ def test_strata_and_words():
     assert Pixels(("sky", "road")).say(mask) == "road, sky"
     boxes = np.array([[1, 0, 0, 1, 1], [0, 0, 0, 1, 1], [1, 0, 0, 1, 1], [-1, 0, 0, 0, 0]], np.float32)
     assert Boxes(("cat", "dog")).say(boxes) == "1 cat, 2 dog"
+
+
+def test_mistakes_are_the_worst_first():
+    logits = torch.tensor([[2.0, 0.0, 0.0], [5.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
+    task = make_task(Classes(("cat", "dog", "cow")), np.array([0, 1, 2]), CPU)
+    kept = task.observe(logits, torch.tensor([1, 2, 2, 0]))
+    sure = logits.softmax(1).max(1).values.tolist()
+    expected = [(1, f"cat {sure[1]:.2f}"), (3, f"dog {sure[3]:.2f}"), (0, f"cat {sure[0]:.2f}")]
+    assert task.mistakes(kept, ("cat", "dog", "cow"), 9) == expected
+    assert task.mistakes(kept, ("cat", "dog", "cow"), 2) == expected[:2]
+
+    numbers = Regression(torch.zeros(2), torch.tensor([1.0, 10.0]))
+    kept = {"prediction": torch.tensor([[0.0, 5.0], [2.0, 0.0]]), "target": torch.zeros(2, 2)}
+    assert numbers.mistakes(kept, ("a", "b"), 1) == [(1, "2, 0")]  # two deviations off, not half of one
+
+    tags = MultiLabel(("a", "b"))
+    kept = {"logits": torch.tensor([[3.0, 3.0], [-1.0, -1.0], [2.0, -2.0]]), "target": torch.tensor([[1.0, 0.0]] * 3)}
+    assert tags.mistakes(kept, ("a", "b"), 9) == [(0, "a, b"), (1, "no tag")]

@@ -5,6 +5,8 @@ B: examples in the batch, T: tags.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -57,6 +59,15 @@ class MultiLabel:
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """`logits` and `target`, (B, T)."""
         return {"logits": output, "target": target}
+
+    def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
+        """Examples with a wrong tag or without a right one, by their loss: the tags that the model gives them."""
+        logits, target = kept["logits"], kept["target"]
+        wrong = ((logits > 0) != (target > 0)).any(1).nonzero().flatten()
+        loss = self.loss(logits[wrong], target[wrong])
+        order = wrong[loss.argsort(descending=True, stable=True)][:count].tolist()
+        said = [[name for name, logit in zip(names, logits[i].tolist(), strict=True) if logit > 0] for i in order]
+        return [(i, ", ".join(tags) or "no tag") for i, tags in zip(order, said, strict=True)]
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
         """`loss`, `map` (mean over tags of the average precision), `micro_f1`, `macro_f1` and `subset_accuracy`.

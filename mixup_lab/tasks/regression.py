@@ -5,6 +5,8 @@ B: examples in the batch, T: targets of each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -52,6 +54,12 @@ class Regression:
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """`prediction` and `target`, (B, T) in the targets' own units."""
         return {"prediction": output * self.std + self.mean, "target": target}
+
+    def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
+        """Examples of the largest error, in standard deviations."""
+        error = ((kept["prediction"] - kept["target"]) / self.std).square().mean(1)
+        order = error.argsort(descending=True, stable=True)[:count].tolist()
+        return [(i, ", ".join(f"{value:.4g}" for value in kept["prediction"][i].tolist())) for i in order]
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
         """`loss` as in training, and `rmse`, `mae`, `r2`, each the mean over the targets."""

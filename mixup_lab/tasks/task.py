@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -35,6 +36,12 @@ class Task(Protocol):
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """What is kept of clean examples for metrics and for `predictions.npz`: each (B, ...)."""
+
+    def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
+        """At most `count` examples of what was kept on which the model is most wrong, the worst first.
+
+        Each with its number and with what the model says of it in a few words; `names` are those of the kind.
+        """
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
         """All metrics of what was kept of a split, `loss` and `primary` among them."""

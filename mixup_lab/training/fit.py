@@ -23,7 +23,7 @@ from mixup_lab.training.checkpoint import Checkpoint, State
 from mixup_lab.training.device import Precision
 from mixup_lab.training.evaluate import Evaluator
 from mixup_lab.training.ingredients import Ingredients
-from mixup_lab.training.pictures import mixed_sheet
+from mixup_lab.training.pictures import mistakes_sheet, mixed_sheet
 from mixup_lab.training.plan import EpochPlan
 from mixup_lab.training.schedules import Schedule
 from mixup_lab.training.step import train_step
@@ -32,6 +32,7 @@ from mixup_lab.training.tally import Tally
 from mixup_lab.types import Batch, Interrupted, Mixed, RunFailed, UserError
 
 PREPARED = 2**23  # input values, at most, that are prepared together for several steps
+MISTAKES = 9  # examples of val that are shown at the end
 TRAIN_CLEAN = 2000  # examples of the training split, at most, that are evaluated as they are
 
 
@@ -283,6 +284,8 @@ class Fit:
             arrays |= {f"{name}_{key}": values.cpu().numpy() for key, values in kept.items()}
             arrays[f"{name}_id"] = split.ids
             metrics = evaluator.metrics(kept)
+            if name == "val" and (found := task.mistakes(kept, data.class_names, MISTAKES)):
+                log.picture("val/mistakes", mistakes_sheet(split, found, data.encode, data.kind), self.done_steps)
             state.scalars |= {f"{name}/{key}": value for key, value in metrics.items()}
         best_test = state.scalars[f"test/{task.primary}"]
         if state.best["epoch"] != state.epoch:

@@ -1,10 +1,13 @@
-"""A sheet of mixed examples as the model sees them, with both labels and lam."""
+"""Sheets of examples: mixed ones as the model sees them, and those that it gets wrong."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from mixup_lab.data.overlays import draw_targets
+from mixup_lab.data.prepare import Split
 from mixup_lab.data.source import Encoder
 from mixup_lab.runs.pictures import captioned_grid
 from mixup_lab.tasks.kinds import Classes, Kind
@@ -19,6 +22,15 @@ def mixed_sheet(mixed: Mixed, encode: Encoder, kind: Kind, count: int = 9) -> np
     for targets in (mixed.partner, mixed.target):
         tiles = draw_targets(tiles, targets[:count].cpu().numpy(), kind, encode.shape)
     return captioned_grid(tiles, label_lines(mixed, kind, count))
+
+
+def mistakes_sheet(split: Split, found: Sequence[tuple[int, str]], encode: Encoder, kind: Kind) -> np.ndarray:
+    """Examples of a split by their positions, each with what the model says of it and what it is."""
+    (batch,) = split.batches([np.array([i for i, _ in found])])
+    targets = batch.target.cpu().numpy()
+    tiles = draw_targets(encode.draw(encode(batch.inputs), TILE), targets, kind, encode.shape)
+    captions = [f"said {said}\nis {kind.say(target)}" for (_, said), target in zip(found, targets, strict=True)]
+    return captioned_grid(tiles, captions)
 
 
 def label_lines(mixed: Mixed, kind: Kind, count: int) -> list[str]:
