@@ -11,6 +11,7 @@ it. The table goes to standard output, all measurements as JSON to --json.
 step     ours (data, transform, Mixup, update, sums) / bare forward, backward and update on one resident batch
 loop     images per second of ours / of the usual loop: torchvision's ImageFolder, transforms for each picture,
          DataLoader (0 and 2 workers, whichever is faster), two-term Mixup, fp32
+kinds    step likewise for tables, sounds, texts and masks, made up on the spot: ours / bare
 malloc   seconds of an epoch with evaluation, trainer.malloc=default / keep
 mixup    our step with Mixup / without
 memory   peak memory of a resident run
@@ -44,11 +45,82 @@ LOOPS = (
     ("preact_resnet18", "bf16", 2.0),
 )
 
+# What a step of other data is measured with, and steps in a block.
+KINDS = {
+    "table": (("dataset=table", "dataset.target=y", "model=mlp", "model.hidden=[128,128]", "trainer.batch_size=512"), 80),
+    "sounds": (("dataset=audio_folder", "dataset.cache=false", "model=audio_cnn", "trainer.batch_size=32"), 6),
+    "texts": (("dataset=text_table", "model=text_cnn", "trainer.batch_size=50"), 20),
+    "masks": (("dataset=segmentation_folder", "dataset.cache=false", "model=unet", "trainer.batch_size=8"), 2),
+}
+
+
+def made_up_table(folder: Path) -> Path:
+    """64,000 rows of 20 numbers and 2 categories."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    numbers, kinds = rng.normal(size=(64_000, 20)), rng.integers(0, 8, (64_000, 2))
+    target = (numbers[:, :5].sum(1) + kinds[:, 0] > 3).astype(int)
+    with (folder / "rows.csv").open("w") as file:
+        file.write(",".join([*(f"x{k}" for k in range(20)), "a", "b", "y"]) + "\n")
+        for row, (a, b), y in zip(numbers, kinds, target, strict=True):
+            file.write(",".join(f"{value:.4f}" for value in row) + f",kind{a},kind{b},class{y}\n")
+    return folder / "rows.csv"
+
+
+def made_up_sounds(folder: Path) -> Path:
+    """600 noisy tones of half a second in two classes."""
+    import numpy as np
+    import soundfile
+
+    rng, time_axis = np.random.default_rng(0), np.arange(4000) / 8000
+    for k, name in enumerate(("low", "high")):
+        (folder / "train" / name).mkdir(parents=True)
+        for i in range(300):
+            tone = 0.3 * np.sin(2 * np.pi * (300 + 500 * k) * time_axis) + 0.1 * rng.normal(size=4000)
+            soundfile.write(folder / "train" / name / f"{i}.wav", tone, 8000)
+    return folder
+
+
+def made_up_texts(folder: Path) -> Path:
+    """5,000 texts of 5 to 50 words in two classes."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    with (folder / "texts.csv").open("w") as file:
+        file.write("text,label\n")
+        for i in range(5000):
+            words = rng.integers(0, 8000, rng.integers(5, 51))
+            file.write(" ".join(f"w{word}" for word in words) + f",{'ab'[i % 2]}\n")
+    return folder / "texts.csv"
+
+
+def made_up_masks(folder: Path) -> Path:
+    """120 pictures of 180 x 240 with a mask each."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (folder / "train" / kind).mkdir(parents=True)
+    for i in range(120):
+        mask = np.kron(rng.integers(0, 11, (9, 12), dtype=np.uint8), np.ones((20, 20), np.uint8))
+        pixels = (20 * mask + rng.integers(0, 30, mask.shape)).astype(np.uint8)
+        Image.fromarray(mask).save(folder / "train" / "masks" / f"{i}.png")
+        Image.fromarray(pixels).convert("RGB").save(folder / "train" / "images" / f"{i}.png")
+    return folder
+
 
 # ---- the parts that run in a process of their own -----------------------------------------------------------------
 
 
 def make_fit(data: str, model: str, *overrides: str, keep: bool = True):
+    """A training on pictures as the command line builds it."""
+    words = ("dataset=image_folder", f"dataset.root={data}", f"model={model}", "transform=crop_flip")
+    return fit_of(*words, *overrides, keep=keep)
+
+
+def fit_of(*overrides: str, keep: bool = True):
     """A training as the command line builds it."""
     from hydra import compose, initialize_config_dir
 
@@ -62,13 +134,7 @@ def make_fit(data: str, model: str, *overrides: str, keep: bool = True):
 
     register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose(
-            "train",
-            overrides=[
-                "dataset=image_folder", f"dataset.root={data}", f"model={model}", "transform=crop_flip",
-                "trainer.device=cpu", *overrides,
-            ],
-        )  # fmt: skip
+        cfg = compose("train", overrides=["trainer.device=cpu", *overrides])
     return Fit(assemble(parse(cfg), "bench"), Path(tempfile.mkdtemp()))
 
 
@@ -81,6 +147,7 @@ def stepper(fit):
     parts.model.train()
 
     def run(count: int) -> float:
+        assert count <= fit.steps
         started = time.perf_counter()
         for i, batch in itertools.islice(fit.batches(plan, 0), count):
             fit.train_batch(batch, plan, i, tally)
@@ -89,25 +156,25 @@ def stepper(fit):
     return run
 
 
-def bare_stepper(fit):
-    """Forward, backward and update on one batch that is ready: nothing can be faster with this model and optimizer."""
-    import copy
+def bare_stepper(fit, count: int = 1):
+    """Forward, backward and update on batches that are ready: nothing can be faster with this model and optimizer.
 
-    import torch.nn.functional as F
+    One batch is enough where all have one shape; texts of other lengths need as many as ours trains on.
+    """
+    import copy
 
     from mixup_lab.training.optimizers import make_optimizer
 
     parts = fit.parts
     model = copy.deepcopy(parts.model).train()
     optimizer = make_optimizer(model, "SGD", lr=0.01, momentum=0.9, weight_decay=1e-4)
-    batch = next(parts.data.train.batches([range(parts.settings.batch_size)]))
-    inputs, target = fit.prepared(batch.inputs), batch.target
+    ready = [batch for _, batch in itertools.islice(fit.batches(fit.plan(0), 0), count)]
 
     def run(count: int) -> float:
         started = time.perf_counter()
-        for _ in range(count):
+        for batch in itertools.islice(itertools.cycle(ready), count):
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(model(inputs), target).backward()
+            parts.task.loss(model(batch.inputs), batch.target).mean().backward()
             optimizer.step()
         return time.perf_counter() - started
 
@@ -130,6 +197,14 @@ def alternate(a, b, block: int, rounds: int) -> dict:
 def worker_step(args) -> dict:
     fit = make_fit(args.data, args.model, "aug=mixup", "optimizer.lr=0.01")
     return alternate(stepper(fit), bare_stepper(fit), BLOCK[args.model], args.rounds)
+
+
+def worker_kinds(args) -> dict:
+    overrides, block = KINDS[args.model]
+    with tempfile.TemporaryDirectory() as folder:
+        made = globals()[f"made_up_{args.model}"](Path(folder))
+        fit = fit_of(*overrides, f"dataset.root={made}", "aug=mixup", "optimizer.lr=0.01")
+        return alternate(stepper(fit), bare_stepper(fit, block), block, args.rounds)
 
 
 def worker_mixup(args) -> dict:
@@ -262,6 +337,9 @@ def bench(args) -> list[dict]:
                     for _ in range(args.rounds)
                 ]
                 add(f"malloc {model} (s)", threads, ">= 1.10", **paired(pairs, 1))
+        for kind in KINDS if "kinds" in args.only else ():
+            limit = "<= 1.05" if kind == "masks" else "<= 1.10"
+            add(f"step {kind} (ms)", threads, limit, **paired(worker(args, "kinds", threads, model=kind)["pairs"]))
         for model, precision, least in LOOPS if "loop" in args.only else ():
             if model not in args.models:
                 continue
@@ -322,7 +400,7 @@ def synthetic(folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = ("step", "loop", "malloc", "mixup", "memory", "start")
+    kinds = ("step", "kinds", "loop", "malloc", "mixup", "memory", "start")
     parser.add_argument("--data", help="folder with train/CLASS/* and test/CLASS/* of 32x32 pictures")
     parser.add_argument("--only", nargs="+", choices=kinds, default=kinds)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)

@@ -22,31 +22,39 @@ def write_run(
     val: float = 0.5,
     epochs: int = 3,
     status: str = "ok",
+    primary: tuple[str, bool] = ("accuracy", True),
+    test: float | None = None,
+    arrays: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """One run whose test predictions are right where `hits` (m,) is true. Two classes, unless `target` says more."""
+    """One run whose test predictions are right where `hits` (m,) is true. Two classes, unless `target` says more.
+
+    `primary`: the metric and whether more of it is better. Of another one than accuracy, `test` is its value, and
+    `arrays` what is kept of the test examples, with names as in `predictions.npz`.
+    """
     folder.mkdir(parents=True)
     lines: list[dict[str, Any]] = [
         {
             "event": "start", "time": 0.0, "schema": 1, "arm": arm, "name": name, "seed": seed,
             "fingerprint": f"{arm}-{seed}", "choices": dict(choices), "overrides": [f"seed={seed}"],
-            "primary": "accuracy", "maximize": True, "versions": {"torch": "2.0"}, "device": "cpu (x)", "threads": 1,
-            "parameters": 10, "git": None,
+            "primary": primary[0], "maximize": primary[1], "versions": {"torch": "2.0"}, "device": "cpu (x)",
+            "threads": 1, "parameters": 10, "git": None,
             "data": {"train": 100, "val": 20, "test": 0 if hits is None else len(hits), "dropped": 0,
                      "storage": "resident", "digest": f"data-{seed}", "class_names": ["cat", "dog", "cow"]},
         }
     ]  # fmt: skip
-    test = 0.0 if hits is None else float(np.mean(hits))
+    metric = primary[0]
+    test = test if test is not None else 0.0 if hits is None else float(np.mean(hits))
     for epoch in range(1, epochs + 1):
         scalars = {
-            "train/loss": 1 / epoch, "train_clean/accuracy": 0.9, "train_clean/loss": 0.3, "val/accuracy": val,
+            "train/loss": 1 / epoch, f"train_clean/{metric}": 0.9, "train_clean/loss": 0.3, f"val/{metric}": val,
             "val/loss": 0.5 / epoch, "time/epoch_seconds": 2.0 if name == "baseline" else 3.0,
         }  # fmt: skip
         event = {"event": "epoch", "time": 0.0, "epoch": epoch, "step": 10 * epoch, "seconds": 2.5 * epoch}
         lines.append({**event, "samples": 100, "scalars": scalars})
-    final = {"val/accuracy": val, "test/accuracy": test, "val_best/test_accuracy": test + 0.01, "val/loss": 0.5}
+    final = {f"val/{metric}": val, f"test/{metric}": test, f"val_best/test_{metric}": test + 0.01, "val/loss": 0.5}
     if status in ("ok", "failed"):
         lines.append({"event": "end", "time": 0.0, "status": status, "scalars": final})
-        summary = {"status": status, "arm": arm, "name": name, "seed": seed, "primary": "accuracy",
+        summary = {"status": status, "arm": arm, "name": name, "seed": seed, "primary": metric,
                    "fingerprint": f"{arm}-{seed}", "scalars": final}  # fmt: skip
         if status == "failed":
             summary["error"] = "RunFailed: the loss is nan at step 3"
@@ -58,7 +66,9 @@ def write_run(
         logits = np.zeros((len(hits), int(target.max()) + 2), np.float32)
         logits[np.arange(len(hits)), np.where(hits, target, target + 1)] = 1
         ids = np.arange(len(hits)) if ids is None else ids
-        np.savez(folder / "predictions.npz", test_logits=logits, test_target=target, test_id=ids)
+        arrays = {"test_logits": logits, "test_target": target, "test_id": ids}
+    if arrays is not None and status == "ok":
+        np.savez(folder / "predictions.npz", **arrays)
 
 
 def config_of(alpha: float, **others: Any) -> dict[str, Any]:

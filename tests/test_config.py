@@ -178,3 +178,12 @@ def test_config_yaml_is_enough_to_compose_the_same_run():
 
     again = parse(OmegaConf.create(OmegaConf.to_yaml(OmegaConf.create(config.resolved))))
     assert again == config
+
+
+def test_a_preview_keeps_what_a_preset_says():
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        drawn = compose("preview", overrides=["experiment=fashion_mnist_small_cnn", "seed=3"])
+        trained = compose("train", overrides=["experiment=fashion_mnist_small_cnn", "seed=3"])
+    assert {**drawn.trainer, "device": trained.trainer.device} == dict(trained.trainer)
+    assert (drawn.seed, drawn.out, drawn.trainer.epochs) == (3, None, 5)

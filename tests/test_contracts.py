@@ -21,6 +21,14 @@ GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 NEEDED = {
     ("optimizer", "torch_optim"): ["optimizer.name=RMSprop"],
     ("dataset", "image_folder"): ["dataset.root=pictures"],
+    ("dataset", "table"): ["dataset.root=table.csv"],
+    ("dataset", "segmentation_folder"): ["dataset.root=pictures"],
+    ("dataset", "audio_folder"): ["dataset.root=sounds"],
+    ("dataset", "image_table"): ["dataset.root=pictures", "dataset.csv=labels.csv"],
+    ("dataset", "medmnist"): ["dataset.root=pictures"],
+    ("dataset", "text_table"): ["dataset.root=texts"],
+    ("dataset", "detection_voc"): ["dataset.root=boxes"],
+    ("dataset", "detection_coco"): ["dataset.root=boxes"],
 }
 
 
@@ -28,8 +36,16 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+def needed(group: str, option: str) -> list[str]:
+    """What a preset needs is what its dataset needs."""
+    if group == "experiment":
+        defaults = OmegaConf.load(CONF / group / f"{option}.yaml").get("defaults", [])
+        return [word for entry in defaults for k, v in entry.items() for word in needed(k.rpartition("/")[2], v)]
+    return NEEDED.get((group, option), [])
+
+
 def component(group: str, option: str, *overrides: str):
-    config = config_of(f"{group}={option}", *NEEDED.get((group, option), []), *overrides)
+    config = config_of(f"{group}={option}", *needed(group, option), *overrides)
     return config.source if group == "dataset" else getattr(config, group)
 
 
@@ -39,7 +55,7 @@ def test_every_option_is_explained_and_composes(group, option):
     comments = [line for line in text.splitlines() if line.startswith("#") and "@package" not in line]
     assert comments, "the first comment line is the option's description in --help"
     assert 10 < len(comments[0]) <= 120
-    config_of(f"{group}={option}", *NEEDED.get((group, option), []))
+    config_of(f"{group}={option}", *needed(group, option))
     for line in text.splitlines():
         if group not in ("experiment", "variant") and line[:1].isalpha() and not line.startswith("defaults"):
             assert "#" in line, f"{line} has no comment"
@@ -51,7 +67,7 @@ def test_presets_survive_composition(option):
     preset = OmegaConf.load(CONF / "experiment" / f"{option}.yaml")
     preset.pop("hydra", None)  # the axes of a study
     chosen = {key.removeprefix("override /") for entry in preset.pop("defaults", []) for key in entry}
-    resolved = config_of(f"experiment={option}").resolved
+    resolved = config_of(f"experiment={option}", *needed("experiment", option)).resolved
     for group, values in preset.items():
         assert group in chosen | {"trainer", "seed"}, f"{group} is set but not chosen"
         for key, value in values.items():
@@ -240,25 +256,29 @@ def test_optimizer_lowers_a_loss(option, decay_norm_bias):
 # ---- dataset ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", ["digits", "fake"])
+EMBEDDED = ("digits", "fake", "breast_cancer", "wine", "iris", "diabetes")
+
+
+@pytest.mark.parametrize("option", EMBEDDED)
 def test_embedded_dataset(option):
     loaded = build("dataset", component("dataset", option)).load()
     assert isinstance(loaded, Loaded)
     for pool in (loaded.train, loaded.val, loaded.test):
         if pool is not None:
             images = pool.load()
-            assert images.dtype == torch.uint8
+            assert images.dtype == (torch.uint8 if option in ("digits", "fake") else torch.float32)
             assert images.shape == (len(pool.target), *pool.shape)
-            assert set(np.unique(pool.target)) <= set(range(len(loaded.kind.names)))
+            loaded.kind.check("train", pool.target)
             assert torch.equal(images[3], pool.read(3))
 
 
-@pytest.mark.parametrize("option", [o for o in options("dataset") if o not in ("digits", "fake")])
+@pytest.mark.parametrize("option", [o for o in options("dataset") if o not in EMBEDDED])
 def test_dataset_without_its_files_says_so(option, tmp_path, monkeypatch):
     from mixup_lab.types import UserError
 
     monkeypatch.chdir(tmp_path)
-    words = [] if option == "image_folder" else ["dataset.download=false"]
+    downloads = "\ndownload:" in (CONF / "dataset" / f"{option}.yaml").read_text()
+    words = ["dataset.download=false"] if downloads else []
     source = build("dataset", component("dataset", option, f"dataset.root={tmp_path / 'none'}", *words))
     with pytest.raises(UserError, match=r"dataset\.root"):
         source.load()

@@ -127,7 +127,7 @@ def test_accumulation_mixes_before_the_split(train):
         assert whole.scalars[key] == pytest.approx(cut.scalars[key], rel=1e-4)
 
 
-METRICS = ("loss", "accuracy", "macro_recall", "auroc", "ece")
+METRICS = ("loss", "accuracy", "macro_recall", "macro_f1", "auroc", "ece")
 
 
 def test_scalars_are_named_and_recorded(train):

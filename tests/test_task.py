@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import accuracy_score, log_loss, recall_score, roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score, roc_auc_score
 from torch import nn
 
 from mixup_lab.tasks.classification import Classification
@@ -77,6 +77,7 @@ def test_metrics_against_scikit_learn():
     expected = {
         "accuracy": accuracy_score(target, prediction),
         "macro_recall": recall_score(target, prediction, average="macro", labels=range(5), zero_division=0),
+        "macro_f1": f1_score(target, prediction, average="macro", labels=range(5), zero_division=0),
         "loss": log_loss(target, probability / probability.sum(1, keepdims=True), labels=range(6)),
     }
     for name, value in expected.items():

@@ -18,6 +18,7 @@ from mixup_lab.config.schema import RunConfig, parse
 from mixup_lab.config.tree import Tree
 from mixup_lab.runs.files import write_atomically
 from mixup_lab.runs.store import safe_name
+from mixup_lab.tasks.kinds import Kind, Numbers, Tags
 from mixup_lab.types import UserError
 
 SAID = ("_target_", "alpha", "lam_per", "partner", "labels")  # the heading and the sheet itself say these
@@ -63,9 +64,9 @@ def draw(config: RunConfig, choices: Mapping[str, str], tree: Tree) -> tuple[byt
     about = tree.options("aug").get(aug, "")
     if identity.mixes_nothing(config.aug) and aug != "none":
         about = "With these settings nothing is mixed: it is the baseline"
-    shape = " x ".join(str(size) for size in parts.data.input_shape)
+    shape = " x ".join(str(size) for size in parts.data.input_shape) + " tokens" * parts.data.tokens
     facts = [
-        ("data", f"{len(parts.data.train.ids):,} examples of {shape}, {len(parts.data.class_names)} classes"),
+        ("data", f"{len(parts.data.train.ids):,} examples of {shape}, {_answer(parts.data.kind)}"),
         ("batches", f"of {config.trainer.batch_size}; seed {config.seed}"),
         ("transform", _described("transform", config.transform, choices, tree)),
     ]
@@ -77,6 +78,13 @@ def draw(config: RunConfig, choices: Mapping[str, str], tree: Tree) -> tuple[byt
         facts.append(("smoothing", f"of labels in the loss, by {config.trainer.label_smoothing:g}"))
     heading = ", ".join([aug, *_alpha(config, "alpha {:g}"), f"on {_data_name(config, choices)}"])
     return draw_sheet(parts, Title(heading, about, tuple(facts)))
+
+
+def _answer(kind: Kind) -> str:
+    """What is asked of each example: `10 classes`, `1 number`."""
+    noun = {Numbers: "number", Tags: "tag"}.get(type(kind))
+    count = len(kind.names)
+    return f"{count} {noun}{'s'[: count != 1]}" if noun else f"{count} classes"
 
 
 def _checked(out: str) -> Path:
@@ -101,10 +109,13 @@ def _choice(group: str, component: Mapping[str, Any], choices: Mapping[str, str]
 
 
 def _data_name(config: RunConfig, choices: Mapping[str, str]) -> str:
-    """The data set; a folder of pictures by its own name."""
+    """The data set; a folder of pictures and a table by its own name."""
     name = _choice("dataset", config.source, choices)
     root = config.source.get("root")
-    return Path(str(root)).expanduser().resolve().name if name == "image_folder" and root else name
+    if not root or name not in ("image_folder", "segmentation_folder", "table"):
+        return name
+    path = Path(str(root)).expanduser().resolve()
+    return path.stem if name == "table" else path.name
 
 
 def _alpha(config: RunConfig, form: str) -> list[str]:

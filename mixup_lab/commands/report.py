@@ -98,7 +98,11 @@ def _confirmed(answer: Answer, runs: Sequence[Run], options: Options) -> Answer 
     if not known:
         return None
     fresh = [run for run in fresh if run.arm in known]
-    confirmed = analyse(fresh, f"{answer.study}, fresh seeds", replace(options, confirm=True), {})
+    # What counts as a difference was fixed before; a default follows from the baseline, which is another one here.
+    effect = answer.min_effect * 100 if answer.metric.percent else answer.min_effect
+    confirmed = analyse(
+        fresh, f"{answer.study}, fresh seeds", replace(options, confirm=True, min_effect=effect or None), {}
+    )
     names = {arm.id: arm.name for arm in answer.arms}
     waiting = [
         f"With {choice.block}: {names[choice.arm]} and its baseline have no run on fresh seeds"

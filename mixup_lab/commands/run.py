@@ -68,8 +68,8 @@ def run(
         fit.resume()
     with StopRequest() as stop:
         board = TensorBoardView(run_dir, _first_step_to_come(fit) if resumed else None)
-        log = RunLog(record, board, progress_view(config.trainer.progress))
         primary = fit.parts.task.primary
+        log = RunLog(record, board, progress_view(config.trainer.progress, primary))
         if not resumed:
             record.config(OmegaConf.to_yaml(OmegaConf.create(config.resolved)))
         title = f"{start['name']} seed={config.seed}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hydra.errors import HydraException
@@ -17,18 +17,44 @@ TRUSTED = ("mixup_lab", "torch", "torchvision", "timm")
 NEVER = ("torch.hub", "torch.load", "torch.package", "torch.utils.cpp_extension", "torch.jit.load")
 
 
-def build(group: str, component: dict[str, Any], *, trust: Iterable[str] = (), **runtime: Any) -> Any:
+def build(
+    group: str,
+    component: dict[str, Any],
+    *,
+    trust: Iterable[str] = (),
+    offered: Mapping[str, Any] | None = None,
+    **runtime: Any,
+) -> Any:
     """Make the object that a component's `_target_` and arguments describe.
 
     Args:
         group: the configuration group, for messages (`aug`, `model`, ...).
         component: `_target_` and flat arguments.
         trust: further packages that a `_target_` may come from.
+        offered: likewise known to the program, and passed on only to what has a parameter of that name.
         runtime: arguments that the program knows and the configuration does not, such as `num_outputs`.
 
     Raises:
         UserError: for a target that is not trusted or not found, unknown arguments, or values that it refuses.
     """
+    factory = _factory(group, component, trust)
+    taken = _parameters(factory.func)
+    own = factory.keywords  # a parameter of that name may mean something else: then the configuration has it
+    runtime |= {k: value for k, value in (offered or {}).items() if k in taken and k not in own}
+    _check_arguments(group, taken, factory.keywords, runtime)
+    try:
+        return factory(**runtime)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{group}: {error}") from error
+
+
+def accepts(group: str, component: dict[str, Any], name: str, *, trust: Iterable[str] = ()) -> bool:
+    """Whether what a component's `_target_` names has a parameter of this name. Raises as `build` does."""
+    return name in _parameters(_factory(group, component, trust).func)
+
+
+def _factory(group: str, component: dict[str, Any], trust: Iterable[str]) -> Any:
+    """The class or function of a component as a `functools.partial`, with the arguments that the user gave."""
     target = component["_target_"]
     allowed = (*TRUSTED, *trust)
     if not _trusted(target, allowed):
@@ -47,11 +73,7 @@ def build(group: str, component: dict[str, Any], *, trust: Iterable[str] = (), *
     made_in = getattr(factory.func, "__module__", None) or ""
     if not _trusted(f"{made_in}.", allowed):
         raise UserError(_refusal(group, target, allowed))
-    _check_arguments(group, factory.func, factory.keywords, runtime)
-    try:
-        return factory(**runtime)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{group}: {error}") from error
+    return factory
 
 
 def _trusted(path: object, allowed: Iterable[str]) -> bool:
@@ -76,12 +98,17 @@ def _holds_target(value: Any) -> bool:
     return isinstance(value, list) and any(map(_holds_target, value))
 
 
-def _check_arguments(group: str, factory: Any, given: dict[str, Any], runtime: dict[str, Any]) -> None:
+def _parameters(factory: Any) -> Mapping[str, inspect.Parameter]:
     try:
-        parameters = inspect.signature(factory).parameters
+        return inspect.signature(factory).parameters
     except ValueError:  # built in C: its own TypeError has to do
-        return
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return {}
+
+
+def _check_arguments(
+    group: str, parameters: Mapping[str, inspect.Parameter], given: dict[str, Any], runtime: dict[str, Any]
+) -> None:
+    if not parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     names = [name for name in parameters if name not in runtime and name != "self"]
     for key in given:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mixup_lab.config.identity import run_name
@@ -80,8 +80,15 @@ class RunSchema:
 
 @dataclass
 class PreviewSchema(RunSchema):
-    """A run that is drawn instead of trained."""
+    """A run that is drawn instead of trained.
 
+    It comes after the settings of a run; what is missing here leaves them as they are.
+    """
+
+    trainer: TrainerSettings = MISSING
+    seed: int = MISSING
+    resume: str | None = MISSING
+    trust: list[str] = MISSING
     out: str | None = None
 
 

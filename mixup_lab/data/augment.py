@@ -20,6 +20,8 @@ from mixup_lab.data.transforms import CropFlip
 class Augment:
     """Crop, flip, Cutout and Random Erasing; a subclass adds a policy: its keys, `draw_policy` and `apply_policy`.
 
+    Masks are cropped and flipped alike. What is blanked in a picture keeps its label: the model is to guess it.
+
     Shapes: `B` pictures of `C, H, W`; `S` steps.
 
     Args:
@@ -99,3 +101,11 @@ class Augment:
         if self.erasing:
             inputs = self._erasing.apply(inputs, draw)
         return inputs
+
+    def apply_mask(self, masks: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """The masks (B, H, W) of the same pictures: cropped and flipped, and otherwise as they are."""
+        return self._crop_flip.apply_mask(masks, draw) if self.padding or self.flip else masks
+
+    def apply_boxes(self, boxes: Tensor, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """The boxes (B, M, 5) of the same pictures (C, H, W): cropped and flipped, and otherwise as they are."""
+        return self._crop_flip.apply_boxes(boxes, draw, shape) if self.padding or self.flip else boxes

@@ -6,22 +6,19 @@ processes, and a process that forks later has no warning to give. Shapes: `C, H,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from mixup_lab.data.threads import in_threads
 from mixup_lab.types import UserError
 
 CHUNK = 128  # pictures that one task decodes
 GREY_MODES = ("1", "L", "LA", "La", "F", "I", "I;16", "I;16L", "I;16B", "I;16N")
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 ORIENTATION = 0x0112
-
-T = TypeVar("T")
 
 
 class Header(NamedTuple):
@@ -44,10 +41,11 @@ def read_header(path: str) -> Header:
         raise _unreadable(path, error) from error
 
 
-def decode(path: str, shape: tuple[int, int, int]) -> np.ndarray:
+def decode(path: str, shape: tuple[int, int, int], stretch: bool = False) -> np.ndarray:
     """A picture as uint8 (C, H, W): upright, in grey or RGB, scaled to cover H x W and cropped at the centre.
 
-    Transparent pixels show white. 16-bit grey is scaled to 8 bits. Palettes and CMYK become RGB.
+    With `stretch` it is scaled to H x W whole, whatever its sides are. Transparent pixels show white. 16-bit grey is
+    scaled to 8 bits. Palettes and CMYK become RGB.
 
     Raises:
         UserError: that names the file if it cannot be read.
@@ -58,22 +56,27 @@ def decode(path: str, shape: tuple[int, int, int]) -> np.ndarray:
             # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice what is needed leaves the rest to the resizing.
             opened.draft(None, (2 * max(height, width), 2 * max(height, width)))
             ImageOps.exif_transpose(opened, in_place=True)
-            pixels = np.asarray(_cover(_converted(opened, channels), height, width))
+            fit = _stretch if stretch else _cover
+            pixels = np.asarray(fit(_converted(opened, channels), height, width))
     except Exception as error:  # Pillow's decoders raise nearly anything
         raise _unreadable(path, error) from error
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def decode_all(
-    paths: Sequence[str], shape: tuple[int, int, int], out: np.ndarray, advance: Callable[[int], None]
+    paths: Sequence[str],
+    shape: tuple[int, int, int],
+    out: np.ndarray,
+    advance: Callable[[int], None],
+    stretch: bool = False,
 ) -> None:
     """Decode all pictures into `out`, uint8 (N, C, H, W). Raises the UserError of the first that cannot be read."""
 
     def part(start: int) -> None:
         for i in range(start, min(start + CHUNK, len(paths))):
-            out[i] = decode(paths[i], shape)
+            out[i] = decode(paths[i], shape, stretch)
 
-    _in_threads(part, len(paths), advance)
+    in_threads(part, len(paths), CHUNK, advance)
 
 
 def scan(paths: Sequence[str], thorough: bool, advance: Callable[[int], None]) -> list[Header | UserError]:
@@ -91,23 +94,7 @@ def scan(paths: Sequence[str], thorough: bool, advance: Callable[[int], None]) -
     def part(start: int) -> list[Header | UserError]:
         return [one(path) for path in paths[start : start + CHUNK]]
 
-    return [header for headers in _in_threads(part, len(paths), advance) for header in headers]
-
-
-def _in_threads(part: Callable[[int], T], total: int, advance: Callable[[int], None]) -> list[T]:
-    results = []
-    pool = ThreadPoolExecutor(_processors())
-    try:
-        for result in pool.map(part, range(0, total, CHUNK)):
-            results.append(result)
-            advance(min(CHUNK, total - CHUNK * (len(results) - 1)))
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nothing new is begun
-    return results
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [header for headers in in_threads(part, len(paths), CHUNK, advance) for header in headers]
 
 
 def _converted(image: Image.Image, channels: int) -> Image.Image:
@@ -131,6 +118,10 @@ def _cover(image: Image.Image, height: int, width: int) -> Image.Image:
         image = image.resize(size, Image.Resampling.BILINEAR)  # Pillow's resizing is antialiased
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return image.crop((left, top, left + width, top + height))
+
+
+def _stretch(image: Image.Image, height: int, width: int) -> Image.Image:
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _unreadable(path: str, error: Exception) -> UserError:

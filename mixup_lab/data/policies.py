@@ -28,8 +28,13 @@ ALL_MIXED = np.array([NUMBER[name] for name in NAMES if name not in ("Invert", "
 
 @dataclass(kw_only=True)
 class Policy(Augment):
-    """A number of operations on each picture, one after another; a subclass says how they are drawn."""
+    """A number of operations on each picture, one after another; a subclass says how they are drawn.
 
+    Some turn, shear or shift the picture, and masks and boxes cannot follow.
+    """
+
+    apply_mask = None  # type: ignore[assignment]
+    apply_boxes = None  # type: ignore[assignment]
     space: ClassVar[Space]
     smooth: ClassVar[bool] = False
 

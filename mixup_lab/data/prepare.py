@@ -15,10 +15,14 @@ from mixup_lab.data.moments import CHUNK, SAMPLE, Moments, checked, moments, spr
 from mixup_lab.data.pictures import Pictures
 from mixup_lab.data.progress import track
 from mixup_lab.data.source import Encoder, Loaded, Pool, Source
-from mixup_lab.data.splits import carve, check_fraction
+from mixup_lab.data.split_groups import carve_groups
+from mixup_lab.data.split_times import carve_times
+from mixup_lab.data.splits import Rows, carve, check_fraction
 from mixup_lab.data.storage import choose
 from mixup_lab.tasks.kinds import Classes, Kind
 from mixup_lab.types import Batch, UserError
+
+ROUND = 8  # lengths of batches are multiples of it
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Split:
     """The examples of train, val or test: rows of a pool, and the feed that gives their batches.
 
     `ids` (n,) int64 are rows of the pool, `target` (n, ...) what is to be answered, `names` their names if the
-    source has any.
+    source has any. `lengths` (n,) are those of examples that end before their row does, such as texts: each batch of
+    these is trimmed.
     """
 
     name: str
@@ -34,6 +39,7 @@ class Split:
     target: np.ndarray
     names: list[str] | None
     feed: Feed
+    lengths: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,9 +47,14 @@ class Split:
     def batches(self, order: Sequence[np.ndarray]) -> Iterator[Batch]:
         """For each array of positions within this split (0..n-1): a batch as it is stored, (B, ...), and its targets.
 
-        Both are on the training device. Stopping in the middle is fine.
+        Both are on the training device. Stopping in the middle is fine. Where examples have lengths a batch is
+        (B, L): L is the longest of them rounded up to a multiple of 8, so that there are few shapes, or all.
         """
-        return self.feed.batches([self.ids[positions] for positions in order])
+        batches = self.feed.batches([self.ids[positions] for positions in order])
+        if self.lengths is None:
+            return batches
+        longest = [int(self.lengths[positions].max()) for positions in order]
+        return (Batch(x[:, : -(-n // ROUND) * ROUND], y) for n, (x, y) in zip(longest, batches, strict=True))
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,11 @@ class Data:
     def input_shape(self) -> tuple[int, ...]:
         """Of one example, as a model takes it."""
         return self.encode.shape
+
+    @property
+    def tokens(self) -> bool:
+        """Whether inputs are token ids, which have no mean."""
+        return hasattr(self.encode, "num_tokens")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -89,7 +105,8 @@ def prepare(
     """Load a source, carve the splits that it does not give, and make them ready on the device.
 
     Args:
-        source: gives pools; what it lacks of val and test comes from its train pool, stratified.
+        source: gives pools; what it lacks of val and test comes from its train pool, stratified; by whole groups, or
+            the latest, where the source has groups or times.
         seed: of the run; decides the splits unless `split_seed` is given.
         device: where batches are to be.
         val_fraction: in (0, 1): of what test leaves of the train pool; unused if the source gives val.
@@ -113,9 +130,8 @@ def prepare(
     loaded = source.load()
     pools = {name: loaded.train if pool is None else pool for name, pool in _given(loaded).items()}
     _check(loaded, pools)
-    carved = carve(
-        loaded.kind.strata(loaded.train.target),
-        loaded.kind.names if isinstance(loaded.kind, Classes) else None,
+    carved = _carved(
+        loaded,
         seed=seed if split_seed is None else split_seed,
         val_fraction=val_fraction if loaded.val is None else None,
         test_fraction=test_fraction if loaded.test is None else None,
@@ -135,7 +151,10 @@ def prepare(
         pool = pools[name]
         ids = rows if pool is loaded.train else np.arange(len(pool.target), dtype=np.int64)
         names = None if pool.names is None else [pool.names[i] for i in ids.tolist()]
-        splits[name] = Split(name, ids, pool.target[ids], names, feeds[id(pool)])
+        lengths = getattr(pool, "lengths", None)
+        splits[name] = Split(
+            name, ids, pool.target[ids], names, feeds[id(pool)], None if lengths is None else lengths[ids]
+        )
     known: tuple[tuple[float, ...], tuple[float, ...]] = (), ()
     encoder = loaded.encoder
     if encoder is None:
@@ -157,6 +176,50 @@ def prepare(
 
 def _given(loaded: Loaded) -> dict[str, Pool | None]:
     return {"train": loaded.train, "val": loaded.val, "test": loaded.test}
+
+
+def _carved(
+    loaded: Loaded,
+    *,
+    seed: int,
+    val_fraction: float | None,
+    test_fraction: float | None,
+    train_size: int | float | None,
+) -> Rows:
+    """Rows of the train pool: stratified, and by whole groups or by time where the source has these."""
+    kind, target = loaded.kind, loaded.train.target
+    if loaded.groups is None and loaded.times is None:
+        names = kind.names if isinstance(kind, Classes) else None
+        return carve(
+            kind.strata(target),
+            names,
+            seed=seed,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            train_size=train_size,
+        )
+    if loaded.groups is not None and loaded.times is not None:
+        raise UserError(
+            "dataset.group_column and dataset.time_column cannot be combined: a group may lie on both sides of a time"
+        )
+    if loaded.groups is not None:
+        rows = carve_groups(
+            kind.strata(target),
+            loaded.groups,
+            classes=isinstance(kind, Classes),
+            seed=seed,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            train_size=train_size,
+        )
+    else:
+        assert loaded.times is not None
+        rows = carve_times(loaded.times, val_fraction=val_fraction, test_fraction=test_fraction, train_size=train_size)
+    kind.check("train", target[rows.train])
+    if isinstance(kind, Classes) and np.ptp(target[rows.train]) == 0:
+        only = kind.say(target[rows.train[0]])
+        raise UserError(f"all training examples of this split are of class {only}: there is nothing to learn")
+    return rows
 
 
 def _check(loaded: Loaded, pools: dict[str, Pool]) -> None:
@@ -210,5 +273,5 @@ def _digest(splits: dict[str, Split], loaded: Loaded) -> str:
     shapes = [(name, len(split), split.target.shape) for name, split in splits.items()]
     hashed = hashlib.sha256(repr((loaded.kind.names, loaded.train.shape, shapes)).encode())
     for split in splits.values():
-        hashed.update(split.target.tobytes())
+        hashed.update(np.ascontiguousarray(split.target).data)
     return hashed.hexdigest()[:16]

@@ -21,7 +21,8 @@ class Pool(Protocol):
     """The examples that a source gives for one of train, val and test.
 
     A pool that reads many examples faster together may also have `rows(rows: np.ndarray) -> Tensor`, equal to
-    `load()[rows]`.
+    `load()[rows]`. One of texts and the like may have `lengths` (N,) int64: what is behind them in an example (L, ...)
+    is 0, and means nothing; batches are then made of similar lengths and trimmed.
     """
 
     @property

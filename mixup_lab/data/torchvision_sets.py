@@ -103,7 +103,7 @@ class TorchvisionSet:
                 ) from error
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with _alone(self.root):
+            with alone(self.root):
                 return kind(str(self.root), download=True, **arguments)
         except (OSError, RuntimeError, EOFError, HTTPException) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -128,7 +128,7 @@ def _pool(family: str, opened: Any) -> ArrayPool:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Let one process at a time download: runs of a sweep may start together. The next one finds the files."""
     if sys.platform == "win32":
         yield

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mixup_lab.data.box_moves import crop_flip_boxes
+from mixup_lab.tasks.kinds import VOID
 from mixup_lab.types import UserError
 
 MODES = ("zeros", "reflect")
@@ -24,6 +26,9 @@ class Transform(Protocol):
 
     It may also have `bind(input_shape, mean)`, which is told once, before the first step, the shape (C, H, W) of a
     picture and the mean of each channel on the scale [0, 1], and raises ValueError for what it cannot serve.
+    Where targets are masks it must have `apply_mask(masks, draw)`, uint8 (B, H, W) to the same, which moves the pixels
+    of a mask as `apply` moves those of its picture; what comes in from outside is void. Where they are boxes it must
+    have `apply_boxes(boxes, draw, shape)`, (B, M, 5) of pictures (C, H, W) to the same.
     """
 
     def draw(self, rng: np.random.Generator, steps: int, batch_size: int) -> dict[str, np.ndarray]:
@@ -44,9 +49,19 @@ class NoTransform:
         """The inputs themselves."""
         return inputs
 
+    def apply_mask(self, masks: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """The masks themselves."""
+        return masks
+
+    def apply_boxes(self, boxes: Tensor, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """The boxes themselves."""
+        return boxes
+
 
 class CropFlip:
     """A random crop of the original size after padding on all sides, then a horizontal flip of every second picture.
+
+    Masks move alike: padded with void, or mirrored where the picture is.
 
     Args:
         padding: pixels, >= 0 and smaller than the pictures.
@@ -79,12 +94,26 @@ class CropFlip:
 
         The memory format stays; in channels_last a piece is a row of all channels, else a row of one.
         """
+        return self._moved(inputs, draw, 0)
+
+    def apply_mask(self, masks: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """The masks (B, H, W) of the same pictures."""
+        return self._moved(masks.unsqueeze(1), draw, VOID).squeeze(1)
+
+    def apply_boxes(self, boxes: Tensor, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """The boxes (B, M, 5) of the same pictures (C, H, W); what `reflect` mirrors into the padding has none."""
+        return crop_flip_boxes(boxes, draw, self.padding, *shape[1:])
+
+    def _moved(self, inputs: Tensor, draw: dict[str, Tensor], fill: int) -> Tensor:
         batch, _, height, width = inputs.shape
         if self.padding >= min(height, width):
             raise UserError(
                 f"transform.padding must be smaller than the pictures ({height}x{width}), got {self.padding}"
             )
-        padded = _reflected(inputs, self.padding) if self.mode == "reflect" else F.pad(inputs, (self.padding,) * 4)
+        if self.mode == "reflect":
+            padded = _reflected(inputs, self.padding)
+        else:
+            padded = F.pad(inputs, (self.padding,) * 4, value=fill)
         planes = in_memory_order(padded)  # (B, planes, rows, columns, values of a pixel)
         _, count, high, wide, values = planes.shape
         # Row r of plane p of crop i begins at pixel ((i * count + p) * high + top + r) * wide + left of all planes.

@@ -31,8 +31,8 @@ class CutMix(PairMixer):
 
     def bind(self, bound: Bound) -> None:
         """Refuse what are no pictures."""
-        check_pictures(self.name, bound.input_shape)
         super().bind(bound)
+        check_pictures(self.name, bound.input_shape)
 
     def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
         """The centre, in shares of height and width: `row` and `column` (S,), or (S, B) where each sample has one."""
@@ -137,8 +137,8 @@ class ResizeMix(PairMixer):
 
     def bind(self, bound: Bound) -> None:
         """Refuse what are no pictures."""
-        check_pictures("resizemix", bound.input_shape)
         super().bind(bound)
+        check_pictures("resizemix", bound.input_shape)
 
     def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
         """`tau`, and the place in shares of what is free: `row` and `column`, each (S,). tau = 0: nothing is pasted."""

@@ -25,6 +25,7 @@ class KFoldMixup(PairMixer):
         alpha: of the Dirichlet law, the same for each sample.
     """
 
+    on_tokens = True
     k: int = 3
     labels: str = "soft"
 
@@ -67,6 +68,10 @@ class KFoldMixup(PairMixer):
         """Weighted sums of inputs and labels."""
         label = soft(batch.target, self.num_classes)
         target = self._sum(label, draw)
+        layer = self.layer(draw)
+        if layer is not None:
+            self.mix_inside(layer, lambda values: self._sum(values, draw))
+            return Mixed(batch.inputs, target, target, draw["weights"][:, 0])
         inputs = (
             {name: self._sum(part, draw) for name, part in batch.inputs.items()}
             if isinstance(batch.inputs, dict)

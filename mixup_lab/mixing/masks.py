@@ -27,8 +27,8 @@ class MaskMixer(PairMixer):
 
     def bind(self, bound: Bound) -> None:
         """Refuse what are no pictures."""
-        check_pictures(type(self).__name__.lower(), bound.input_shape)
         super().bind(bound)
+        check_pictures(type(self).__name__.lower(), bound.input_shape)
 
     def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
         """`mask_seed` (S,), and `share` (S,): lam for the host where the batch has one."""

@@ -21,14 +21,15 @@ from torch import Tensor, nn
 
 from mixup_lab.mixing.checks import check_call, check_tensor
 from mixup_lab.mixing.features import features, last_linear
-from mixup_lab.mixing.functional import rows, soft
+from mixup_lab.mixing.functional import rows, soft, union
+from mixup_lab.mixing.inside import Inside, declared
 from mixup_lab.mixing.law import Law
 from mixup_lab.mixing.partners import BY_DISTANCE, BY_LABEL, PARTNERS, draw_partners, nearest
 from mixup_lab.types import Batch, Inputs, Mixed
 
 LAM_PER = ("batch", "sample", "pair")
 LAW_ARGUMENTS = ("law", "beta", "lam", "lam_min", "lam_max", "fold")
-LABELS = ("two_term", "soft", "dominant", "inputs_only", "labels_only")
+LABELS = ("two_term", "soft", "dominant", "inputs_only", "labels_only", "union")
 
 Draw = dict[str, Any]  # one step's draw: tensors on the device, and plain numbers for what the host has to know
 
@@ -41,6 +42,9 @@ class Bound:
     loss: Callable[[Tensor, Tensor], Tensor]  # (B, ...) outputs, targets -> loss of each element
     input_shape: tuple[int, ...]  # of one example
     num_classes: int | None  # None where targets are no classes
+    tokens: bool = False  # whether inputs are token ids (B, L), which can be mixed inside the model alone
+    boxes: bool = False  # whether targets are sets of boxes (B, M, 5), which have no mean
+    masks: bool = False  # whether targets are a class for each pixel (B, H, W)
 
 
 class Mixer(ABC):
@@ -54,9 +58,21 @@ class Mixer(ABC):
     seed: int | None = None  # of the generator for direct calls
     needs_labels = False  # whether the draw depends on the labels
     whole_batch = False  # whether forward and backward have to see the batch in one piece
+    on_tokens = False  # whether the method serves inputs that are token ids
+    on_boxes = False  # whether the boxes of both pictures are still true of the mixture
 
-    def bind(self, bound: Bound) -> None:  # noqa: B027 - most methods need nothing
+    def bind(self, bound: Bound) -> None:
         """Told once, before the first step, what is trained. Raises ValueError for what the method cannot serve."""
+        if bound.tokens and not self.on_tokens:
+            raise ValueError(
+                f"{type(self).__name__} needs inputs that are numbers, such as pixels; these are tokens of texts, which"
+                " aug=mixup and aug=manifold_mixup mix inside the model"
+            )
+        if bound.boxes and not self.on_boxes:
+            raise ValueError(
+                f"{type(self).__name__} does not keep the boxes of both pictures whole; for boxes there are aug=mixup,"
+                " manifold_mixup, regmixup, noise_mix and noise"
+            )
 
     @abstractmethod
     def draw(
@@ -151,6 +167,8 @@ class NoMixing(Mixer):
 
     alpha = 0.0
     prob = 0.0
+    on_tokens = True
+    on_boxes = True
 
     def draw(
         self,
@@ -189,7 +207,8 @@ class PairMixer(Mixer):
         bandwidth: of `partner=near_label`, in standard deviations of the labels, > 0.
         labels: `two_term` (both labels, lam between their losses), `soft` (one label in between; the same loss),
             `dominant` (the label of the larger share alone), `inputs_only` (own labels with mixed inputs),
-            `labels_only` (mixed labels with own inputs).
+            `labels_only` (mixed labels with own inputs), `union` (of boxes: those of both in one set, each with its
+            share).
         num_classes: for soft labels outside of runs, which know it.
         seed: of the generator for direct calls; None: another one each time. Runs have a stream of their own.
 
@@ -231,6 +250,8 @@ class PairMixer(Mixer):
         self._partner = "pairs" if self.lam_per == "pair" else self.partner
         self.needs_labels = self._partner in BY_LABEL
         self._bound: Bound | None = None
+        self._layers: tuple[str, ...] = ()
+        self._inside: Inside | None = None
 
     # ---- what a method says ----------------------------------------------------------------------------------------
 
@@ -256,11 +277,41 @@ class PairMixer(Mixer):
     # ---- what is the same for all ----------------------------------------------------------------------------------
 
     def bind(self, bound: Bound) -> None:
-        """Keep what soft labels, features and gradients need."""
+        """Keep what soft labels, features and gradients need; hook the layers that are to be mixed."""
+        super().bind(bound)
         if self._partner == "nearest_feature":
             last_linear(bound.model)
+        if self._partner == "nearest_input" and bound.tokens:
+            raise ValueError("partner=nearest_input needs inputs that are numbers; of texts there is nearest_feature")
+        if bound.boxes and (self.labels == "soft" or self._partner in BY_LABEL):
+            setting = "labels=soft" if self.labels == "soft" else f"partner={self._partner}"
+            raise ValueError(f"{setting} needs labels that have a mean or a distance; sets of boxes have neither")
+        if bound.masks and self._partner in BY_LABEL:
+            raise ValueError(f"partner={self._partner} needs one label for each example; masks have one for each pixel")
+        if self.labels == "union" and not bound.boxes:
+            raise ValueError("labels=union joins the boxes of both pictures; these targets are no boxes")
         self.num_classes = self.num_classes or bound.num_classes
         self._bound = bound
+        self._layers = self.layers_inside(bound)
+        if bound.tokens and not self._layers:
+            raise ValueError("this model declares no layer where tokens could be mixed: its mixup_layers are empty")
+        if self._layers:
+            self.whole_batch = True
+            self._inside = Inside(bound.model, self._layers, bound.input_shape, bound.tokens)
+
+    def layers_inside(self, bound: Bound) -> tuple[str, ...]:
+        """Where inside the model the method may mix: tokens at the first layer that the model declares."""
+        return declared(bound.model)[:1] if bound.tokens else ()
+
+    def layer(self, draw: Draw) -> str | None:
+        """The layer whose output a step mixes; None: the inputs themselves."""
+        return self._layers[0] if self._layers else None
+
+    def mix_inside(self, layer: str, mix: Callable[[Tensor], Tensor]) -> None:
+        """Have the next forward pass in training mode mix what this layer gives (B, ...)."""
+        assert self._inside is not None
+        if self.labels != "labels_only":
+            self._inside.arm(layer, mix)
 
     def draw(
         self,
@@ -338,6 +389,9 @@ class PairMixer(Mixer):
             return Mixed(batch.inputs, own, partner, lam)
         if self.labels == "inputs_only":
             return Mixed(inputs, own, own, lam)
+        if self.labels == "union":
+            joined = union(own, partner, lam)
+            return Mixed(inputs, joined, joined, lam)
         if self.labels == "dominant":
             larger = torch.where(_as(lam, own) >= 0.5, own, partner)
             return Mixed(inputs, larger, larger, lam)

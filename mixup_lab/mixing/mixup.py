@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -15,11 +16,21 @@ from mixup_lab.types import Inputs
 class Mixup(PairMixer):
     """`lam * x_i + (1 - lam) * x_j` with the labels mixed alike (eq. 2); see `PairMixer` for the arguments.
 
+    Token ids have no mean. Of texts the output of the first layer that the model declares is mixed in their place, the
+    embedding: wordMixup (Guo, Mao, Zhang: Augmenting Data with Mixup for Sentence Classification, 2019).
+
     >>> mixup = Mixup(alpha=0.4)
     """
 
+    on_tokens = True
+    on_boxes = True
+
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
-        """Interpolate."""
+        """Interpolate, at once or when the layer is reached."""
+        layer = self.layer(draw)
+        if layer is not None:
+            self.mix_inside(layer, partial(interpolate, perm=perm, lam=lam))
+            return inputs, lam
         if isinstance(inputs, dict):
             return {name: interpolate(part, perm, lam) for name, part in inputs.items()}, lam
         return interpolate(inputs, perm, lam), lam

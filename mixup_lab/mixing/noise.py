@@ -38,6 +38,7 @@ class NoiseMix(Mixup):
         mult_noise: m lies in [-mult_noise, mult_noise]; 0.2.
     """
 
+    on_tokens = False
     add_noise: float = 0.4
     mult_noise: float = 0.2
 
@@ -71,6 +72,7 @@ class Noise(Mixer):
         sigma: standard deviation in units of the standardised inputs, >= 0.
     """
 
+    on_boxes = True
     sigma: float = 0.1
 
     def __post_init__(self) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from mixup_lab.mixing.mixer import Draw
 from mixup_lab.mixing.mixup import Mixup
@@ -41,6 +43,15 @@ class RegMixup(Mixup):
         target, partner, lam = (torch.cat(pair) for pair in zip(own[1:4], mixed[1:4], strict=True))
         rows = torch.ones(len(batch.target), device=lam.device)
         return Mixed(inputs, target, partner, lam, torch.cat([2 * rows, 2 * self.eta * rows]))
+
+    def mix_inside(self, layer: str, mix: Callable[[Tensor], Tensor]) -> None:
+        """Mix the second half of what the layer gives; the first are the clean examples."""
+
+        def mix_second(values: Tensor) -> Tensor:
+            clean, second = values.chunk(2)
+            return torch.cat([clean, mix(second)])
+
+        super().mix_inside(layer, mix_second)
 
     def clean(self, batch: Batch, mixed: Mixed) -> Mixed:
         """The examples as they are, with labels of the kind that the mixed ones have."""

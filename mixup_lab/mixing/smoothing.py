@@ -25,6 +25,7 @@ class LabelSmoothing(Mixer):
         num_classes: for use outside of runs, which know it.
     """
 
+    on_tokens = True
     alpha: float = 1.0
     num_classes: int | None = None
 
@@ -56,5 +57,6 @@ class LabelSmoothing(Mixer):
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
         """Soft labels."""
         label = soft(batch.target, self.num_classes)
-        target = label * (1 - draw["eps"]) + draw["eps"] / label.shape[1]
+        # A label sums to 1; that of a void pixel to 0.
+        target = label * (1 - draw["eps"]) + label.sum(1, keepdim=True) * (draw["eps"] / label.shape[1])
         return Mixed(batch.inputs, target, target, torch.ones(len(target), device=target.device))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from mixup_lab.models.checks import check_pictures
+from mixup_lab.models.padding import zeros_around
 
 LENET_SIZE = 32
 
@@ -28,9 +29,7 @@ class SimpleNet(nn.Module):
     def __init__(self, *, input_shape: Sequence[int], num_outputs: int) -> None:
         super().__init__()
         channels, height, width = check_pictures("SimpleNet", input_shape, num_outputs)
-        missing_rows, missing_columns = max(0, LENET_SIZE - height), max(0, LENET_SIZE - width)
-        top, left = missing_rows // 2, missing_columns // 2
-        self.pad = nn.ZeroPad2d((left, missing_columns - left, top, missing_rows - top))
+        self.pad, height, width = zeros_around(height, width, LENET_SIZE)
         self.features = nn.Sequential(
             nn.Conv2d(channels, 6, 5),
             nn.ReLU(inplace=True),
@@ -39,7 +38,7 @@ class SimpleNet(nn.Module):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
         )
-        num_features = 16 * _size_after(height + missing_rows) * _size_after(width + missing_columns)
+        num_features = 16 * size_after(height) * size_after(width)
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(num_features, 120),
@@ -55,7 +54,7 @@ class SimpleNet(nn.Module):
         return logits
 
 
-def _size_after(size: int) -> int:
+def size_after(size: int) -> int:
     """Height or width after twice (5x5 convolution without padding, pooling by 2): 32 gives 5."""
     for _ in range(2):
         size = (size - 4) // 2

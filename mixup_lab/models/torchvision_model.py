@@ -48,9 +48,9 @@ def torchvision_model(
     from torchvision import models
 
     channels, height, width = check_pictures(f"torchvision's {name}", input_shape, num_outputs)
-    _check_known("model name of torchvision", name, models.list_models(module=models))
+    check_known("model name of torchvision", name, models.list_models(module=models))
     if weights is not None:
-        _check_known(f"weights of torchvision's {name}", weights, [w.name for w in models.get_model_weights(name)])
+        check_known(f"weights of torchvision's {name}", weights, [w.name for w in models.get_model_weights(name)])
 
     # The head has to be torchvision's own as long as pretrained weights are being loaded into it.
     arguments: dict[str, Any] = {} if weights else {"num_classes": num_outputs}
@@ -68,12 +68,12 @@ def torchvision_model(
     if small_stem:
         _put_small_stem(name, model, channels)
     elif channels != 3:
-        _change_input_channels(model, channels, pretrained=weights is not None)
+        change_input_channels(model, channels, pretrained=weights is not None)
     check_forward(f"torchvision's {name}", model, input_shape, num_outputs)
     return model
 
 
-def _check_known(what: str, value: str, known: Sequence[str]) -> None:
+def check_known(what: str, value: str, known: Sequence[str]) -> None:
     """Raises for a name that is not in `known`, with the nearest ones; `DEFAULT` is an alias among weights."""
     if value in known or (what.startswith("weights") and value == "DEFAULT"):
         return
@@ -130,7 +130,7 @@ def _put_small_stem(name: str, model: nn.Module, channels: int) -> None:
     _replace(model, pool, nn.Identity())
 
 
-def _change_input_channels(model: nn.Module, channels: int, pretrained: bool) -> None:
+def change_input_channels(model: nn.Module, channels: int, pretrained: bool) -> None:
     """Makes the first convolution take `channels` channels in place of 3."""
     path, old = next((path, m) for path, m in model.named_modules() if isinstance(m, nn.Conv2d))
     new = nn.Conv2d(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mixup_lab.mixing.mixer import Draw, at_step
@@ -30,6 +31,7 @@ class Example:
     others: tuple[Tensor, ...]  # the partners
     mixed: Tensor
     targets: tuple[Tensor, ...]  # own, then those of the partners
+    asked: tuple[Tensor, Tensor, Tensor]  # of the mixed one: both labels, and lam, () or (H, W)
     lam: float
     label: tuple[str, ...]  # what the model is to answer, in lines
     layer: str | None  # inside the model, where the mixing happens
@@ -54,7 +56,7 @@ class Beginning:
         parts, full = self.parts, lambda step: 1.0
         return EpochPlan.draw(
             parts.seed, epoch, parts.data.train.target, parts.settings.batch_size, parts.transform, parts.mixer,
-            full, "alpha", parts.device,
+            full, "alpha", parts.device, parts.data.train.lengths,
         )  # fmt: skip
 
     def draw(self, plan: EpochPlan, step: int) -> Draw:
@@ -67,10 +69,11 @@ class Beginning:
         settings, found = self.parts.settings, []
         for (plan, step), raw in zip(steps, raws, strict=True):
             crops = {name: values[step] for name, values in plan.transform.items()}
-            inputs = self.parts.data.encode(self.parts.transform.apply(raw.inputs, crops))
+            stored, target = self.parts.transformed(raw, crops)
+            inputs = self.parts.data.encode(stored)
             if inputs.dim() == 4 and settings.channels_last:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
-            found.append((raw, Batch(inputs, raw.target)))
+            found.append((raw, Batch(inputs, target)))
         return found
 
     def examples(self) -> list[Example]:
@@ -96,15 +99,22 @@ class Beginning:
             targets = tuple(batch.target[j].clone() for j in (i, *partners))
             shown[i] = Example(
                 stored=raw.inputs[i].clone(),  # a view would keep the whole batch
-                own=batch.inputs[i].clone(),
-                others=tuple(batch.inputs[j].clone() for j in partners),
-                mixed=mixed.inputs[i].clone(),
+                own=self._whole(batch.inputs[i]),
+                others=tuple(self._whole(batch.inputs[j]) for j in partners),
+                mixed=self._whole(mixed.inputs[i]),
                 targets=targets,
+                asked=(mixed.target[i].clone(), mixed.partner[i].clone(), mixed.lam[i].clone()),
                 lam=float(mixed.lam[i].mean()),
                 label=(*label_lines(mixed, i, targets, self.parts.data.kind), *([note] if note else [])),
                 layer=layer,
             )
         return shown
+
+    def _whole(self, encoded: Tensor) -> Tensor:
+        """A copy of an encoded example; a text, whose batch was trimmed, with its padding again."""
+        if self.parts.data.tokens:
+            return F.pad(encoded, (0, self.parts.data.input_shape[0] - len(encoded)))
+        return encoded.clone()
 
     def _chosen(self) -> list[tuple[int, int]]:
         """Numbers of a step and of a row: lam spread over its range; classes and kinds of mixing that differ."""
@@ -138,7 +148,8 @@ class Beginning:
         small = (shape[0], 8, 8) if len(shape) == 3 else shape  # of pictures the shares count alone
         blank = torch.zeros((size, *small), device=parts.device)
         draw = {**draw, "perm": draw.get("perm", torch.arange(size, device=parts.device))}
-        none = torch.from_numpy(np.zeros((size, *target.shape[1:]), target.dtype)).to(parts.device)
+        labels = small[1:] if target.shape[1:] == shape[1:] else target.shape[1:]  # of masks, as of pictures
+        none = torch.from_numpy(np.zeros((size, *labels), target.dtype)).to(parts.device)
         lam = methods.last_rows(parts.mixer.apply(Batch(blank, none), draw), size).lam
         return np.asarray(lam.flatten(1).mean(1).cpu() if lam.dim() > 1 else lam.cpu())
 

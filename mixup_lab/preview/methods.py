@@ -15,7 +15,7 @@ from mixup_lab.mixing.choice import MixupCutMix
 from mixup_lab.mixing.features import features
 from mixup_lab.mixing.kfold import KFoldMixup
 from mixup_lab.mixing.law import Law
-from mixup_lab.mixing.manifold import INPUT, ManifoldMixup
+from mixup_lab.mixing.manifold import ManifoldMixup
 from mixup_lab.mixing.masks import SmoothMix
 from mixup_lab.mixing.mixer import Draw, Mixer, PairMixer
 from mixup_lab.mixing.noise import Noise, NoiseMix
@@ -81,11 +81,8 @@ def laws(mixer: Mixer) -> Laws:
 
 
 def layer(mixer: Mixer, draw: Draw) -> str | None:
-    """The layer inside the model where this batch is mixed; None: at the input, as with all other methods."""
-    if not isinstance(mixer, ManifoldMixup) or mixer.layers is None:
-        return None
-    name = mixer.layers[draw["layer"]]
-    return None if name == INPUT else name
+    """The layer inside the model where this batch is mixed, as tokens always are; None: at the input."""
+    return mixer.layer(draw) if isinstance(mixer, PairMixer) else None
 
 
 def layer_shares(mixer: Mixer, draws: dict[str, np.ndarray]) -> dict[str, float]:

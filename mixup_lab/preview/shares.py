@@ -61,7 +61,8 @@ def measure(mixer: Mixer, batch: Batch, seed: int) -> Shares:
         shrink = max(1.0, max(shape[1:]) / SIDE) if len(shape) == 3 else 1.0
         small = (shape[0], *(max(1, round(side / shrink)) for side in shape[1:])) if len(shape) == 3 else shape
         blank = torch.zeros((size, *small), device=batch.target.device)
-        groups = [Batch(blank, batch.target.new_zeros((size, *batch.target.shape[1:])))]
+        labels = small[1:] if batch.target.shape[1:] == shape[1:] else batch.target.shape[1:]  # of masks likewise
+        groups = [Batch(blank, batch.target.new_zeros((size, *labels)))]
     draws = methods.draw_unheard(mixer, stream(seed, "preview"), steps, np.zeros((steps, size), dtype=np.int64))
     draws.setdefault("perm", np.tile(np.arange(size), (steps, 1)))  # who is mixed does not matter here
     uploaded = upload(draws, batch.target.device)

@@ -11,7 +11,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from mixup_lab.data.overlays import draw_targets
+from mixup_lab.data.overlays import draw_mixed_targets, draw_targets, legend
 from mixup_lab.data.source import Encoder
 from mixup_lab.data.transforms import NoTransform
 from mixup_lab.mixing.mixer import NoMixing
@@ -21,11 +21,13 @@ from mixup_lab.preview.examples import Beginning, Example
 from mixup_lab.preview.shares import BINS, EDGES, NEARLY, Shares, measure
 from mixup_lab.preview.strips import Strip, strips
 from mixup_lab.study.plots.look import BLUE, GRID, INK, MUTED, VERMILLION, short
+from mixup_lab.tasks.kinds import Boxes, Pixels
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import Batch
 
 LEFT, CONTENT, RIGHT = 116, 1096, 16  # pixels: the names of rows, the pictures, the margin
 TILE, GAP = 128, 10  # of the examples
+COLUMNS, SWATCH = 8, 11  # names in a line of the legend; side of a colour
 SMALL, SMALL_GAP = 96, 4  # of a strip
 DIAGRAM = 620  # pixels across
 
@@ -88,6 +90,10 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
         rows.append((name, [None if other is None else next(drawn) for other in others]))
     if not untouched:
         mixed = encode.draw(torch.stack([example.mixed for example in examples]), TILE)
+        if isinstance(parts.data.kind, (Boxes, Pixels)):
+            for k, example in enumerate(examples):
+                asked = (part[None].cpu().numpy() for part in example.asked)
+                mixed[k : k + 1] = draw_mixed_targets(mixed[k : k + 1], asked, parts.data.kind, encode.shape)
         inside = [None if example.layer else tile for example, tile in zip(examples, mixed, strict=True)]
         rows.append((methods.row_title(mixer), inside))
 
@@ -107,6 +113,22 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
     for k, example in enumerate(examples):
         lines = [_caption(line) for line in example.label]
         canvas.text(_column(k, TILE + GAP, TILE, wide), y, "\n".join(lines))
+    _legend(canvas, parts)
+
+
+def _legend(canvas: Canvas, parts: Ingredients) -> None:
+    """What the colours of masks and boxes mean, eight names to a line."""
+    known = legend(parts.data.kind)
+    if not known:
+        return
+    lines = -(-len(known) // COLUMNS)
+    y = canvas.down(LINE * lines + 10) + 8
+    canvas.text(LEFT - 12, y, "classes", ha="right", weight="bold")
+    for number, (name, colour) in enumerate(known):
+        row, column = divmod(number, COLUMNS)
+        x, top = LEFT + column * (TILE + GAP), y + row * LINE
+        canvas.picture(x, top + 2, np.broadcast_to(colour, (SWATCH, SWATCH, 3)))
+        canvas.text(x + SWATCH + 6, top, short(name, int((TILE - SWATCH) / CHARACTER)))
 
 
 def _with_targets(parts: Ingredients, inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
@@ -166,7 +188,7 @@ def _histogram(ax: Axes, shares: Shares) -> None:
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.22 * max(heights.max(), 0 if shares.law is None else 100 * shares.law.max()))
     ax.set_xticks(np.arange(11) / 10)
-    ax.set_xlabel("lam, the share of the own picture and label")
+    ax.set_xlabel("lam, the share of the own example and label")
     ax.set_ylabel("share of the draws (%)")
     ax.grid(axis="y", color=plain(GRID))
 

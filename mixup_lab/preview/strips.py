@@ -12,8 +12,9 @@ from torch import Tensor
 
 from mixup_lab.mixing.boxes import CutMix, ResizeMix
 from mixup_lab.mixing.choice import MixupCutMix
+from mixup_lab.mixing.inside import INPUT
 from mixup_lab.mixing.kfold import KFoldMixup
-from mixup_lab.mixing.manifold import INPUT, ManifoldMixup
+from mixup_lab.mixing.manifold import ManifoldMixup
 from mixup_lab.mixing.masks import SmoothMix
 from mixup_lab.mixing.mixer import Draw, Mixer, PairMixer, at_step, upload
 from mixup_lab.mixing.mixup import Mixup
@@ -70,6 +71,8 @@ def strips(mixer: Mixer, batch: Batch, seed: int, values: Sequence[float] = ()) 
     if not isinstance(mixer, PairMixer) or mixer.labels == "labels_only":
         return []
     lams = tuple(values) or LAMS
+    if not isinstance(mixer, ManifoldMixup) and methods.layer(mixer, draw):  # inside the model nothing can be shown
+        return []
     if isinstance(mixer, KFoldMixup):
         return [over("One mixture over the own share", "own", lams, _weights)]
     if isinstance(mixer, ManifoldMixup):
@@ -83,7 +86,7 @@ def strips(mixer: Mixer, batch: Batch, seed: int, values: Sequence[float] = ()) 
 
 def _unlike(mixer: Mixer, batch: Batch, draw: Draw) -> float:
     """How far half of the picture is from half, with the places of a draw: what is pasted may stick out."""
-    return round(abs(float(mixer.apply(batch, _lam(draw, 0.5)).lam[-len(batch.target)]) - 0.5), 3)
+    return round(abs(float(mixer.apply(batch, _lam(draw, 0.5)).lam[-len(batch.target)].mean()) - 0.5), 3)
 
 
 def _spread(first: float, last: float) -> tuple[float, ...]:
@@ -111,7 +114,7 @@ def _strip(
 ) -> Strip:  # fmt: skip
     done = [methods.last_rows(mixer.apply(batch, force(draw, value)), len(batch.target)) for value in values]
     inputs = torch.stack([mixed.inputs[0] for mixed in done])
-    return Strip(title, parameter, tuple(values), inputs, tuple(float(mixed.lam[0]) for mixed in done))
+    return Strip(title, parameter, tuple(values), inputs, tuple(float(mixed.lam[0].mean()) for mixed in done))
 
 
 def _lam(draw: Draw, lam: float) -> Draw:

@@ -50,7 +50,10 @@ class Silent:
 
 
 class Plain(Silent):
-    """One line an epoch on standard output."""
+    """One line an epoch on standard output; `primary` is the metric of val that is shown."""
+
+    def __init__(self, primary: str) -> None:
+        self._primary = primary
 
     def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
         """The run's name."""
@@ -58,13 +61,14 @@ class Plain(Silent):
 
     def epoch(self, epoch: int, epochs: int, scalars: dict[str, float]) -> None:
         """`epoch 3/20  loss 0.412  val accuracy 0.9123  31,204 samples/s`."""
-        print(f"  epoch {epoch}/{epochs}  {_values(scalars)}", flush=True)
+        print(f"  epoch {epoch}/{epochs}  {_values(scalars, self._primary)}", flush=True)
 
 
 class Bar:
-    """A live bar: epoch, loss, val accuracy, samples a second, time left."""
+    """A live bar: epoch, loss, the primary metric of val, samples a second, time left."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, primary: str) -> None:
+        self._primary = primary
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -92,30 +96,32 @@ class Bar:
 
     def epoch(self, epoch: int, epochs: int, scalars: dict[str, float]) -> None:
         """Take over the epoch's values."""
-        self._values = _values(scalars, speed=False)
-        self._bar.update(self._task, completed=epoch, values=_values(scalars))
+        self._values = _values(scalars, self._primary, speed=False)
+        self._bar.update(self._task, completed=epoch, values=_values(scalars, self._primary))
 
     def stop(self) -> None:
         """Leave the bar as it stands."""
         self._bar.stop()
 
 
-def _values(scalars: dict[str, float], speed: bool = True) -> str:
-    shown = (("train/loss", "loss {:.3f}"), ("val/loss", "val loss {:.3f}"), ("val/accuracy", "val accuracy {:.4f}"))
+def _values(scalars: dict[str, float], primary: str, speed: bool = True) -> str:
+    shown = (("train/loss", "loss {:.3f}"), ("val/loss", "val loss {:.3f}"))
     parts = [form.format(scalars[key]) for key, form in shown if key in scalars]
+    if (value := scalars.get(f"val/{primary}")) is not None:
+        parts.append(f"val {primary} {value:.4f}" if abs(value) < 10 else f"val {primary} {value:.5g}")
     if speed:
         parts.append(f"{scalars['time/samples_per_second']:,.0f} samples/s")
     return "  ".join(parts)
 
 
-def progress_view(kind: str) -> ProgressView:
-    """`bar`, `plain`, `none`, or `auto`: a bar where standard output is a terminal."""
+def progress_view(kind: str, primary: str) -> ProgressView:
+    """`bar`, `plain`, `none`, or `auto`: a bar where standard output is a terminal; `primary` is the metric shown."""
     if kind == "none":
         return Silent()
     console = Console()
     if kind == "bar" or (kind == "auto" and console.is_terminal and sys.stdout.isatty()):
-        return Bar(console)
-    return Plain()
+        return Bar(console, primary)
+    return Plain(primary)
 
 
 class Pace:

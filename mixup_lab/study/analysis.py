@@ -11,20 +11,17 @@ from typing import Any
 import numpy as np
 
 from mixup_lab.runs.store import MIXING
+from mixup_lab.study.metric import choose, least_effect, of
 from mixup_lab.study.reading import Run
 from mixup_lab.study.results import Answer, Arm, Cell, Choice, ClassDifference, Curve, Metric, Moments
 from mixup_lab.study.sentences import say
-from mixup_lab.study.statistics import compare_arms, optimism_of_choosing, seed_interval
+from mixup_lab.study.statistics import MISSING, compare_arms, optimism_of_choosing, seed_interval
 from mixup_lab.study.tables import setting
 from mixup_lab.types import UserError
 
 GROUPS = ("variant", "dataset", "model", "optimizer", "scheduler", "transform", *MIXING, "trainer", "experiment")
 MACHINE = ("device", "threads", "malloc", "progress", "checkpoint_every", "eval_batch_size", "save_predictions")
-PERCENT = ("accuracy", "macro_recall", "balanced_accuracy", "auroc", "f1", "macro_f1", "miou", "recall", "precision")
-SMALLER_IS_BETTER = ("loss", "error", "err", "rmse", "mae", "mse", "nll", "ece", "brier", "perplexity")
 CURVES = ("train_clean/{}", "val/{}", "train_clean/loss", "val/loss")
-MIN_POINTS = 0.001  # default smallest difference of interest, for metrics in percent: 0.1 point
-MIN_SHARE = 0.01  # for others: this share of the baseline's mean
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
     """
     if not runs:
         raise UserError(f"{study} has no runs")
-    metric = _metric(runs, options)
+    metric = choose(runs, options.metric, options.maximize)
     groups = _grouped(runs)
     settings = {arm: _settings(members) for arm, members in groups.items()}
     axes = _axes(groups, settings)
@@ -64,9 +61,15 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
     cells = {arm: _cells(arm, groups[arm], seeds, metric) for arm in order}
     names = _unique_names(groups)
     compared = [arm for arm in order if baselines[arm] is not None]
-    pairs = [_pairs(groups[arm], groups[str(baselines[arm])], metric, problems, names[arm]) for arm in compared]
-    min_effect = _min_effect(options, metric, cells[next(arm for arm in order if baselines[arm] is None)])
-    found = compare_arms([pair[:3] for pair in pairs], min_effect, metric.maximize, metric.percent)
+    scores = _Scores(metric.name)
+    pairs = [_pairs(groups[arm], groups[str(baselines[arm])], metric, scores, problems, names[arm]) for arm in compared]
+    first = next(arm for arm in order if baselines[arm] is None)
+    min_effect, explained = least_effect(
+        metric, options.min_effect, [cell.test for cell in cells[first] if cell.test is not None]
+    )
+    found = compare_arms(
+        pairs, min_effect, metric.maximize, metric.percent, scores.missing or MISSING, counted=metric.percent
+    )
     comparisons = dict(zip(compared, found, strict=True))
 
     unmixed = {arm: _is_baseline(groups[arm]) or baselines[arm] is None for arm in order}
@@ -109,6 +112,8 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
         commands=dict(commands),
     )
     sentence, details = say(answer, blocks, options.confirm)
+    if explained and details and not options.confirm:
+        details = (*details, explained)
     return replace(answer, sentence=sentence, details=details)
 
 
@@ -256,33 +261,6 @@ def _unique_names(groups: Mapping[str, Sequence[Run]]) -> dict[str, str]:
 # ---- numbers of the runs --------------------------------------------------------------------------------------------
 
 
-def _metric(runs: Sequence[Run], options: Options) -> Metric:
-    finished = [run for run in runs if run.scalars]
-    splits = sorted({key for run in finished for key in run.scalars})
-    known = list(dict.fromkeys(key.rpartition("/")[2] if key.startswith(("val/", "test/")) else key for key in splits))
-    primary = next((str(run.start["primary"]) for run in runs if "primary" in run.start), None)
-    name = options.metric.removeprefix("test/").removeprefix("val/") if options.metric else primary
-    if name is None:
-        if len(known) > 1 and "accuracy" not in known:
-            raise UserError(f"which metric decides? Say metric=NAME; there are: {', '.join(known)}")
-        name = "accuracy" if "accuracy" in known or not known else known[0]
-    if finished and not any(_of(run, name, "test") is not None for run in finished):
-        raise UserError(f"metric={name}: no finished run has it; there are: {', '.join(known)}")
-    maximize = options.maximize
-    if maximize is None and name == primary:
-        maximize = next((bool(run.start["maximize"]) for run in runs if "maximize" in run.start), None)
-    if maximize is None:
-        maximize = not any(word in SMALLER_IS_BETTER for word in name.lower().replace("-", "_").split("_"))
-    found = [v for run in finished if (v := _of(run, name, "test")) is not None]
-    return Metric(name, maximize, name.lower() in PERCENT and all(0 <= v <= 1 for v in found))
-
-
-def _of(run: Run, metric: str, split: str) -> float | None:
-    """The metric of a split; a table of another trainer may have it under its bare name, which counts as test."""
-    found = run.scalars.get(f"{split}/{metric}", run.scalars.get(metric) if split == "test" else None)
-    return found if found is not None and math.isfinite(found) else None
-
-
 def _cells(arm: str, members: Sequence[Run], seeds: Sequence[int], metric: Metric) -> tuple[Cell, ...]:
     by_seed = {run.seed: run for run in members}
     cells = []
@@ -293,7 +271,7 @@ def _cells(arm: str, members: Sequence[Run], seeds: Sequence[int], metric: Metri
             continue
         best = run.scalars.get(f"val_best/test_{metric.name}")
         path, log = (str(place) if place else None for place in (run.path, run.log))
-        val, test = _of(run, metric.name, "val"), _of(run, metric.name, "test")
+        val, test = of(run, metric.name, "val"), of(run, metric.name, "test")
         cells.append(Cell(arm, seed, run.status, val, test, best, path, run.error, log, run.scalars))
     return tuple(cells)
 
@@ -303,8 +281,31 @@ def _moments(values: Sequence[float | None]) -> Moments:
     return Moments(len(known), stats.fmean(known) if known else None, stats.stdev(known) if len(known) > 1 else None)
 
 
+class _Scores:
+    """The scores of the test examples of each run; those of a baseline are asked for by every arm."""
+
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
+        self.missing = ""  # why an arm has no scores, if one has none: as the end of a verdict
+        self.unknown = False  # whether there are none of this metric, whatever is kept of the examples
+        self._baselines: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
+
+    def differences(self, run: Run, base: Run) -> tuple[np.ndarray, np.ndarray] | None:
+        """Ids of the test examples and the difference of each; None where they are not known."""
+        mine = run.scores(self.metric)
+        if id(base) not in self._baselines:
+            self._baselines[id(base)] = base.scores(self.metric)
+        its = self._baselines[id(base)]
+        if mine is not None and its is not None and np.array_equal(mine[0], its[0]):
+            return mine[0], mine[1] - its[1]
+        kept = run.predictions() is not None and base.predictions() is not None
+        self.unknown = kept and mine is None and its is None
+        self.missing = f"{self.metric} has no score of single examples" if self.unknown else MISSING
+        return None
+
+
 def _pairs(
-    members: Sequence[Run], base: Sequence[Run], metric: Metric, problems: list[str], name: str
+    members: Sequence[Run], base: Sequence[Run], metric: Metric, scores: _Scores, problems: list[str], name: str
 ) -> tuple[list[int], list[float], list[tuple[np.ndarray, np.ndarray]] | None]:
     """Seeds, differences on test, and differences of single test examples, of the complete pairs."""
     partners = {run.seed: run for run in base}
@@ -313,7 +314,7 @@ def _pairs(
     examples: list[tuple[np.ndarray, np.ndarray]] | None = []
     for run in members:
         other = partners.get(run.seed)
-        ours, theirs = _of(run, metric.name, "test"), _of(other, metric.name, "test") if other else None
+        ours, theirs = of(run, metric.name, "test"), of(other, metric.name, "test") if other else None
         if ours is None or theirs is None or other is None:
             continue
         if _digest(run) != _digest(other):
@@ -322,12 +323,17 @@ def _pairs(
         seeds.append(run.seed)
         differences.append(ours - theirs)
         if examples is not None:
-            mine, its = run.scores(metric.name), other.scores(metric.name)
-            if mine is None or its is None or not np.array_equal(mine[0], its[0]):
+            found = scores.differences(run, other)
+            if found is None:
                 examples = None
-                problems.append(f"{name}: without the test predictions of every run there is no interval for new data")
+                problems.append(
+                    f"{metric.name} has no score of single test examples: intervals are over seeds alone, for other"
+                    " trainings on the same test set, and there is none for new data"
+                    if scores.unknown
+                    else f"{name}: without the test predictions of every run there is no interval for new data"
+                )
             else:
-                examples.append((mine[0], mine[1] - its[1]))
+                examples.append(found)
     return seeds, differences, examples if seeds else None
 
 
@@ -431,15 +437,6 @@ def _choice(arms: Sequence[Arm], base: str, block: str, metric: Metric) -> Choic
     return Choice(chosen.id, base, block, len(candidates), best_epoch, optimism.bias if len(candidates) > 1 else 0.0)
 
 
-def _min_effect(options: Options, metric: Metric, base: Sequence[Cell]) -> float:
-    if options.min_effect is not None:
-        return options.min_effect / 100 if metric.percent else options.min_effect
-    if metric.percent:
-        return MIN_POINTS
-    values = [abs(cell.test) for cell in base if cell.test is not None]
-    return MIN_SHARE * (stats.fmean(values) if values else 1.0) or MIN_SHARE
-
-
 # ---- what limits the answer -----------------------------------------------------------------------------------------
 
 
@@ -489,7 +486,7 @@ def _data_problems(runs: Sequence[Run]) -> list[str]:
         found.append("runs were trained with different versions of the software")
     dropped = {run.start["data"]["dropped"] for run in runs if run.start.get("data", {}).get("dropped")}
     if dropped:
-        found.append(f"{max(dropped)} pictures could not be read and were left out")
+        found.append(f"{max(dropped)} examples could not be read and were left out")
     return found
 
 

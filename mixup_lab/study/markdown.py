@@ -39,7 +39,7 @@ def _lines(answer: Answer) -> Iterator[str]:
 
 
 def _arms(answer: Answer) -> Iterator[str]:
-    unit = " (points)" if answer.metric.percent else ""
+    unit = tables.difference_heading(answer.metric)
     name = answer.metric.name
     head = [
         "arm", "seeds", f"val {name}, mean ± sd", f"test {name}, mean ± sd", f"difference{unit}", "95 % retraining",

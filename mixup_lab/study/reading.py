@@ -17,10 +17,12 @@ import yaml
 
 from mixup_lab.runs import store
 from mixup_lab.runs.record import SCHEMA, Event, read_events, read_summary
+from mixup_lab.study.scores import KEYS, scores
 from mixup_lab.types import UserError
 
 NO_RUNS = ("_aggregate", "confirm")  # folders of a study that hold no runs of its own
 TABLES = (".csv", ".jsonl")
+AGREE = 1e-4  # relative difference within which the scores of the examples give the recorded metric
 
 
 @dataclass(frozen=True)
@@ -55,24 +57,32 @@ class Run:
 
     def scores(self, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Ids and scores of the test examples, each (m,), whose mean is the metric; None if that is not known."""
-        return None if metric != "accuracy" else self._predictions("correct")
+        arrays = self.predictions()
+        found = None if arrays is None else scores(metric, arrays)
+        recorded = self.scalars.get(f"test/{metric}")
+        if arrays is None or found is None or recorded is None:
+            return None
+        # Where another definition was recorded under this name, these are no scores of it.
+        same = abs(float(found.mean()) - recorded) <= AGREE * max(abs(recorded), float(np.abs(found).mean()))
+        return (arrays["id"], found) if same else None
 
     def recalls(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Classes and whether they were hit, of the test examples, each (m,)."""
-        return self._predictions("classes")
+        arrays = self.predictions()
+        if arrays is None or "logits" not in arrays or arrays["logits"].ndim != 2 or arrays["target"].ndim != 1:
+            return None
+        return arrays["target"], (arrays["logits"].argmax(1) == arrays["target"]).astype(np.float64)
 
-    def _predictions(self, what: str) -> tuple[np.ndarray, np.ndarray] | None:
+    def predictions(self) -> dict[str, np.ndarray] | None:
+        """What the run kept of its test examples, by name: `id` and what scores are made of; None without a file."""
         if self.path is None:
             return None
         try:
             with (self.path / "predictions.npz").open("rb") as file, np.load(file) as arrays:
-                logits, target, ids = (arrays[f"test_{key}"] for key in ("logits", "target", "id"))
+                kept = {key: arrays[f"test_{key}"] for key in ("id", *KEYS) if f"test_{key}" in arrays.files}
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
-        if logits.ndim != 2 or target.ndim != 1:
-            return None
-        hit = (logits.argmax(1) == target).astype(np.float64)
-        return (ids, hit) if what == "correct" else (target, hit)
+        return kept if "id" in kept else None
 
 
 def _flat(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -138,7 +138,8 @@ def _numbers(comparison: Comparison, mean: float, metric: Metric) -> str:
         spread = f"95 % interval over seeds {interval(comparison.retraining, metric)}{unit}"
     else:
         spread = "no interval"
-    change = f"test {metric.name} {difference(mean, metric)} against the baseline"
+    lower = "" if metric.maximize else " (lower is better)"
+    change = f"test {metric.name} {difference(mean, metric)} against the baseline{lower}"
     return f"{change}, paired over {n} seed{'s' * (n != 1)}; {spread}"
 
 

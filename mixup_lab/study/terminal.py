@@ -9,14 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mixup_lab.study.results import Answer
-from mixup_lab.study.tables import DASH, MINUS, Row, rows, value, visible
+from mixup_lab.study.tables import DASH, MINUS, Row, difference_heading, rows, value, visible
 
 _VERDICT_STYLES = {"helps": "green", "helps_here": "green", "hurts": "red", "hurts_here": "red", "cannot_tell": "dim"}
 
 
 def terminal_table(answer: Answer) -> Table:
     """A compact table for 80 columns: the whole story is on the page."""
-    unit = "\n(points)" if answer.metric.percent else ""
+    unit = difference_heading(answer.metric).replace("; ", ";\n").replace(" (", "\n(")
     # A long name is broken between settings, not within one.
     names = {arm.id: arm.name.replace(",", ",\n") if len(arm.name) > 20 else arm.name for arm in answer.arms}
     longest = max((len(line) for name in names.values() for line in name.split("\n")), default=0)

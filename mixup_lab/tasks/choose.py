@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mixup_lab.tasks.classification import Classification, class_weights
-from mixup_lab.tasks.kinds import Classes, Kind, Numbers, Tags
+from mixup_lab.tasks.classification import Classification, class_weights, weights_of
+from mixup_lab.tasks.detection import Detection
+from mixup_lab.tasks.kinds import Boxes, Classes, Kind, Numbers, Pixels, Tags, label_counts
 from mixup_lab.tasks.multilabel import MultiLabel
 from mixup_lab.tasks.regression import Regression
+from mixup_lab.tasks.segmentation import Segmentation
 from mixup_lab.tasks.task import Task
 
 
@@ -20,6 +22,7 @@ def make_task(
     device: torch.device,
     label_smoothing: float = 0.0,
     weights: str | Sequence[float] | None = None,
+    input_shape: Sequence[int] = (),
 ) -> Task:
     """The task of a run.
 
@@ -29,6 +32,7 @@ def make_task(
         device: where outputs will be.
         label_smoothing: see `Classification`.
         weights: see `class_weights`.
+        input_shape: of one example, which boxes refer to.
 
     Raises:
         ValueError: for settings that this kind of targets has no use for; the sentence begins with the key.
@@ -39,6 +43,10 @@ def make_task(
         return Classification(
             len(kind.names), label_smoothing, None if weighed is None else weighed.to(device), label_shares=shares
         )
+    if isinstance(kind, Pixels):
+        pixels = label_counts(target)[: len(kind.names)]
+        pixel_weights = None if weights is None else weights_of(weights, pixels).to(device)
+        return Segmentation(len(kind.names), label_smoothing, pixel_weights)
     if label_smoothing:
         raise ValueError(f"label_smoothing={label_smoothing:g} is for classes; {_PLURAL[type(kind)]} have none")
     if weights is not None:
@@ -50,7 +58,11 @@ def make_task(
     if isinstance(kind, Tags):
         counts = values.sum(0, dtype=torch.float64)
         return MultiLabel(kind.names, counts / counts.sum())
+    if isinstance(kind, Boxes):
+        real = values[values[..., 0] >= 0]
+        each = torch.bincount(real[:, 0].long(), minlength=len(kind.names))
+        return Detection(kind.names, input_shape, len(real) / len(values), each / each.sum())
     raise ValueError(f"dataset: no task is known for targets of the kind {type(kind).__name__}")
 
 
-_PLURAL: dict[type, str] = {Numbers: "numbers", Tags: "tags"}
+_PLURAL: dict[type, str] = {Numbers: "numbers", Tags: "tags", Boxes: "boxes"}

@@ -100,22 +100,26 @@ class Classification:
         return [(i, f"{names[int(said[i])]} {float(sure[i]):.2f}") for i in order]
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
-        """`loss` (negative log-likelihood), `accuracy`, `macro_recall`, `auroc` and `ece`.
+        """`loss` (negative log-likelihood), `accuracy`, `macro_recall`, `macro_f1`, `auroc` and `ece`.
 
-        `macro_recall`, the mean recall of the classes that occur, is also known as balanced accuracy. `auroc` is the
+        `macro_recall`, the mean recall of the classes that occur, is also known as balanced accuracy; `macro_f1` is the
+        mean of their 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall. `auroc` is the
         area under the ROC curve; of more than two classes the mean of each against the rest. `ece` is the expected
         calibration error of the largest probability, in 15 bins of equal width (Guo et al., 2017, eq. 3).
         """
         logits, target = kept["logits"], kept["target"]
-        hit = (logits.argmax(1) == target).float()
+        prediction = logits.argmax(1)
+        hit = (prediction == target).float()
         zeros = logits.new_zeros(self.num_classes, dtype=torch.float32)
         correct = zeros.index_add(0, target, hit).cpu().double()
         support = zeros.index_add(0, target, torch.ones_like(hit)).cpu().double()
+        predicted = zeros.index_add(0, prediction, torch.ones_like(hit)).cpu().double()
         present = support > 0
         return {
             "loss": float(F.cross_entropy(logits, target, reduction="sum").cpu().double() / support.sum()),
             "accuracy": float(correct.sum() / support.sum()),
             "macro_recall": float((correct[present] / support[present]).mean()),
+            "macro_f1": float((2 * correct / (predicted + support))[present].mean()),
             **_ranking(logits, target, support.to(logits.device)),
             "ece": _calibration_error(logits, hit),
         }
@@ -157,9 +161,12 @@ def class_weights(kind: str | Sequence[float] | None, target: np.ndarray, num_cl
     Raises:
         ValueError: for another number of weights than classes, or 0 for every class with examples.
     """
-    if kind is None:
-        return None
-    counts = np.bincount(target, minlength=num_classes)
+    return None if kind is None else weights_of(kind, np.bincount(target, minlength=num_classes))
+
+
+def weights_of(kind: str | Sequence[float], counts: np.ndarray) -> Tensor:
+    """The same from counts (C,) of the training examples, or of their pixels."""
+    num_classes = len(counts)
     if kind == "balanced":
         weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0)
     else:

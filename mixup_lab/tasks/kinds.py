@@ -119,22 +119,29 @@ class Pixels:
     names: tuple[str, ...]
 
     def check(self, where: str, target: np.ndarray) -> None:
-        """At least two classes, all within range or void."""
+        """At least two classes, all within range or void; not void alone, and in train not one class alone."""
         _at_least_two(self.names)
         _require_shape(where, target, np.uint8, 3)
-        found = np.bincount(target.reshape(-1), minlength=256).nonzero()[0]
+        found = label_counts(target).nonzero()[0]
         wrong = found[(found >= len(self.names)) & (found != VOID)]
         if len(wrong):
             raise UserError(f"masks of {where} must hold 0..{len(self.names) - 1} or {VOID} (void), found {wrong[0]}")
+        real = found[found != VOID]
+        if not len(real):
+            raise UserError(f"masks of {where} are void everywhere: there is nothing to measure")
+        if where == "train" and len(real) == 1:
+            raise UserError(f"masks of train are {self.names[real[0]]} everywhere: there is nothing to learn")
 
     def strata(self, target: np.ndarray) -> np.ndarray:
         """All alike."""
         return np.zeros(len(target), dtype=np.int64)
 
     def say(self, target: np.ndarray) -> str:
-        """The classes by the area that they take."""
-        counts = np.bincount(target.reshape(-1), minlength=256)[: len(self.names)]
-        return ", ".join(self.names[k] for k in np.argsort(-counts, kind="stable")[: (counts > 0).sum()])
+        """The class of the largest area, and how many others; of a soft label (C, H, W) likewise."""
+        soft = np.issubdtype(target.dtype, np.floating)
+        counts = target.sum((1, 2)) if soft else label_counts(target)[: len(self.names)]
+        found = [self.names[k] for k in np.argsort(-counts, kind="stable")[: (counts > 0).sum()]]
+        return ", ".join(found) if len(found) <= 2 else f"{found[0]} +{len(found) - 1}"
 
 
 @dataclass(frozen=True)
@@ -163,6 +170,14 @@ class Boxes:
         """How many boxes of each class."""
         counts = np.bincount(target[target[:, 0] >= 0, 0].astype(np.int64), minlength=len(self.names)).tolist()
         return ", ".join(f"{n} {name}" for n, name in zip(counts, self.names, strict=True) if n) or "no box"
+
+
+def label_counts(masks: np.ndarray) -> np.ndarray:
+    """How many pixels have each label: uint8 (..., H, W) to int64 (256,). One mask at a time: counting takes memory."""
+    counts: np.ndarray = np.zeros(256, dtype=np.int64)
+    for mask in masks.reshape(-1, masks.shape[-2] * masks.shape[-1]):
+        counts += np.bincount(mask, minlength=256)
+    return counts
 
 
 def _at_least_two(names: tuple[str, ...]) -> None:

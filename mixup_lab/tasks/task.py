@@ -12,6 +12,8 @@ class Task(Protocol):
     """One kind of problem. B: examples in the batch; `...`: what else a target or an output has.
 
     Metrics are made of what is kept of each example, so that batches of any size and order give the same value.
+    A task may also have `normalize(output)` and `normalized_loss(normalized, target)`, which together are its `loss`:
+    then the part of it that does not depend on the label is done once for both labels of a mixture.
     """
 
     primary: str  # the metric that decides, evaluated on val and test

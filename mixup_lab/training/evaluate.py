@@ -33,6 +33,10 @@ class Evaluator:
     def observe(self, model: nn.Module, split: Split, positions: np.ndarray | None = None) -> dict[str, Tensor]:
         """What the task keeps of a split, or of some positions in it: each (n, ...), on the device."""
         positions = np.arange(len(split.ids)) if positions is None else positions
+        order = None
+        if split.lengths is not None:  # similar lengths together, so that little of a batch is padding
+            order = np.argsort(split.lengths[positions], kind="stable")
+            positions = positions[order]
         cuts = range(self.batch_size, len(positions), self.batch_size)
         was_training = model.training
         model.eval()
@@ -42,7 +46,10 @@ class Evaluator:
                 output = model(self.prepared(batch.inputs))
             kept.append(self.task.observe(output.float(), batch.target))
         model.train(was_training)
-        return {name: torch.cat([part[name] for part in kept]) for name in kept[0]}
+        found = {name: torch.cat([part[name] for part in kept]) for name in kept[0]}
+        if order is None:
+            return found
+        return {name: values[torch.from_numpy(np.argsort(order)).to(values.device)] for name, values in found.items()}
 
     @torch.inference_mode()
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:

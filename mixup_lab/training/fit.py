@@ -129,7 +129,9 @@ class Fit:
             self._check_stop(stop, tally)
             mixed = self.train_batch(batch, plan, i, tally)
             if epoch == 0 and i == 0:
-                log.picture("mix/batch", mixed_sheet(mixed, data.encode, data.kind), step=0)
+                perm = at_step(plan.mixing, i).get("perm")
+                partners = batch.inputs[perm] if data.tokens and perm is not None else None
+                log.picture("mix/batch", mixed_sheet(mixed, data.encode, data.kind, partners=partners), step=0)
 
             state.step = i + 1
             seconds = time.perf_counter() - started
@@ -172,23 +174,27 @@ class Fit:
             lambda step: parts.mix_schedule(step, num_steps, self.steps, gaps),
             parts.mix_schedule.scales,
             parts.device,
+            parts.data.train.lengths,
         )
 
     def batches(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Batch]]:
         """Number and batch of each step of an epoch from number `first` on, transformed, ready to be mixed.
 
         Small batches are prepared several steps at a time, which spares the fixed cost of many small operations.
-        Transforms look at one example only, so the batches are the same.
+        Transforms look at one example only, so the batches are the same. Batches of their own length come one by one.
         """
         data, size = self.parts.data, self.parts.settings.batch_size
-        group = max(1, PREPARED // (size * math.prod(data.input_shape)))
+        several = max(1, PREPARED // (size * math.prod(data.input_shape)))
+        group = several if data.train.lengths is None else 1
         starts = range(first, self.steps, group)
         raws = data.train.batches([plan.order[start : start + group].reshape(-1) for start in starts])
         for start, raw in zip(starts, raws, strict=True):
             draw = {name: values[start : start + group].flatten(0, 1) for name, values in plan.transform.items()}
-            inputs = self.parts.transform.apply(raw.inputs, draw)
-            pairs = zip(torch.split(inputs, size), torch.split(raw.target, size), strict=True)
-            yield from ((i, Batch(self.prepared(x), y)) for i, (x, y) in enumerate(pairs, start))
+            inputs, target = self.parts.transformed(raw, draw)
+            small = inputs.dim() == 2  # rows of a table: encoded together
+            inputs = self.prepared(inputs) if small else inputs
+            pairs = zip(torch.split(inputs, size), torch.split(target, size), strict=True)
+            yield from ((i, Batch(x if small else self.prepared(x), y)) for i, (x, y) in enumerate(pairs, start))
 
     def train_batch(self, batch: Batch, plan: EpochPlan, i: int, tally: Tally) -> Mixed:
         """Mix and train on batch number `i` of the epoch; the mixed batch comes back to be looked at."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mixup_lab.data.prepare import Data
 from mixup_lab.data.transforms import Transform
 from mixup_lab.mixing.mixer import Mixer
 from mixup_lab.mixing.schedules import MixSchedule
+from mixup_lab.tasks.kinds import Boxes, Pixels
 from mixup_lab.tasks.task import Task
 from mixup_lab.training.settings import TrainerSettings
+from mixup_lab.types import Batch
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,12 @@ class Ingredients:
     settings: TrainerSettings
     device: torch.device
     seed: int
+
+    def transformed(self, stored: Batch, draw: dict[str, Tensor]) -> Batch:
+        """A stored batch after the transform, which moves masks and boxes as it moves their pictures."""
+        target = stored.target
+        if isinstance(self.data.kind, Pixels):
+            target = self.transform.apply_mask(target, draw)  # type: ignore[attr-defined]  # asked for in `assemble`
+        elif isinstance(self.data.kind, Boxes):
+            target = self.transform.apply_boxes(target, draw, self.data.input_shape)  # type: ignore[attr-defined]
+        return Batch(self.transform.apply(stored.inputs, draw), target)

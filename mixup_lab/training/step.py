@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +37,7 @@ def train_step(
         with precision.autocast():
             output = model(piece.inputs)
         output = output.float()
-        each = piece.loss(task.loss, output)  # (B,), or (B, H, W): every pixel counts alike
+        each = piece.loss(*_criterion(task, output))  # (B,), or (B, H, W): every pixel counts alike
         loss = each.sum() / (count * each[0].numel())
         precision.scale(loss).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
@@ -44,6 +46,13 @@ def train_step(
     if accumulate == 1:
         return losses[0], outputs[0]
     return torch.stack(losses).sum(), torch.cat(outputs)
+
+
+def _criterion(task: Task, output: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], Tensor]:
+    """The loss, and what it is of."""
+    if hasattr(task, "normalize") and hasattr(task, "normalized_loss"):
+        return task.normalized_loss, task.normalize(output)
+    return task.loss, output
 
 
 def _pieces(mixed: Mixed, accumulate: int) -> list[Mixed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,11 +52,22 @@ class Tally:
     def _sum_up(self) -> None:
         if not self.pending:
             return
-        losses, *parts = zip(*self.pending, strict=True)
-        output, target, partner, lam = map(torch.cat, parts)
+        losses, *parts, lams = zip(*self.pending, strict=True)
+        output, target, partner, lam = map(_joined, (*parts, _alike(lams)))
         self.pending = []
         shares = lam if lam.dim() == 1 else lam.flatten(1).mean(1)
         for name, values in (("losses", torch.stack(losses)), ("lam", shares)):
             self.sums[name] = torch.cat([self.sums[name], values]) if name in self.sums else values
         for name, value in self.task.train_sums(output, target, partner, lam).items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """As one tensor; without a copy of what is one already, and may be large."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _alike(lams: Sequence[Tensor]) -> list[Tensor]:
+    """Steps with one lam for each example as if each of its pixels had it, if other steps have one for each pixel."""
+    pixels = max((lam.shape[1:] for lam in lams), key=len)
+    return [lam if lam.shape[1:] == pixels else lam.reshape(-1, *[1] * len(pixels)).expand(-1, *pixels) for lam in lams]

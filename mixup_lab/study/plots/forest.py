@@ -78,8 +78,10 @@ def differences(answer: Answer, prefix: str = "differences") -> str:
             Line2D([], [], marker="o", color=INK, alpha=0.5, markersize=3.6, linestyle="", label="one seed"),
             Line2D([], [], marker="o", color=BLUE, markersize=8, linestyle="", markeredgecolor=PAPER, label="mean"),
             Line2D([], [], color=BLUE, alpha=0.5, linewidth=5, label="95 % interval: retraining"),
-            Line2D([], [], color=BLUE, linewidth=1.2, marker="|", markersize=8, label="95 % interval: new data"),
         ]
+        if tables.knows_new_data(answer):
+            label = "95 % interval: new data"
+            keys.append(Line2D([], [], color=BLUE, linewidth=1.2, marker="|", markersize=8, label=label))
         if answer.min_effect:
             label = f"smaller than {tables.magnitude(answer.min_effect, metric)}"
             keys.append(Patch(facecolor=MUTED, alpha=0.2, label=label))

@@ -18,11 +18,12 @@ from mixup_lab.study.statistics.choice import Optimism, optimism_of_choosing
 from mixup_lab.study.statistics.comparison import compare_arms
 from mixup_lab.study.statistics.intervals import CONFIDENCE, Crossed, crossed_interval, example_variance, seed_interval
 from mixup_lab.study.statistics.p_values import LEVEL, holm, sign_flip_p, smallest_p
-from mixup_lab.study.statistics.verdicts import Verdict, equivalence_bound, plain, seeds_to_settle, verdict
+from mixup_lab.study.statistics.verdicts import MISSING, Verdict, equivalence_bound, plain, seeds_to_settle, verdict
 
 __all__ = [
     "CONFIDENCE",
     "LEVEL",
+    "MISSING",
     "Crossed",
     "Examples",
     "Optimism",

@@ -12,7 +12,7 @@ from mixup_lab.study.results import Comparison, Interval
 from mixup_lab.study.statistics.arguments import Examples, Floats, are_whole, sorted_examples, vector
 from mixup_lab.study.statistics.intervals import Crossed, crossed_interval, seed_interval
 from mixup_lab.study.statistics.p_values import holm, sign_flip_p, smallest_p
-from mixup_lab.study.statistics.verdicts import plain, verdict
+from mixup_lab.study.statistics.verdicts import MISSING, plain, verdict
 
 
 def compare_arms(
@@ -20,18 +20,21 @@ def compare_arms(
     min_effect: float,
     maximize: bool = True,
     percent: bool = False,
+    missing: str = MISSING,
+    counted: bool = True,
 ) -> list[Comparison]:
     """All arms of a study against their baselines, with Holm over the arms; one `Comparison` for each, in their order.
 
     arms: for each `(seeds (n,), differences (n,), examples)` of the complete pairs alone, where examples is a sequence
     as in `crossed_interval` along the seeds, or None where predictions are missing. Seeds may differ between arms and
     come in any order. A difference must be the mean of its seed's per-example differences. `min_effect` as in
-    `verdict`; `percent`: differences are written in points.
+    `verdict`; `percent`: differences are written in points; `missing` as in `verdict`;
+    `counted` as in `crossed_interval`.
 
     Arms without a pair do not count in Holm. ValueError: lengths that differ, a seed that comes twice, NaN, means that
     do not agree, and what `crossed_interval` and `verdict` raise.
     """
-    found = [_measure(*arm) for arm in arms]
+    found = [_measure(*arm, counted) for arm in arms]
     p_holm = holm([one.p for one in found])
     p_new_holm = holm([None if one.crossed is None else one.crossed.p_new_data for one in found])
     family = max(1, sum(one.p is not None for one in found))
@@ -40,8 +43,9 @@ def compare_arms(
     for one, p, p_new in zip(found, p_holm.tolist(), p_new_holm.tolist(), strict=True):
         n, crossed = len(one.values), one.crossed
         said = verdict(
-            one.values, crossed, p, p_new, comparisons=family, min_effect=min_effect, maximize=maximize, show=show
-        )
+            one.values, crossed, p, p_new, comparisons=family, min_effect=min_effect, maximize=maximize, show=show,
+            missing=missing,
+        )  # fmt: skip
         comparisons.append(
             Comparison(
                 seeds=one.seeds,
@@ -70,7 +74,7 @@ class _Measured(NamedTuple):
     crossed: Crossed | None
 
 
-def _measure(seeds: Sequence[int], differences: ArrayLike, examples: Examples | None) -> _Measured:
+def _measure(seeds: Sequence[int], differences: ArrayLike, examples: Examples | None, counted: bool) -> _Measured:
     values = vector(differences)
     n = len(values)
     if len(seeds) != n or len(set(seeds)) != n or (examples is not None and len(examples) != n):
@@ -92,8 +96,8 @@ def _measure(seeds: Sequence[int], differences: ArrayLike, examples: Examples | 
                 f"each difference must be the mean of its per-example differences; "
                 f"got {values.tolist()} and means {means.tolist()}"
             )
-        crossed = crossed_interval(ordered)
-        if ids and all(are_whole(one) for one in scores):
+        crossed = crossed_interval(ordered, counted=counted)
+        if counted and ids and all(are_whole(one) for one in scores):
             resolution = float(np.mean([1 / len(one) for one in ids]))
     return _Measured(
         seeds=tuple(int(seeds[i]) for i in order),

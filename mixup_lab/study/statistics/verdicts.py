@@ -16,6 +16,7 @@ from mixup_lab.study.statistics.p_values import LEVEL, smallest_p
 
 POWER = 0.8  # "probably", where seeds are counted
 MOST_SEEDS = 1000  # nobody trains more
+MISSING = "predictions are missing"  # why nothing is known of other test examples, as a rule
 
 
 class Verdict(NamedTuple):
@@ -36,13 +37,14 @@ def verdict(
     min_effect: float = 0.0,
     maximize: bool = True,
     show: Callable[[float], str] = str,
+    missing: str = MISSING,
 ) -> Verdict:
     """What may be said of an arm, by rules and in words fixed in advance.
 
     differences (n,); crossed as `crossed_interval` returns it, or None where predictions are missing; the sign-flip p
     and `p_new_data` after Holm over the arms (None: unknown); the number of `comparisons` in that Holm; `min_effect` >=
     0, the smallest difference of interest in the metric's unit (0: never conclude that there is none); whether the
-    metric is to be maximized; how a difference is written. In this order:
+    metric is to be maximized; how a difference is written; what is `missing` where crossed is None. In this order:
 
     1. fewer than two seeds, or seeds too few to reach p <= 0.05 after Holm: cannot_tell
     2. equivalence: two one-sided t tests at 5 % show |mu| < min_effect for new data: no_difference
@@ -67,9 +69,7 @@ def verdict(
         bound = max(equivalence_bound(crossed.mean, crossed.se, crossed.df), alone)
     code = str(codes(values.mean(), p, p_new, bound, reachable, min_effect, maximize))
     if code != "cannot_tell":
-        unknown = (
-            "predictions are missing to tell for new data" if crossed is None else "too small to tell for new data"
-        )
+        unknown = f"{missing if crossed is None else 'too small'} to tell for new data"
         words = {
             "helps": "helps",
             "hurts": "hurts",
@@ -78,7 +78,7 @@ def verdict(
             "no_difference": f"no difference larger than {show(min_effect)}",
         }
         return Verdict(code, words[code], None)
-    return _cannot_tell(values, crossed, reachable, comparisons, min_effect, show)
+    return _cannot_tell(values, crossed, reachable, comparisons, min_effect, show, missing)
 
 
 def codes(
@@ -107,6 +107,7 @@ def _cannot_tell(
     comparisons: int,
     min_effect: float,
     show: Callable[[float], str],
+    missing: str,
 ) -> Verdict:
     n, mean = len(values), float(values.mean())
     v = float(np.var(values, ddof=1)) / n if crossed is None else crossed.seed_variance
@@ -115,7 +116,7 @@ def _cannot_tell(
     if more is not None:
         what = f"about {more} more seed{'s' if more > 1 else ''}"
     elif c is None:
-        what = "more seeds would not settle it, predictions are missing"
+        what = f"more seeds would not settle it, {missing}"
     elif _settled(np.array([1e9]), np.zeros(1), c, m, mean, comparisons, min_effect, True)[0]:
         what = f"it would take more than {MOST_SEEDS} seeds"
     else:

@@ -60,6 +60,12 @@ def interval(pair: Interval | None, metric: Metric) -> str:
     return " to ".join(_fixed(scale * end, digits, sign=True) for end in pair)
 
 
+def difference_heading(metric: Metric) -> str:
+    """What a heading says of differences: " (points)", " (lower is better)"."""
+    said = ["points"] * metric.percent + ["lower is better"] * (not metric.maximize)
+    return f" ({'; '.join(said)})" if said else ""
+
+
 def magnitude(x: float, metric: Metric) -> str:
     """The size of a difference, without a sign: "0.5 points"."""
     return f"{100 * x:.3g} points" if metric.percent else f"{x:.3g}"

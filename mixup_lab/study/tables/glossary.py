@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from mixup_lab.study.results import Answer
 from mixup_lab.study.tables.formats import magnitude, p_value
+from mixup_lab.study.tables.shown import knows_new_data
+
+MEANS = ("accuracy", "subset_accuracy", "loss", "mae")  # metrics that are means over examples
 
 
 def explanation(answer: Answer) -> list[tuple[str, str]]:
@@ -14,6 +17,10 @@ def explanation(answer: Answer) -> list[tuple[str, str]]:
     point = " A point is one hundredth: from 97 % to 98 % is one point." if metric.percent else ""
     examples = max((comparison.test_examples or 0 for comparison in against), default=0)
     stands = f" It stands on {examples:,} different test examples." if examples else ""
+    if against and not knows_new_data(answer):
+        stands = " There is none here: it needs a score of the metric for each test example of every run."
+    elif metric.name not in MEANS:
+        stands += " What an example adds to this metric, which is no mean over examples, is found by leaving it out."
     reach = min((comparison.smallest_p for comparison in against), default=1.0)
     least = f" The smallest that this study can reach for its best arm is {p_value(reach)}." if against else ""
     effect = magnitude(answer.min_effect, metric) if answer.min_effect else "the number named"

@@ -78,6 +78,11 @@ def shown_classes(answer: Answer) -> tuple[list[ClassDifference], int]:
     return sorted(largest, key=lambda entry: (-entry.mean, entry.name)), len(answer.classes) - len(largest)
 
 
+def knows_new_data(answer: Answer) -> bool:
+    """Whether any arm has an interval for new data: it needs a score for every test example."""
+    return any(arm.comparison is not None and arm.comparison.new_data is not None for arm in answer.arms)
+
+
 def class_parts(answer: Answer) -> list[tuple[Arm, Answer]]:
     """Each arm that classes are known of, with the answer as it is for this arm: with its classes alone."""
     arms = {arm.id: arm for arm in answer.arms}

@@ -1,0 +1,103 @@
+"""Byte pair encoding of words (Sennrich et al.: Neural Machine Translation of Rare Words with Subword Units, 2016).
+
+A word is a sequence of characters, the last of them marked as the end of the word. Learning merges the most frequent
+pair of neighbours again and again; encoding repeats the merges in their order. A rare word becomes a few known parts.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+END = "</w>"  # at the last symbol of a word
+Pair = tuple[str, str]
+
+
+def characters(word: str) -> tuple[str, ...]:
+    """The symbols that a word begins with: its characters, the last one with END."""
+    return (*word[:-1], word[-1] + END)
+
+
+def merged(symbols: Sequence[str], pair: Pair) -> tuple[str, ...]:
+    """The symbols with each occurrence of the pair, from left to right, as one."""
+    out: list[str] = []
+    i = 0
+    while i < len(symbols):
+        if i + 1 < len(symbols) and (symbols[i], symbols[i + 1]) == pair:
+            out.append(symbols[i] + symbols[i + 1])
+            i += 2
+        else:
+            out.append(symbols[i])
+            i += 1
+    return tuple(out)
+
+
+def learn(words: Mapping[str, int], count: int, least: int = 2) -> list[Pair]:
+    """The merges, in their order (algorithm 1 of the paper).
+
+    The most frequent pair is merged first; of equally frequent ones the first in alphabetical order.
+
+    Args:
+        words: how often each occurs.
+        count: merges, at most.
+        least: pairs that occur less often are not merged.
+    """
+    spelt = {word: characters(word) for word in words}
+    pairs: Counter[Pair] = Counter()
+    where: defaultdict[Pair, set[str]] = defaultdict(set)  # words that hold the pair, or held it
+    for word, symbols in spelt.items():
+        for pair in pairwise(symbols):
+            pairs[pair] += words[word]
+            where[pair].add(word)
+    # A heap of counts, some of them out of date: one that is wrong when it comes up is put back with what is right.
+    heap = [(-n, pair) for pair, n in pairs.items()]
+    heapq.heapify(heap)
+    merges: dict[Pair, None] = {}  # a pair can come back, where two merges give one symbol: the first counts
+    while heap and len(merges) < count:
+        negative, pair = heapq.heappop(heap)
+        if -negative != pairs[pair]:
+            if pairs[pair] >= least:
+                heapq.heappush(heap, (-pairs[pair], pair))
+            continue
+        if -negative < least:
+            break
+        merges.setdefault(pair)
+        touched: set[Pair] = set()
+        for word in where.pop(pair):
+            before = spelt[word]
+            after = merged(before, pair)
+            if len(after) == len(before):
+                continue
+            for old in pairwise(before):
+                pairs[old] -= words[word]
+            for new in pairwise(after):
+                pairs[new] += words[word]
+                where[new].add(word)
+                touched.add(new)
+            spelt[word] = after
+        del pairs[pair]
+        for new in touched:
+            heapq.heappush(heap, (-pairs[new], new))
+    return list(merges)
+
+
+class BPE:
+    """Encodes words with merges that were learnt, each word once: what a word becomes is kept."""
+
+    def __init__(self, merges: Sequence[Pair]) -> None:
+        self._rank = {pair: rank for rank, pair in enumerate(merges)}
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def __call__(self, word: str) -> tuple[str, ...]:
+        """The symbols of a word: the first merge that applies anywhere is done everywhere, until none applies."""
+        if word not in self._known:
+            symbols = characters(word)
+            while len(symbols) > 1:
+                pair = min(pairwise(symbols), key=lambda p: self._rank.get(p, len(self._rank)))
+                if pair not in self._rank:
+                    break
+                symbols = merged(symbols, pair)
+            self._known[word] = symbols
+        return self._known[word]

@@ -1,0 +1,107 @@
+"""From a waveform to a log-mel spectrogram.
+
+Shapes: `M` mel bands, `F = n_fft / 2 + 1` frequencies of the Fourier transform, `T` frames. Levels are in dB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LEVELS = ("clip", "full_scale")
+QUIETEST = 1e-12  # power of a tone of -120 dB; a clip without anything louder is silence
+
+
+def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
+    """The mel scale of O'Shaughnessy (1987), as HTK has it: `2595 log10(1 + f / 700)`; 1000 Hz are 1000 mel."""
+    return 2595 * np.log10(1 + hertz / 700)
+
+
+def mel_to_hertz(mel: np.ndarray) -> np.ndarray:
+    """The inverse of `hertz_to_mel`."""
+    return 700 * (10 ** (mel / 2595) - 1)
+
+
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
+    """(M, F) float64: triangles of height 1 that are evenly spaced in mel, from 0 Hz to half the sample rate.
+
+    Each begins at the peak of the one before and ends at that of the next (Davis & Mermelstein, 1980; Young et al., The
+    HTK Book, section 5.4), in hertz, without normalisation: the defaults of torchaudio's `melscale_fbanks`.
+
+    Raises:
+        ValueError: if a triangle lies between two frequencies of the transform, and so would hold none.
+    """
+    frequencies = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
+    edges = mel_to_hertz(np.linspace(0, hertz_to_mel(np.array(sample_rate / 2)), n_mels + 2))
+    left, peak, right = (edges[k : k + n_mels, None] for k in range(3))
+    filters: np.ndarray = np.minimum((frequencies - left) / (peak - left), (right - frequencies) / (right - peak))
+    filters = filters.clip(min=0)
+    empty = int((filters.sum(1) == 0).sum())
+    if empty:
+        raise ValueError(
+            f"dataset.n_mels={n_mels} is too many for n_fft={n_fft} at {sample_rate} Hz: {empty} of the bands hold no"
+            f" frequency of the transform; lower dataset.n_mels or raise dataset.n_fft"
+        )
+    return filters
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """`10 log10` of the power in each mel band, and `floor` where there is less.
+
+    A periodic Hann window of `n_fft` samples every `hop` samples, the first one centred at the first sample, with zeros
+    beyond both ends: `T = 1 + samples // hop`. Computed in float64, so that a clip has the same bits alone and among
+    others, and kept as float16: the error is at most 0.03 dB (up to 128 dB its steps are 0.0625 dB), far below
+    the spread of real recordings (about 16 dB), for half the memory of float32.
+
+    Args:
+        sample_rate: in Hz.
+        n_fft: samples of a window.
+        hop: samples from one frame to the next.
+        n_mels: M.
+        floor: in dB, what is quieter is raised to it. Silence, such as the padding of a short clip, is the floor.
+        level: what 0 dB is. `clip`: the largest value of each clip, so that a recording that is louder as a whole is
+            the same (with floor -80 as librosa's `power_to_db(ref=np.max, top_db=80)`). `full_scale`: a tone of
+            amplitude 1, for what loudness tells.
+
+    Raises:
+        ValueError: for more bands than there are frequencies.
+    """
+
+    sample_rate: int
+    n_fft: int
+    hop: int
+    n_mels: int
+    floor: float
+    level: str
+    _filters: Tensor = field(init=False, repr=False, compare=False)  # (M, F), for the power of a tone to be 1
+    _window: Tensor = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        window = torch.hann_window(self.n_fft, dtype=torch.float64)
+        filters = torch.from_numpy(mel_filters(self.sample_rate, self.n_fft, self.n_mels))
+        object.__setattr__(self, "_window", window)
+        object.__setattr__(self, "_filters", filters / (window.sum() / 2) ** 2)
+
+    def frames(self, samples: int) -> int:
+        """T of a clip of so many samples."""
+        return 1 + samples // self.hop
+
+    def __call__(self, wave: np.ndarray) -> Tensor:
+        """A clip (samples,) in [-1, 1] to float16 (1, M, T)."""
+        spectrum = torch.stft(
+            torch.from_numpy(wave).double(),
+            self.n_fft,
+            self.hop,
+            window=self._window,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        power = self._filters @ (spectrum.real.square() + spectrum.imag.square())
+        if self.level == "clip":
+            power /= power.max().clamp(min=QUIETEST)
+        return power.clamp_(min=10 ** (self.floor / 10)).log10_().mul_(10).half().unsqueeze(0)

@@ -1,0 +1,159 @@
+"""Splits in which no group of examples (a patient, a speaker, a session) lies on both sides.
+
+Sizes and strata follow the fractions as well as whole groups allow. Greedy: groups in random order, each goes to the
+new split if that brings it nearer to its size and to its share of each stratum; then over and over until no single
+group that changes sides makes it better. Of a few hundred groups pairs then change sides too, the best one first; of
+more there is no need. The idea is that of stratified grouped cross-validation, without folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixup_lab.data.splits import TEST, TRAIN, VAL, Rows, check_fraction, stratified_order, train_count
+from mixup_lab.seeding import stream
+from mixup_lab.types import UserError
+
+PASSES = 10  # over all groups, at most; mostly two or three are enough
+MANY = 10_000  # groups from which on the first pass is near enough
+SWAPS = 200  # of pairs, at most
+CELLS = 2**22  # values that all pairs may have together
+
+
+def carve_groups(
+    strata: np.ndarray,
+    groups: np.ndarray,
+    *,
+    classes: bool,
+    seed: int,
+    val_fraction: float | None,
+    test_fraction: float | None,
+    train_size: int | float | None,
+) -> Rows:
+    """Divide the examples by whole groups.
+
+    Args:
+        strata: (N,) int64 >= 0, of each example of the training pool.
+        groups: (N,) of each example; any numbers.
+        classes: whether the strata are classes: then none may leave train altogether.
+        seed: of the `split` stream. The test split depends on it and on `test_fraction` alone.
+        val_fraction: in (0, 1), of what test leaves over; None: the source gives val.
+        test_fraction: in (0, 1), of all; None: the source gives test.
+        train_size: see `carve`; a stratified part of train, whatever the groups.
+
+    Raises:
+        UserError: for values outside their range, and for fewer groups than splits.
+    """
+    stages = [("test_fraction", test_fraction, TEST), ("val_fraction", val_fraction, VAL)]
+    wanted = [(key, fraction, stage) for key, fraction, stage in stages if fraction is not None]
+    known, group_of = np.unique(groups, return_inverse=True)
+    if len(known) < 1 + len(wanted):
+        raise UserError(
+            f"dataset.group_column has {len(known)} group{'s'[: len(known) != 1]}, but at least {1 + len(wanted)} are"
+            " needed to have one in each split"
+        )
+    rows = np.arange(len(strata), dtype=np.int64)
+    carved = {TEST: rows[:0], VAL: rows[:0]}
+    for done, (key, fraction, stage) in enumerate(wanted):
+        check_fraction(key, fraction)
+        table = _Table.of(strata[rows], group_of[rows], len(known))
+        chosen = table.choose(fraction, stream(seed, "split", stage), keep=len(wanted) - done, classes=classes)
+        taken = chosen[group_of[rows]]
+        carved[stage], rows = rows[taken], rows[~taken]
+    count = train_count(train_size, len(rows))
+    part = stratified_order(strata[rows], stream(seed, "split", TRAIN))[:count]
+    return Rows(rows[np.sort(part)], carved[VAL], carved[TEST])
+
+
+@dataclass(frozen=True)
+class _Table:
+    """How many examples of each stratum each group has, as lists: groups are many and have few strata."""
+
+    present: np.ndarray  # (present,) numbers of the groups that have examples
+    strata: list[list[int]]  # for each of these
+    counts: list[list[int]]
+    totals: list[int]  # of each stratum
+    num_groups: int
+
+    @classmethod
+    def of(cls, strata: np.ndarray, group_of: np.ndarray, num_groups: int) -> _Table:
+        span = int(strata.max()) + 1
+        pairs, counts = np.unique(group_of * span + strata, return_counts=True)
+        present, starts = np.unique(pairs // span, return_index=True)
+
+        def by_group(values: np.ndarray) -> list[list[int]]:
+            return [part.tolist() for part in np.split(values, starts[1:])]
+
+        totals = np.bincount(strata, minlength=span).tolist()
+        return cls(present, by_group(pairs % span), by_group(counts), totals, num_groups)
+
+    def choose(self, fraction: float, rng: np.random.Generator, keep: int, classes: bool) -> np.ndarray:
+        """Which groups go into the new split: bool (num_groups,). At least one does, and at least `keep` stay."""
+        want = [fraction * total for total in self.totals]
+        size, goal = 0, fraction * sum(self.totals)
+        weight = sum(total > 0 for total in self.totals)  # the size counts as much as all strata together
+        have, left = [0] * len(want), list(self.totals)
+        inside = [False] * len(self.strata)
+        staying = len(inside)
+
+        def gain(g: int, sign: int) -> float:
+            """By how much the squared distances to the goals grow if a group changes sides."""
+            own = sum(self.counts[g])
+            apart = weight * own * (own + 2 * sign * (size - goal))
+            for k, count in zip(self.strata[g], self.counts[g], strict=True):
+                apart += count * (count + 2 * sign * (have[k] - want[k]))
+            return apart
+
+        def free(g: int) -> bool:
+            lasts = classes and any(left[k] == n for k, n in zip(self.strata[g], self.counts[g], strict=True))
+            return staying > keep and not lasts
+
+        def flip(g: int, sign: int) -> None:
+            nonlocal size, staying
+            inside[g] = sign > 0
+            staying -= sign
+            size += sign * sum(self.counts[g])
+            for k, count in zip(self.strata[g], self.counts[g], strict=True):
+                have[k] += sign * count
+                left[k] -= sign * count
+
+        order: Sequence[int] = rng.permutation(len(inside)).tolist()
+        for _ in range(PASSES if len(order) < MANY else 1):
+            moved = False
+            for g in order:
+                sign = -1 if inside[g] else 1
+                if gain(g, sign) < 0 and (sign < 0 or free(g)):
+                    flip(g, sign)
+                    moved = True
+            if not moved:
+                break
+        if not any(inside):  # every group is larger than twice the split
+            flip(min((g for g in order if free(g)), key=lambda g: gain(g, 1), default=order[0]), 1)
+        chosen = np.zeros(self.num_groups, dtype=bool)
+        chosen[self.present[self._swapped(np.array(inside), np.array(want), weight, classes)]] = True
+        return chosen
+
+    def _swapped(self, inside: np.ndarray, want: np.ndarray, weight: float, classes: bool) -> np.ndarray:
+        """After swaps of a group inside with one outside, each of them the best there is."""
+        if inside.sum() * (~inside).sum() * (len(want) + 1) > CELLS:
+            return inside
+        table = np.zeros((len(inside), len(want) + 1))  # the last column is the size, as heavy as all strata together
+        for g, (strata, counts) in enumerate(zip(self.strata, self.counts, strict=True)):
+            table[g, strata] = counts
+        table[:, -1] = weight**0.5 * table.sum(1)
+        goal = np.append(want, weight**0.5 * want.sum())
+        for _ in range(SWAPS):
+            within, without = np.flatnonzero(inside), np.flatnonzero(~inside)
+            change = table[without][None] - table[within][:, None]  # (inside, outside, strata + 1)
+            gain = ((2 * (table[inside].sum(0) - goal) + change) * change).sum(-1)
+            if classes:
+                stays = table[without, :-1].sum(0) - change[..., :-1]
+                gain[(stays[..., np.array(self.totals) > 0] < 1).any(-1)] = np.inf
+            one, other = np.unravel_index(gain.argmin(), gain.shape)
+            if not gain[one, other] < -1e-6:
+                break
+            inside[[within[one], without[other]]] = False, True
+        return inside

@@ -1,0 +1,122 @@
+"""A dense object detector of one map: a convolutional trunk, features added from coarse to fine, and one head."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixup_lab.models.checks import check_at_least, check_pictures
+from mixup_lab.models.initialise import he_normal
+
+STRIDES = (4, 8, 16, 32)  # of the four stages of every trunk
+EXTRA = 5  # outputs beside the classes: distances to four edges, and the centerness
+RARE = 0.01  # probability of a class at the start: nearly all points are background (Lin et al., 2017)
+
+
+class DenseDetector(nn.Module):
+    """FCOS (Tian et al., 2019) on a single map, for pictures whose objects do not differ in size by orders.
+
+    Features of all stages from `stride` on are brought to one width by 1x1 convolutions and added from the coarsest to
+    the finest (Lin et al., 2017, Feature Pyramid Networks); the finest map goes through two 3x3 convolutions and one
+    1x1 to the outputs. Distances are made positive by softplus, which has a slope everywhere.
+
+    Args:
+        input_shape: `(C, H, W)`, H and W >= 32.
+        num_outputs: classes + 5, >= 6.
+        backbone: `small`, two convolutions in each stage, or a torchvision model of the family resnet*, resnext*,
+            wide_resnet*, such as `resnet18`.
+        width: channels of the added features and of the head, >= 1; of `small` also those of the last stages, earlier
+            ones have fewer.
+        stride: pixels from one point of the map to the next, 4 or 8.
+        weights: of a torchvision backbone, see `torchvision_model`; None: drawn at random.
+    """
+
+    answers = "boxes"
+    mixup_layers = ("stages.0", "stages.1")  # where manifold_mixup mixes, beside the input
+
+    def __init__(
+        self,
+        *,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        backbone: str = "resnet18",
+        width: int = 64,
+        stride: int = 4,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        channels, _, _ = check_pictures("DenseDetector", input_shape, num_outputs, smallest=32)
+        if num_outputs < 1 + EXTRA:
+            raise ValueError(f"DenseDetector finds boxes: num_outputs must be classes + {EXTRA}, got {num_outputs}")
+        check_at_least("width", width, 1)
+        if stride not in STRIDES[:2]:
+            raise ValueError(f"stride must be one of {', '.join(map(str, STRIDES[:2]))}, got {stride}")
+        if backbone == "small":
+            if weights is not None:
+                raise ValueError(f"backbone=small has no weights={weights}")
+            self.stem, self.stages, sizes = _small(channels, width)
+        else:
+            self.stem, self.stages, sizes = _resnet(backbone, input_shape, weights)
+        self.first = STRIDES.index(stride)
+        self.lateral = nn.ModuleList(nn.Conv2d(size, width, 1, bias=False) for size in sizes[self.first :])
+        self.head = nn.Sequential(_conv(width, width), _conv(width, width), nn.Conv2d(width, num_outputs, 1))
+        fresh: list[nn.Module] = [self.lateral, self.head] + ([self.stem, self.stages] if backbone == "small" else [])
+        for module in fresh:
+            he_normal(module)
+        last = self.head[-1]
+        assert isinstance(last, nn.Conv2d)
+        nn.init.normal_(last.weight, std=0.01)
+        assert last.bias is not None
+        nn.init.zeros_(last.bias)
+        nn.init.constant_(last.bias[: num_outputs - EXTRA], math.log(RARE / (1 - RARE)))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`(B, C, H, W)` to `(B, num_outputs, ceil(H / stride), ceil(W / stride))`.
+
+        Logits of the classes, distances >= 0 to left, top, right and bottom edge in cells, logit of the centerness.
+        """
+        features, kept = self.stem(inputs), []
+        for number, stage in enumerate(self.stages):
+            features = stage(features)
+            if number >= self.first:
+                kept.append(features)
+        added: Tensor | None = None
+        for lateral, features in reversed(list(zip(self.lateral, kept, strict=True))):
+            own = lateral(features)
+            added = own if added is None else own + F.interpolate(added, size=own.shape[2:], mode="nearest")
+        output: Tensor = self.head(added)
+        classes = output.shape[1] - EXTRA
+        return torch.cat([output[:, :classes], F.softplus(output[:, classes:-1]), output[:, -1:]], 1)
+
+
+def _small(channels: int, width: int) -> tuple[nn.Module, nn.ModuleList, list[int]]:
+    sizes = [max(1, width // 2), width, width, width]
+    stem = _conv(channels, max(1, width // 4), stride=2)
+    before = [max(1, width // 4), *sizes]
+    stages = [nn.Sequential(_conv(a, b, stride=2), _conv(b, b)) for a, b in zip(before, sizes, strict=False)]
+    return stem, nn.ModuleList(stages), sizes
+
+
+def _resnet(name: str, input_shape: Sequence[int], weights: str | None) -> tuple[nn.Module, nn.ModuleList, list[int]]:
+    # Imported late: torchvision takes long, and the small trunk does without it.
+    from torchvision.models import ResNet
+
+    from mixup_lab.models.torchvision_model import torchvision_model
+
+    model = torchvision_model(input_shape=input_shape, num_outputs=1, name=name, weights=weights)
+    if not isinstance(model, ResNet):
+        raise ValueError(f"backbone must be small or of the family resnet*, resnext*, wide_resnet*, got {name}")
+    stages = nn.ModuleList([model.layer1, model.layer2, model.layer3, model.layer4])
+    last = model.fc.in_features
+    return nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool), stages, [last >> k for k in (3, 2, 1, 0)]
+
+
+def _conv(num_in: int, num_out: int, stride: int = 1) -> nn.Sequential:
+    """3x3 convolution - BN - ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(num_in, num_out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU(inplace=True)
+    )

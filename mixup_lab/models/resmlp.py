@@ -1,0 +1,76 @@
+"""A residual multi-layer perceptron for tables (Gorishniy et al., 2021, arXiv:2106.11959)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from torch import Tensor, nn
+
+from mixup_lab.models.checks import check_at_least, check_dropout
+
+
+class ResMLP(nn.Module):
+    """Linear, then residual blocks, then BatchNorm - ReLU - linear: the ResNet of the paper, section 3.2.
+
+    A block is x + dropout(linear(dropout(ReLU(linear(BatchNorm(x)))))). `(B, ...)` to `(B, num_outputs)`.
+
+    Args:
+        input_shape: shape of one example, any number of axes; it is flattened.
+        num_outputs: number of outputs, >= 1.
+        width: of the residual stream, >= 1.
+        depth: number of blocks, >= 1.
+        expansion: the inner layer of a block has so many times `width` units, > 0.
+        dropout: probability in [0, 1) after the inner layer.
+        residual_dropout: probability in [0, 1) at the end of each block.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        width: int = 128,
+        depth: int = 3,
+        expansion: float = 2.0,
+        dropout: float = 0.1,
+        residual_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not input_shape or min(input_shape) < 1:
+            raise ValueError(f"ResMLP takes a shape of positive sizes, got input_shape={tuple(input_shape)}")
+        check_at_least("num_outputs", num_outputs, 1)
+        check_at_least("width", width, 1)
+        check_at_least("depth", depth, 1)
+        if not expansion * width >= 1:
+            raise ValueError(f"expansion must leave at least one unit of width {width}, got {expansion}")
+        check_dropout(dropout)
+        check_dropout(residual_dropout)
+
+        inner = int(expansion * width)
+        self.stem = nn.Linear(prod(input_shape), width)
+        self.blocks = nn.Sequential(*(_Block(width, inner, dropout, residual_dropout) for _ in range(depth)))
+        self.head = nn.Sequential(nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, num_outputs))
+        self.mixup_layers = ("stem", *(f"blocks.{k}" for k in range(depth)))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`(B, ...)` to outputs `(B, num_outputs)`."""
+        outputs: Tensor = self.head(self.blocks(self.stem(inputs.flatten(1))))
+        return outputs
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, inner: int, dropout: float, residual_dropout: float) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.BatchNorm1d(width),
+            nn.Linear(width, inner),
+            nn.ReLU(),
+            nn.Dropout(dropout) if dropout else nn.Identity(),
+            nn.Linear(inner, width),
+            nn.Dropout(residual_dropout) if residual_dropout else nn.Identity(),
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        mixed: Tensor = inputs + self.residual(inputs)
+        return mixed

@@ -1,0 +1,95 @@
+"""A small transformer encoder over words (Vaswani et al., 2017), with the norm first (Xiong et al., 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mixup_lab.models.checks import check_dropout
+from mixup_lab.models.token_embedding import BOUND, TokenEmbedding, apart, check_tokens, masked_mean
+
+
+class TextTransformer(nn.Module):
+    """Learnt positions, blocks of attention and feed-forward layers, and the mean over the text.
+
+    The mask weighs all three: a place of weight m has m of its position, attention gives it m times what it would get
+    (the logarithm of m is added to its score), and it counts m in the mean. So padding changes nothing.
+
+    Args:
+        input_shape: `(L,)`, tokens of the longest text.
+        num_outputs: number of logits, >= 1.
+        num_tokens: size of the vocabulary.
+        width: numbers of a word, a multiple of `heads`.
+        depth: blocks, >= 1.
+        heads: of the attention, >= 1.
+        dropout: probability in [0, 1) of zeroing what a block adds, and a feature before the last layer, in training.
+    """
+
+    mixup_layers = ("embedding", "sentence")
+
+    def __init__(
+        self,
+        *,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        num_tokens: int | None = None,
+        width: int = 128,
+        depth: int = 2,
+        heads: int = 4,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        length, size = check_tokens(
+            "TextTransformer", input_shape, num_outputs, num_tokens, width=width, depth=depth, heads=heads
+        )
+        if width % heads:
+            raise ValueError(f"width must be a multiple of heads={heads}, got {width}")
+        check_dropout(dropout)
+        self.embedding = TokenEmbedding(size, width)
+        self.sentence = _Encoder(length, width, depth, heads, dropout)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_outputs))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`(B, L or less)` int64 to logits `(B, num_outputs)`."""
+        logits: Tensor = self.head(self.sentence(self.embedding(tokens)))
+        return logits
+
+
+class _Encoder(nn.Module):
+    """`(B, L, width + 1)` to `(B, width)`."""
+
+    def __init__(self, length: int, width: int, depth: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(torch.empty(length, width).uniform_(-BOUND, BOUND))  # as large as the words
+        self.blocks = nn.ModuleList(_Block(width, heads, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, embedded: Tensor) -> Tensor:
+        x, mask = apart(embedded)
+        x = x + self.positions[: x.shape[1]] * mask.unsqueeze(2)
+        # The smallest number in place of 0 keeps a row without any token finite.
+        score = mask.float().clamp_min(torch.finfo(torch.float32).tiny).log()[:, None, None, :]
+        for block in self.blocks:
+            x = block(x, score)
+        return masked_mean(self.norm(x), mask)
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm, self.second_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, score: Tensor) -> Tensor:
+        """`x` (B, L, width); `score` (B, 1, 1, L) is added to the score of each place that is attended to."""
+        query, key, value = self.query_key_value(self.norm(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=score.to(query.dtype))
+        x = x + self.dropout(self.out(seen.transpose(1, 2).flatten(2)))
+        further: Tensor = self.dropout(self.narrow(F.gelu(self.wide(self.second_norm(x)))))
+        return x + further

@@ -1,0 +1,118 @@
+"""The dense detector FCOS of torchvision, as a model whose answers are one tensor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mixup_lab.models.checks import check_pictures
+
+EXTRA = 5  # outputs beside the classes: distances to four edges, and the centerness
+LEVELS = (8, 16, 32, 64, 128)  # pixels from one point of a map to the next
+WHOLE = "fcos_resnet50_fpn"  # the one that torchvision has weights of
+
+
+class TorchvisionDetection(nn.Module):
+    """FCOS on a feature pyramid of five maps (Tian et al., 2019), its own head and matching as torchvision has them.
+
+    Resizing, standardisation, losses and the choice of boxes, which torchvision's model does too, are the program's.
+
+    Args:
+        input_shape: `(3, H, W)`, H and W >= 32.
+        num_outputs: classes + 5, >= 6.
+        name: `fcos_BACKBONE_fpn`, the backbone of the family resnet*, resnext*, wide_resnet*: `fcos_resnet50_fpn` is
+            torchvision's own.
+        weights: `DEFAULT` or `COCO_V1` of `fcos_resnet50_fpn` (downloaded at first use), with a new layer of classes.
+        weights_backbone: `DEFAULT` or a name such as `IMAGENET1K_V1` of the backbone alone.
+        trainable_layers: of a pretrained backbone, how many of its five stages are trained, in 0..5; None: 3. Without
+            weights all are. BatchNorm of a pretrained backbone is frozen.
+    """
+
+    answers = "boxes"
+    mixup_layers = ("model.backbone.body.layer1", "model.backbone.body.layer2")
+
+    def __init__(
+        self,
+        *,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        name: str = WHOLE,
+        weights: str | None = None,
+        weights_backbone: str | None = None,
+        trainable_layers: int | None = None,
+    ) -> None:
+        super().__init__()
+        channels, _, _ = check_pictures("torchvision's FCOS", input_shape, num_outputs, smallest=32)
+        if channels != 3:
+            raise ValueError(
+                f"torchvision's FCOS takes pictures in RGB, got {channels} channels; set dataset.channels=3"
+            )
+        if num_outputs < 1 + EXTRA:
+            raise ValueError(f"FCOS finds boxes: num_outputs must be classes + {EXTRA}, got {num_outputs}")
+        if trainable_layers is not None and not 0 <= trainable_layers <= 5:
+            raise ValueError(f"trainable_layers must be in 0..5 or null, got {trainable_layers}")
+        self.model = _fcos(name, num_outputs - EXTRA, weights, weights_backbone, trainable_layers)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`(B, 3, H, W)` to `(B, P, num_outputs + 3)`, P the points of all maps, finest first.
+
+        Logits of the classes, distances >= 0 to left, top, right and bottom edge in cells, logit of the centerness, and
+        x, y and size of the point's cell in pixels. As in torchvision, a point lies at the upper left of its cell.
+        """
+        maps = list(self.model.backbone(inputs).values())
+        head = self.model.head(maps)
+        columns = [head["cls_logits"], head["bbox_regression"], head["bbox_ctrness"]]
+        places = [_places(feature.shape[2:], step, inputs.device) for feature, step in zip(maps, LEVELS, strict=True)]
+        return torch.cat([*columns, torch.cat(places).expand(len(inputs), -1, -1)], 2)
+
+
+def _places(size: torch.Size, step: int, device: torch.device) -> Tensor:
+    """x, y and size of the cells of one map, row by row: (h * w, 3) float32."""
+    rows, columns = (torch.arange(count, device=device, dtype=torch.float32) * step for count in size)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([x, y, torch.full_like(x, step)], 2).flatten(0, 1)
+
+
+def _fcos(name: str, num_classes: int, weights: str | None, weights_backbone: str | None, trainable: int | None) -> Any:
+    # Imported late: torchvision takes long, and runs with other models do without it.
+    from torchvision import models
+    from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+    from torchvision.models.detection.fcos import FCOS
+    from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+    from torchvision.ops.misc import FrozenBatchNorm2d
+
+    found = re.fullmatch(r"fcos_((?:wide_)?resne[x]?t\w+)_fpn", name)
+    if found is None or found[1] not in models.list_models(module=models):
+        raise ValueError(f"name must be fcos_BACKBONE_fpn such as {WHOLE} or fcos_resnet18_fpn, got {name}")
+    if weights is not None and (name != WHOLE or weights_backbone is not None):
+        raise ValueError(f"weights={weights} are of {WHOLE} with its backbone; elsewhere set weights_backbone alone")
+    trained = weights is not None or weights_backbone is not None
+    layers = 5 if not trained else 3 if trainable is None else trainable
+    try:
+        if weights is not None:
+            model = models.get_model(name, weights=weights, trainable_backbone_layers=layers)
+            old = model.head.classification_head.cls_logits
+            new = nn.Conv2d(old.in_channels, num_classes, 3, padding=1)
+            nn.init.normal_(new.weight, std=0.01)
+            assert new.bias is not None
+            nn.init.constant_(new.bias, -4.595)  # as torchvision: a probability of 0.01
+            model.head.classification_head.cls_logits = new
+            model.head.classification_head.num_classes = num_classes
+            return model
+        backbone = resnet_fpn_backbone(
+            backbone_name=found[1],
+            weights=weights_backbone and models.get_model_weights(found[1])[weights_backbone],
+            norm_layer=FrozenBatchNorm2d if trained else nn.BatchNorm2d,
+            trainable_layers=layers,
+            returned_layers=[2, 3, 4],
+            extra_blocks=LastLevelP6P7(256, 256),
+        )
+        return FCOS(backbone, num_classes)
+    except KeyError as error:
+        raise ValueError(f"{error} is no weights of torchvision's {name}") from error
+    except OSError as error:
+        raise ValueError(f"weights of torchvision's {name} could not be downloaded: {error}") from error

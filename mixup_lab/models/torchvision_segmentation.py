@@ -1,0 +1,82 @@
+"""The segmentation models of torchvision, fitted to the pictures and classes at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from mixup_lab.models.checks import check_pictures
+from mixup_lab.models.torchvision_model import change_input_channels, check_known
+
+
+class TorchvisionSegmentation(nn.Module):
+    """One of `torchvision.models.segmentation` as a model of one tensor: `(B, C, H, W)` to `(B, num_outputs, H, W)`.
+
+    FCN (Long et al., 2015), DeepLabv3 (Chen et al., 2017) and LR-ASPP (Howard et al., 2019), without the auxiliary loss
+    that some recipes add. If C is not 3, the first convolution is made anew as in `torchvision_model`.
+
+    Args:
+        input_shape: `(C, H, W)`.
+        num_outputs: number of classes, >= 1.
+        name: any name of `torchvision.models.list_models(module=torchvision.models.segmentation)`.
+        weights: `DEFAULT` or a name such as `COCO_WITH_VOC_LABELS_V1` loads pretrained weights (downloaded at first
+            use) and puts new last layers on them.
+        weights_backbone: `DEFAULT` or a name such as `IMAGENET1K_V1`, of the backbone alone.
+
+    Raises:
+        ValueError: for an unknown name or weights, and for a failed download.
+    """
+
+    answers = "masks"
+
+    def __init__(
+        self,
+        *,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        name: str = "deeplabv3_mobilenet_v3_large",
+        weights: str | None = None,
+        weights_backbone: str | None = None,
+    ) -> None:
+        super().__init__()
+        # Imported late: torchvision takes long, and runs with other models do without it.
+        from torchvision import models
+
+        channels, _, _ = check_pictures(f"torchvision's {name}", input_shape, num_outputs)
+        check_known("segmentation model of torchvision", name, models.list_models(module=models.segmentation))
+        backbone = next(kind for kind in ("resnet50", "resnet101", "mobilenet_v3_large") if name.endswith(kind))
+        for of, given in ((name, weights), (backbone, weights_backbone)):
+            if given is not None:
+                known = [entry.name for entry in models.get_model_weights(of)]
+                check_known(f"weights of torchvision's {of}", given, known)
+        # The last layers have to be torchvision's own as long as pretrained weights are being loaded into them.
+        classes = {} if weights else {"num_classes": num_outputs}
+        try:
+            self.net: nn.Module = models.get_model(name, weights=weights, weights_backbone=weights_backbone, **classes)
+        except OSError as error:
+            raise ValueError(f"weights of torchvision's {name} could not be downloaded: {error}") from error
+        if weights is not None:
+            self.net.aux_classifier = None
+            _replace_last(self.net, num_outputs)
+        if channels != 3:
+            change_input_channels(self.net, channels, pretrained=bool(weights or weights_backbone))
+        # Where manifold_mixup mixes, beside the input; LR-ASPP has a skip connection from block 4.
+        inner = ("0", "2") if "mobilenet" in name else ("layer1", "layer2", "layer3")
+        self.mixup_layers = tuple(f"net.backbone.{layer}" for layer in inner)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`(B, C, H, W)` to logits `(B, num_outputs, H, W)`, scaled up to the size of the pictures."""
+        logits: Tensor = self.net(inputs)["out"]
+        return logits
+
+
+def _replace_last(net: nn.Module, num_outputs: int) -> None:
+    """New 1x1 convolutions that give as many channels as there are classes: the last one, or the two of LR-ASPP."""
+    head = net.get_submodule("classifier")
+    children = list(head.named_children())
+    last = [name for name, _ in children if name.endswith("_classifier")] or [children[-1][0]]
+    for name in last:
+        old = head.get_submodule(name)
+        assert isinstance(old, nn.Conv2d)
+        setattr(head, name, nn.Conv2d(old.in_channels, num_outputs, 1))
