@@ -71,7 +71,7 @@ def test_presets_survive_composition(option):
     for group, values in preset.items():
         assert group in chosen | {"trainer", "seed"}, f"{group} is set but not chosen"
         for key, value in values.items():
-            assert resolved[group][key] == OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+            assert resolved[group][key] == (OmegaConf.to_object(value) if OmegaConf.is_config(value) else value)
 
 
 # ---- aug ----------------------------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def test_folder_that_cannot_be_written_is_said_once(
     (tmp_path / "file").write_text("")
     first = start(root, tmp_path / "file" / "kept")
     assert first.shape == (16, 3, 5, 6)
-    assert capsys.readouterr().err.count("decoded pictures are not kept in") == 1
+    assert capsys.readouterr().err.count("what was decoded is not kept in") == 1
 
 
 def test_full_disk_leaves_nothing_behind(

@@ -84,7 +84,7 @@ class Cache:
                 aside.unlink(missing_ok=True)
         except OSError as error:
             self.usable = False
-            say(f"decoded pictures are not kept in {self.folder} ({error}); dataset.cache_dir=DIR names another place")
+            say(f"what was decoded is not kept in {self.folder} ({error}); dataset.cache_dir=DIR names another place")
 
     def _path(self, what: str) -> Path:
         return self.folder / f"{self.digest}-{what}"

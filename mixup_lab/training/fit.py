@@ -53,9 +53,10 @@ class Fit:
         settings, data, device = parts.settings, parts.data, parts.device
         self.steps = len(data.train.ids) // settings.batch_size
         if self.steps == 0:
+            count = len(data.train.ids)
             raise UserError(
-                f"trainer.batch_size={settings.batch_size} is larger than the training split "
-                f"({len(data.train.ids)} examples)"
+                f"trainer.batch_size={settings.batch_size} is larger than the training split ({count} examples)"
+                f"; try trainer.batch_size={2 ** (max(1, count // 3).bit_length() - 1)}"
             )
         self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.precision = Precision(settings.precision, device)
