@@ -226,7 +226,7 @@ def test_the_table_of_arms_over_http(study, tmp_path):
                        "includeMetrics": True}  # fmt: skip
             groups = _get(f"{root}data/plugin/hparams/session_groups", request)["sessionGroups"]
         finally:
-            server.terminate()
+            server.kill()  # at SIGTERM it may wait for its own threads for ever
     rows = {group["hparams"]["arm"]: {m["name"]["tag"]: m["value"] for m in group["metricValues"]} for group in groups}
     assert rows["mixup-a0.4"]["test/accuracy"] == pytest.approx(0.82)
     assert rows["mixup-a0.4"]["mean/difference"] == pytest.approx(0.02)

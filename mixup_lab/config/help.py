@@ -84,7 +84,7 @@ class Page:
         limit = min(limit, self.width * 2 // 3)
         column = indent + 2 + max((len(left) for left, _ in rows if len(left) <= limit), default=0)
         for left, right in rows:
-            notes = textwrap.wrap(right, max(12, self.width - column))
+            notes = textwrap.wrap(right, max(12, self.width - column), break_on_hyphens=False)
             head = f"{'':{indent}}{left}"
             pad = " " * max(0, column - len(head))
             if len(head) + 2 > column and notes:
