@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import torch
 
-from mixup_lab.config.build import accepts, build
+from mixup_lab.config.build import build
 from mixup_lab.config.identity import mixes_nothing
 from mixup_lab.config.schema import RunConfig
+from mixup_lab.config.suits import check_answers, check_reads, check_transform
 from mixup_lab.data.prepare import prepare
-from mixup_lab.data.transforms import NoTransform
 from mixup_lab.mixing.mixer import Bound, NoMixing
 from mixup_lab.seeding import torch_seed
 from mixup_lab.tasks.choose import make_task
@@ -59,17 +59,7 @@ def ingredients(config: RunConfig) -> Ingredients:
     mix_schedule = build("mix_schedule", config.mix_schedule, trust=trust)
     source = build("dataset", config.source, trust=trust)
     data = prepare(source, seed=config.seed, device=device, **vars(config.data))
-    if isinstance(data.kind, Pixels) and getattr(transform, "apply_mask", None) is None:
-        name = type(transform).__name__
-        raise UserError(f"transform: masks cannot follow what {name} does; use none, crop_flip, cutout, random_erasing")
-    if isinstance(data.kind, Boxes) and getattr(transform, "apply_boxes", None) is None:
-        name = type(transform).__name__
-        raise UserError(f"transform: boxes cannot follow what {name} does; use none, crop_flip, cutout, random_erasing")
-    if data.tokens and not isinstance(transform, NoTransform):
-        raise UserError(f"transform: {type(transform).__name__} changes pictures, these are texts; use transform=none")
-    if not data.mean and not isinstance(transform, NoTransform):
-        name = type(transform).__name__
-        raise UserError(f"transform: {name} is for pictures, these data are none; use transform=none")
+    check_transform(transform, data)
     if hasattr(transform, "bind"):
         try:
             transform.bind(data.input_shape, data.mean)
@@ -82,32 +72,30 @@ def ingredients(config: RunConfig) -> Ingredients:
     except ValueError as error:
         raise UserError(f"trainer.{error}") from error
     torch.manual_seed(torch_seed(config.seed, "weights"))
-    offered = {name: getattr(data.encode, name) for name in OFFERED if hasattr(data.encode, name)}
-    if data.tokens and not accepts("model", config.model, "num_tokens", trust=trust):
-        raise UserError("model: the examples are texts; set model=text_cnn, bilstm or text_transformer")
+    check_reads(config, data)
     model = build(
         "model",
         config.model,
         trust=trust,
-        offered=offered,
+        offered={name: getattr(data.encode, name) for name in OFFERED if hasattr(data.encode, name)},
         input_shape=data.input_shape,
         num_outputs=task.num_outputs,
     )
-    boxes = isinstance(data.kind, Boxes)
-    if boxes != (getattr(model, "answers", None) == "boxes"):  # what such a model says of itself
-        name = type(model).__name__
-        if boxes:
-            raise UserError(f"model: {name} finds no boxes; use dense_detector or torchvision_detection")
-        raise UserError(f"model: {name} finds boxes alone, and the targets are {type(data.kind).__name__.lower()}")
-    masks = isinstance(data.kind, Pixels)
-    if getattr(model, "answers", None) == "masks" and not masks:
-        name, targets = type(model).__name__, type(data.kind).__name__.lower()
-        raise UserError(f"model: {name} answers with a class for each pixel, and the targets are {targets}")
+    check_answers(model, data)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)
     try:
-        kinds = {"tokens": data.tokens, "boxes": boxes, "masks": masks}
-        mixer.bind(Bound(model, task.loss, data.input_shape, task.num_classes, **kinds))
+        mixer.bind(
+            Bound(
+                model,
+                task.loss,
+                data.input_shape,
+                task.num_classes,
+                tokens=data.tokens,
+                boxes=isinstance(data.kind, Boxes),
+                masks=isinstance(data.kind, Pixels),
+            )
+        )
     except ValueError as error:
         raise UserError(f"aug: {error}") from error
     return Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
