@@ -20,12 +20,12 @@ from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 from mixup_lab.config.assemble import assemble, ingredients
-from mixup_lab.data.audio_decode import decode, fitted, read
-from mixup_lab.data.audio_encoder import Spectrograms, coloured
-from mixup_lab.data.audio_folder import AudioFolder
-from mixup_lab.data.log_mel import LogMel, hertz_to_mel, mel_filters, mel_to_hertz
+from mixup_lab.data.audio.decode import decode, fitted, read
+from mixup_lab.data.audio.encoder import Spectrograms, coloured
+from mixup_lab.data.audio.folder import AudioFolder
+from mixup_lab.data.audio.log_mel import LogMel, hertz_to_mel, mel_filters, mel_to_hertz
+from mixup_lab.data.audio.speech_commands import SpeechCommands
 from mixup_lab.data.source import Loaded
-from mixup_lab.data.speech_commands import SpeechCommands
 from mixup_lab.models.audio_cnn import AudioCNN
 from mixup_lab.models.preact_resnet import PreActResNet
 from mixup_lab.models.small_cnn import SmallCNN
@@ -365,7 +365,7 @@ def test_the_encoder_is_fitted_to_the_rows_of_the_split(tmp_path):
 
 
 def test_what_does_not_fit_in_memory_is_sampled(tmp_path, monkeypatch):
-    from mixup_lab.data import audio_encoder
+    from mixup_lab.data.audio import encoder as audio_encoder
 
     loaded = load(folder(tmp_path, count=8))
     assert loaded.fit is not None

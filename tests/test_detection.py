@@ -15,10 +15,10 @@ from detection_examples import SMALL, DetectorTraining, annotation, coco_tree, r
 from PIL import Image
 
 from mixup_lab.config.assemble import assemble
-from mixup_lab.data.box_moves import crop_flip_boxes
-from mixup_lab.data.box_overlay import box_colour, draw_boxes
-from mixup_lab.data.detection_coco import DetectionCOCO
-from mixup_lab.data.detection_voc import DetectionVOC
+from mixup_lab.data.boxes.coco import DetectionCOCO
+from mixup_lab.data.boxes.moves import crop_flip_boxes
+from mixup_lab.data.boxes.overlay import box_colour, draw_boxes
+from mixup_lab.data.boxes.voc import DetectionVOC
 from mixup_lab.data.overlays import draw_mixed_targets
 from mixup_lab.data.transforms import CropFlip
 from mixup_lab.mixing.functional import union

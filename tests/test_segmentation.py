@@ -12,7 +12,7 @@ from torch import nn
 
 from mixup_lab.config.assemble import assemble, ingredients
 from mixup_lab.config.build import build
-from mixup_lab.data.mask_overlay import OPACITY, colours, draw_masks
+from mixup_lab.data.masks.overlay import OPACITY, colours, draw_masks
 from mixup_lab.data.overlays import draw_mixed_targets, draw_targets, legend
 from mixup_lab.data.transforms import CropFlip
 from mixup_lab.mixing import CutMix, FMix, KFoldMixup, Mixup, RegMixup

@@ -9,9 +9,9 @@ from data_examples import prepared
 from mask_examples import save, shapes, write
 from PIL import Image
 
-from mixup_lab.data.segmentation_folder import SegmentationFolder
-from mixup_lab.data.segmentation_masks import decode_mask
-from mixup_lab.data.segmentation_sets import TorchvisionMasks
+from mixup_lab.data.masks.folder import SegmentationFolder
+from mixup_lab.data.masks.labels import decode_mask
+from mixup_lab.data.masks.torchvision_sets import TorchvisionMasks
 from mixup_lab.tasks.kinds import VOID
 from mixup_lab.types import UserError
 

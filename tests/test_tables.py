@@ -18,13 +18,14 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mixup_lab.config.assemble import assemble, ingredients
-from mixup_lab.data import table_read, table_rows
-from mixup_lab.data.embedded_tables import EmbeddedTable
 from mixup_lab.data.prepare import Data
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.data.table import Table
-from mixup_lab.data.table_draw import BAR, LINE, draw_rows
-from mixup_lab.data.table_encode import fitted
+from mixup_lab.data.tables import read as table_read
+from mixup_lab.data.tables import rows as table_rows
+from mixup_lab.data.tables.draw import BAR, LINE, draw_rows
+from mixup_lab.data.tables.embedded import EmbeddedTable
+from mixup_lab.data.tables.encode import fitted
+from mixup_lab.data.tables.table import Table
 from mixup_lab.mixing import Mixup
 from mixup_lab.models.ft_transformer import FTTransformer, Tokens
 from mixup_lab.models.resmlp import ResMLP
@@ -578,7 +579,7 @@ def test_a_large_table_is_kept_and_mapped(
     settings: dict[str, Any] = {"on_error": "skip", "cache_dir": str(tmp_path / "cache")}
     expected = Table(str(tmp_path / "t.csv"), "y", **settings).load()
     assert not (tmp_path / "cache").exists(), "a small one is read faster than it is found"
-    monkeypatch.setattr("mixup_lab.data.table.LARGE", 100)
+    monkeypatch.setattr("mixup_lab.data.tables.table.LARGE", 100)
     monkeypatch.setattr(table_rows, "LARGE", 100)
     monkeypatch.setattr(table_read, "CELLS", 40)
     first = Table(str(tmp_path / "t.csv"), "y", **settings).load()
@@ -594,7 +595,7 @@ def test_a_large_table_is_kept_and_mapped(
         resident, streaming = (prepared(Given(loaded), storage=kind) for kind in ("resident", "streaming"))
         assert all(torch.equal(a, b) for a, b in zip(trained_on(resident), trained_on(streaming), strict=True))
     monkeypatch.undo()
-    monkeypatch.setattr("mixup_lab.data.table.LARGE", 100)
+    monkeypatch.setattr("mixup_lab.data.tables.table.LARGE", 100)
     (shelf,) = (tmp_path / "cache").iterdir()
     (place,) = shelf.iterdir()
     with open(place / "train-values", "r+b") as out:
@@ -614,7 +615,7 @@ def test_a_large_table_is_kept_and_mapped(
 def test_a_cache_that_cannot_be_written_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mixup_lab.data.table.LARGE", 100)
+    monkeypatch.setattr("mixup_lab.data.tables.table.LARGE", 100)
     write(tmp_path / "t.csv", some_rows())
     (tmp_path / "cache").write_text("a file")
     loaded = Table(str(tmp_path / "t.csv"), "y", cache_dir=str(tmp_path / "cache")).load()

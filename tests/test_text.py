@@ -17,10 +17,10 @@ from torch import Tensor
 
 from mixup_lab.config.assemble import assemble, ingredients
 from mixup_lab.config.build import build
-from mixup_lab.data.bpe import BPE, END, characters, learn
-from mixup_lab.data.text_table import TextTable
-from mixup_lab.data.text_vocabulary import cut, learn_vocabulary, spelt
-from mixup_lab.data.tokens import Tokens
+from mixup_lab.data.texts.bpe import BPE, END, characters, learn
+from mixup_lab.data.texts.table import TextTable
+from mixup_lab.data.texts.tokens import Tokens
+from mixup_lab.data.texts.vocabulary import cut, learn_vocabulary, spelt
 from mixup_lab.mixing import KFoldMixup, ManifoldMixup, Mixup, RegMixup
 from mixup_lab.mixing.mixer import Bound, at_step, upload
 from mixup_lab.models.bilstm import BiLSTM, backwards

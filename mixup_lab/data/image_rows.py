@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mixup_lab.data.progress import say
-from mixup_lab.data.table_read import open_table
+from mixup_lab.data.tables.read import open_table
 from mixup_lab.types import UserError
 
 SPLITS = ("train", "val", "test")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mixup_lab.data.box_overlay import box_colour, draw_boxes
-from mixup_lab.data.mask_overlay import UNTINTED, colours, draw_masks, draw_mixed_masks
+from mixup_lab.data.boxes.overlay import box_colour, draw_boxes
+from mixup_lab.data.masks.overlay import UNTINTED, colours, draw_masks, draw_mixed_masks
 from mixup_lab.tasks.kinds import Boxes, Kind, Pixels
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mixup_lab.data.box_moves import crop_flip_boxes
+from mixup_lab.data.boxes.moves import crop_flip_boxes
 from mixup_lab.tasks.kinds import VOID
 from mixup_lab.types import UserError
 

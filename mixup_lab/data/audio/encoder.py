@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mixup_lab.data.audio_pool import AudioPool
+from mixup_lab.data.audio.pool import AudioPool
 from mixup_lab.data.moments import CHUNK, SAMPLE, spread
 from mixup_lab.data.storage import SHARE, free_bytes
 

@@ -61,7 +61,7 @@ def open_table(path: Path, delimiter: str | None, header: bool) -> TableFile:
         UserError: for a file that is empty or no such table.
     """
     if path.suffix.lower() in PARQUET:
-        from mixup_lab.data.table_parquet import ParquetFile
+        from mixup_lab.data.tables.parquet import ParquetFile
 
         return ParquetFile(path)
     return TextFile(path, delimiter, header)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mixup_lab.data.audio_decode import SUFFIXES
+from mixup_lab.data.audio.decode import SUFFIXES
 from mixup_lab.data.image_listing import Entry, Listing, check_folder, digested, files_below, list_folder
 from mixup_lab.data.image_rows import SPLITS, read_rows
 from mixup_lab.data.progress import say

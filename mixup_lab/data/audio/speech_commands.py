@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from mixup_lab.data.audio_decode import SUFFIXES, decoder
-from mixup_lab.data.audio_listing import Clips, Row, clips_of
-from mixup_lab.data.audio_source import Sound
+from mixup_lab.data.audio.decode import SUFFIXES, decoder
+from mixup_lab.data.audio.listing import Clips, Row, clips_of
+from mixup_lab.data.audio.source import Sound
 from mixup_lab.data.image_listing import check_folder, files_below
 from mixup_lab.data.progress import say
 from mixup_lab.data.source import Loaded

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mixup_lab.data.source import ArrayPool
-from mixup_lab.data.text_vocabulary import PADDING, spelt
+from mixup_lab.data.texts.vocabulary import PADDING, spelt
 
 SIZES = range(14, 7, -1)  # of the letters on a tile, in pixels: the largest with which the text has room
 FINE = 4  # letters are drawn so many times as large, then made smaller: small ones keep their spacing

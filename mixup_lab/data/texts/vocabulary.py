@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixup_lab.data.bpe import BPE, END, characters, learn
+from mixup_lab.data.texts.bpe import BPE, END, characters, learn
 
 TOKENIZERS = ("words", "spaces", "bpe")
 PADDING, UNKNOWN = 0, 1  # the first two ids

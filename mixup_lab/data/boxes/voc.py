@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from mixup_lab.data.detection import Annotated, Problems, Settings, load_boxes
+from mixup_lab.data.boxes.source import Annotated, Problems, Settings, load_boxes
 from mixup_lab.data.image_listing import SUFFIXES, check_folder
 from mixup_lab.data.source import Loaded
 from mixup_lab.types import UserError

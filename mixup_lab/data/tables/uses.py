@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mixup_lab.data.table_columns import NUMBER, TEXT, TIME, Column
-from mixup_lab.data.table_read import TableFile
+from mixup_lab.data.tables.columns import NUMBER, TEXT, TIME, Column
+from mixup_lab.data.tables.read import TableFile
 from mixup_lab.types import UserError
 
 KINDS = {"auto": None, "classification": TEXT, "regression": NUMBER, "multilabel": NUMBER}  # of targets, by task

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mixup_lab.data.table_read import CELLS, Piece, checked_names
+from mixup_lab.data.tables.read import CELLS, Piece, checked_names
 from mixup_lab.types import UserError
 
 

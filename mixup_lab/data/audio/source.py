@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mixup_lab.data.audio_decode import scan
-from mixup_lab.data.audio_encoder import fitted
-from mixup_lab.data.audio_listing import Clips
-from mixup_lab.data.audio_pool import AudioPool
+from mixup_lab.data.audio.decode import scan
+from mixup_lab.data.audio.encoder import fitted
+from mixup_lab.data.audio.listing import Clips
+from mixup_lab.data.audio.log_mel import LEVELS, LogMel
+from mixup_lab.data.audio.pool import AudioPool
 from mixup_lab.data.image_cache import Cache, default_folder
-from mixup_lab.data.log_mel import LEVELS, LogMel
 from mixup_lab.data.progress import say, track
 from mixup_lab.data.source import Loaded
 from mixup_lab.tasks.kinds import Classes

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from mixup_lab.data.progress import track
-from mixup_lab.data.table_columns import NUMBER, TIME, Column
-from mixup_lab.data.table_read import Piece, TableFile
-from mixup_lab.data.table_store import Stored
+from mixup_lab.data.tables.columns import NUMBER, TIME, Column
+from mixup_lab.data.tables.read import Piece, TableFile
+from mixup_lab.data.tables.store import Stored
 from mixup_lab.types import UserError
 
 LARGE = 8 << 20  # bytes of a file from which on reading it takes a while

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.data.table_draw import draw_rows
+from mixup_lab.data.tables.draw import draw_rows
 from mixup_lab.types import UserError
 
 MOST = 1000  # categories of one column

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from mixup_lab.data.audio_decode import decoder
-from mixup_lab.data.audio_listing import Clips, Columns, clips_by_csv, clips_by_folder, clips_by_name
-from mixup_lab.data.audio_source import Sound
+from mixup_lab.data.audio.decode import decoder
+from mixup_lab.data.audio.listing import Clips, Columns, clips_by_csv, clips_by_folder, clips_by_name
+from mixup_lab.data.audio.source import Sound
 from mixup_lab.data.source import Loaded
 from mixup_lab.types import UserError
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from mixup_lab.data.progress import say
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.data.text_files import Layout, Table, find_files, read_table
-from mixup_lab.data.text_vocabulary import TOKENIZERS, cut, learn_vocabulary, padded
-from mixup_lab.data.tokens import TokenPool, Tokens
+from mixup_lab.data.texts.files import Layout, Table, find_files, read_table
+from mixup_lab.data.texts.tokens import TokenPool, Tokens
+from mixup_lab.data.texts.vocabulary import TOKENIZERS, cut, learn_vocabulary, padded
 from mixup_lab.tasks.kinds import Classes
 from mixup_lab.types import UserError
 

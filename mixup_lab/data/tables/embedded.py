@@ -20,7 +20,7 @@ from importlib.resources import files
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.data.table_encode import fitted
+from mixup_lab.data.tables.encode import fitted
 from mixup_lab.tasks.kinds import Classes, Kind, Numbers
 from mixup_lab.types import UserError
 
@@ -45,7 +45,7 @@ class EmbeddedTable:
 
     def load(self) -> Loaded:
         """Read the file beside this module."""
-        with files("mixup_lab.data").joinpath(f"{self.name}.npz").open("rb") as file, np.load(file) as arrays:
+        with files("mixup_lab.data.tables").joinpath(f"{self.name}.npz").open("rb") as file, np.load(file) as arrays:
             kind: Kind
             if "classes" in arrays:
                 kind, target = Classes(tuple(arrays["classes"].tolist())), arrays["target"].astype(np.int64)

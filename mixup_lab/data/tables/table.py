@@ -14,13 +14,13 @@ import numpy as np
 from mixup_lab.data.image_cache import default_folder
 from mixup_lab.data.progress import say
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.data.table_columns import TEXT, Column
-from mixup_lab.data.table_encode import fitted
-from mixup_lab.data.table_read import PARQUET, TEXTS, TableFile, open_table
-from mixup_lab.data.table_rows import LARGE, coded_rows
-from mixup_lab.data.table_store import Shelf, Stored, in_memory
-from mixup_lab.data.table_target import TASKS, TargetColumn, read_targets
-from mixup_lab.data.table_uses import Uses
+from mixup_lab.data.tables.columns import TEXT, Column
+from mixup_lab.data.tables.encode import fitted
+from mixup_lab.data.tables.read import PARQUET, TEXTS, TableFile, open_table
+from mixup_lab.data.tables.rows import LARGE, coded_rows
+from mixup_lab.data.tables.store import Shelf, Stored, in_memory
+from mixup_lab.data.tables.target import TASKS, TargetColumn, read_targets
+from mixup_lab.data.tables.uses import Uses
 from mixup_lab.types import UserError
 
 ON_ERROR = ("raise", "skip")
@@ -33,7 +33,7 @@ class Table:
     """A CSV or parquet file, or a folder with `train.csv` and with or without `val.csv` and `test.csv`.
 
     A row is kept as one float32 vector, numbers first; a number of more than seven digits is rounded. Standardisation,
-    imputation and the categories that are known come from the training rows alone: see `table_encode`.
+    imputation and the categories that are known come from the training rows alone: see `encode`.
 
     Args:
         root: the file or folder.

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from mixup_lab.data.detection import Annotated, Problems, Settings, load_boxes
+from mixup_lab.data.boxes.source import Annotated, Problems, Settings, load_boxes
 from mixup_lab.data.image_listing import check_folder
 from mixup_lab.data.progress import say
 from mixup_lab.data.source import Loaded

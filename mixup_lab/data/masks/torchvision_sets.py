@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mixup_lab.data.image_listing import digested
-from mixup_lab.data.segmentation_files import Pair, Pairs
-from mixup_lab.data.segmentation_masks import Labels
-from mixup_lab.data.segmentation_source import PairReader
+from mixup_lab.data.masks.files import Pair, Pairs
+from mixup_lab.data.masks.labels import Labels
+from mixup_lab.data.masks.source import PairReader
 from mixup_lab.data.source import Loaded
 from mixup_lab.data.torchvision_sets import alone
 from mixup_lab.tasks.kinds import VOID

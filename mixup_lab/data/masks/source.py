@@ -11,9 +11,9 @@ from PIL import __version__ as pillow
 from mixup_lab.data.image_cache import Cache
 from mixup_lab.data.image_decode import Header, scan
 from mixup_lab.data.image_files import LARGEST, FolderPool, ImageFiles
+from mixup_lab.data.masks.files import Pair, Pairs
+from mixup_lab.data.masks.labels import Labels, decode_masks
 from mixup_lab.data.progress import say, track
-from mixup_lab.data.segmentation_files import Pair, Pairs
-from mixup_lab.data.segmentation_masks import Labels, decode_masks
 from mixup_lab.data.source import Loaded
 from mixup_lab.tasks.kinds import Pixels
 from mixup_lab.types import UserError

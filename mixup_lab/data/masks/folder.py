@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mixup_lab.data.segmentation_files import Manifest, find_pairs
-from mixup_lab.data.segmentation_masks import Labels, binary_labels, known_labels
-from mixup_lab.data.segmentation_source import PairReader, expanded
+from mixup_lab.data.masks.files import Manifest, find_pairs
+from mixup_lab.data.masks.labels import Labels, binary_labels, known_labels
+from mixup_lab.data.masks.source import PairReader, expanded
 from mixup_lab.data.source import Loaded
 from mixup_lab.types import UserError
 
