@@ -50,7 +50,10 @@ KINDS = {
     "table": (("dataset=table", "dataset.target=y", "model.hidden=[128,128]", "trainer.batch_size=512"), 80),
     "sounds": (("dataset=audio_folder", "dataset.cache=false", "model=audio_cnn", "trainer.batch_size=32"), 6),
     "texts": (("dataset=text_table", "model=text_cnn", "trainer.batch_size=50"), 20),
-    "masks": (("dataset=segmentation_folder", "dataset.cache=false", "model=unet", "trainer.batch_size=8"), 2),
+    "masks": (
+        ("dataset=segmentation_folder", "dataset.cache=false", "model=unet", "model.width=16", "trainer.batch_size=8"),
+        2,
+    ),
 }
 
 
