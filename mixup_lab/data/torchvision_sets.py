@@ -101,22 +101,31 @@ class TorchvisionSet:
                     f"dataset={self.name}: no data in {self.root}; set dataset.root=DIR,"
                     " or dataset.download=true to fetch it"
                 ) from error
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with alone(self.root):
-                return kind(str(self.root), download=True, **arguments)
-        except (OSError, RuntimeError, EOFError, HTTPException) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(
-                f"dataset={self.name}: not in {self.root} and the download failed ({reason});"
-                " set dataset.root=DIR to where the files are"
-            ) from error
+        return downloaded(self.name, kind, self.root, arguments)
 
     def _read(self, kind: Any, arguments: dict[str, Any]) -> Any:
         try:
             return kind(str(self.root), download=False, **arguments)
         except (OSError, EOFError, ValueError, KeyError) as error:
             raise UserError(f"dataset={self.name}: the files in {self.root} cannot be read ({error})") from error
+
+
+def downloaded(name: str, kind: Any, root: Path, arguments: dict[str, Any]) -> Any:
+    """A data set of torchvision as `kind(root, **arguments)` gives it, fetched now, by one process at a time.
+
+    Raises:
+        UserError: where that fails, such as without a network.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with alone(root):
+            return kind(str(root), download=True, **arguments)
+    except (OSError, RuntimeError, EOFError, HTTPException) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"dataset={name}: not in {root} and the download failed ({reason}); set dataset.root=DIR to where the"
+            " files are"
+        ) from error
 
 
 def _pool(family: str, opened: Any) -> ArrayPool:

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from mixup_lab.data.masks.files import Pair, Pairs
 from mixup_lab.data.masks.labels import Labels
 from mixup_lab.data.masks.source import PairReader
 from mixup_lab.data.source import Loaded
-from mixup_lab.data.torchvision_sets import alone
+from mixup_lab.data.torchvision_sets import downloaded
 from mixup_lab.tasks.kinds import VOID
 from mixup_lab.types import UserError
 
@@ -119,16 +118,7 @@ class TorchvisionMasks:
                 ) from error
         if not known.fetched:
             raise UserError(f"dataset={self.name}: it cannot be downloaded without an account; set dataset.root=DIR")
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with alone(self.root):
-                return kind(str(self.root), download=True, **arguments)
-        except (OSError, RuntimeError, EOFError, HTTPException) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(
-                f"dataset={self.name}: not in {self.root} and the download failed ({reason});"
-                " set dataset.root=DIR to where the files are"
-            ) from error
+        return downloaded(self.name, kind, self.root, arguments)
 
 
 def _labels(name: str, part: Any) -> Labels:
