@@ -60,9 +60,19 @@ class Classification:
         With class weights it is w[y] times the cross-entropy, linear in the label: both terms of a mixture, and a soft
         label, are divided by the number of examples alone.
         """
-        return F.cross_entropy(
-            output, target, self.class_weights, reduction="none", label_smoothing=self.label_smoothing
-        )
+        return self.normalized_loss(self.normalize(output), target)
+
+    def normalize(self, output: Tensor) -> Tensor:
+        """Log-probabilities (B, C): half of a cross-entropy, and the same for both labels of a mixture."""
+        return output.log_softmax(1)
+
+    def normalized_loss(self, log_probability: Tensor, target: Tensor) -> Tensor:
+        """The loss of log-probabilities (B, C): (B,)."""
+        if target.is_floating_point() or self.label_smoothing:  # normalising twice changes nothing
+            return F.cross_entropy(
+                log_probability, target, self.class_weights, reduction="none", label_smoothing=self.label_smoothing
+            )
+        return F.nll_loss(log_probability, target, self.class_weights, reduction="none")
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
         """What is summed over the mixed examples of an epoch: (B, C), (B,) or soft (B, C), likewise, (B,).
