@@ -795,3 +795,19 @@ def test_what_does_not_go_with_a_table(words: tuple[str, ...], said: str) -> Non
 
     with pytest.raises((UserError, ValueError), match=said):
         start()
+
+
+def test_rows_in_memory_are_encoded_ahead_and_streamed_ones_batch_by_batch(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        "a,b,y\n" + "".join(f"{i % 7 if i % 5 else ''},{'uvw'[i % 3]},{'no' if i % 2 else 'yes'}\n" for i in range(90))
+    )
+    source = Table(str(path), "y")
+    ahead, streamed = (prepared(source, storage=kind) for kind in ("resident", "streaming"))
+    order = [np.arange(10), np.arange(10, 35)]
+    for ours, theirs in zip(ahead.train.batches(order), streamed.train.batches(order), strict=True):
+        assert torch.equal(ours.inputs, streamed.encode(theirs.inputs))
+        assert ahead.encode(ours.inputs) is ours.inputs
+        assert (ahead.encode.draw(ours.inputs, 32) == streamed.encode.draw(ours.inputs, 32)).all()
+    assert ahead.encode.blocks == streamed.encode.blocks == (1, 1, 4)
+    assert ahead.input_shape == streamed.input_shape == (6,)

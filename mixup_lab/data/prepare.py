@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mixup_lab.data.ahead import encode_ahead
 from mixup_lab.data.feeds import Feed, Resident, Streaming
 from mixup_lab.data.moments import CHUNK, SAMPLE, Moments, checked, moments, spread
 from mixup_lab.data.pictures import Pictures
@@ -146,6 +147,9 @@ def prepare(
         key: Resident.of(pool, device) if storage == "resident" else Streaming(pool, device, workers)
         for key, pool in unique.items()
     }
+    encoder = None if loaded.encoder is None else loaded.encoder.to(device)
+    if encoder is not None:
+        feeds, encoder = encode_ahead(feeds, encoder, device)
     splits = {}
     for name, rows in carved._asdict().items():
         pool = pools[name]
@@ -156,16 +160,15 @@ def prepare(
             name, ids, pool.target[ids], names, feeds[id(pool)], None if lengths is None else lengths[ids]
         )
     known: tuple[tuple[float, ...], tuple[float, ...]] = (), ()
-    encoder = loaded.encoder
     if encoder is None:
         known = _known_moments(splits["train"], loaded, storage, mean, std)
-        encoder = Pictures(loaded.train.shape, *known)
+        encoder = Pictures(loaded.train.shape, *known, device)
     elif mean is not None or std is not None:
         raise UserError("dataset.mean and dataset.std are for pictures; these data are standardised by their own train")
     return Data(
         **splits,
         kind=loaded.kind,
-        encode=encoder.to(device),
+        encode=encoder,
         mean=known[0],
         std=known[1],
         storage=storage,
