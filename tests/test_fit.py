@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, StopAfter, Training, config_of
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mixup_lab.config.assemble import assemble
 from mixup_lab.runs.record import read_epochs, read_events
@@ -222,3 +223,13 @@ def test_ema_follows_its_recurrence(tmp_path):
         average = [0.8 * a + 0.2 * w for a, w in zip(average, weights, strict=True)]
     for a, p in zip(average, fit.ema.module.parameters(), strict=True):
         torch.testing.assert_close(a, p.detach())
+
+
+def test_what_the_model_gets_wrong_on_val_is_shown_at_the_end(train):
+    training = train("dataset.noise=4", "trainer.epochs=1")
+    assert training.scalars["val/accuracy"] < 1
+    board = EventAccumulator(str(training.run_dir), size_guidance={"images": 0})
+    (shown,) = board.Reload().Images("val/mistakes")
+    assert shown.step == training.fit.done_steps
+    wrong = round((1 - training.scalars["val/accuracy"]) * len(training.fit.parts.data.val))
+    assert shown.width == min(3, wrong) * (128 + 8)  # three tiles in a row, with their margins

@@ -186,7 +186,7 @@ def test_mean_and_std_are_of_train_alone(tmp_path):
         ({"csv": "???"}, "dataset.csv has no value; set dataset.csv=FILE to the table of paths and labels"),
         ({"root": "nowhere"}, "dataset.root=nowhere does not exist"),
         ({"csv": "other.csv"}, "other.csv does not exist"),
-        ({"task": "guess"}, "dataset.task must be one of auto, classification, multilabel, regression, got guess"),
+        ({"task": "guess"}, "dataset.task must be one of auto, classification, regression, multilabel, got guess"),
         ({"target": []}, r"dataset.target must name a column, or several as \[a,b\]"),
         ({"separator": "|", "target": ["a", "b"]}, "takes one column of tags apart; dataset.target names 2"),
         ({"on_error": "ignore"}, "dataset.on_error must be one of raise, skip, got ignore"),

@@ -14,7 +14,7 @@ import torch
 from PIL import __version__ as pillow
 from torch import Tensor
 
-from mixup_lab.data.image_cache import Cache, default_folder
+from mixup_lab.data.disk_cache import Cache, default_folder
 from mixup_lab.data.image_decode import decode, decode_all, scan
 from mixup_lab.data.progress import say, track
 from mixup_lab.types import UserError
@@ -163,18 +163,34 @@ class ImageFiles:
 
     def _shape(self, headers: Mapping[str, np.ndarray], origin: str) -> tuple[int, int, int]:
         """(C, H, W) of the pictures as they will be given."""
-        table = np.concatenate(list(headers.values()))
         if not len(headers["train"]):
             raise UserError(f"{origin} has no picture in train that can be read")
-        channels = self.channels or (1 if table[:, 2].all() else 3)
-        if self.image_size is not None:
-            return channels, self.image_size, self.image_size
-        low, high = table[:, :2].min(0).tolist(), table[:, :2].max(0).tolist()
-        if low == high:
-            return channels, low[1], low[0]
-        size = min(LARGEST, int(np.median(headers["train"][:, :2].min(1))))
-        say(
-            f"pictures in {origin} have unequal sizes ({low[0]} to {high[0]} wide, {low[1]} to {high[1]} high):"
-            f" short side scaled to {size}, centre {size}x{size} cropped; dataset.image_size=N sets another size"
-        )
-        return channels, size, size
+        size = None if self.image_size is None else (self.image_size, self.image_size)
+        return common_shape(headers, origin, self.channels, size, "; dataset.image_size=N sets another size")
+
+
+def common_shape(
+    headers: Mapping[str, np.ndarray], origin: str, channels: int | None, size: tuple[int, int] | None, ending: str
+) -> tuple[int, int, int]:
+    """(C, H, W) that all pictures are brought to.
+
+    Args:
+        headers: for each split (N, 3): width, height and grey; at least one in train, whose median decides.
+        origin: of the pictures, for the line that says so.
+        channels: the user's, if any; else 1 where all are grey, and 3.
+        size: the user's height and width, if any; else those of all pictures, or a square.
+        ending: of the line.
+    """
+    table = np.concatenate(list(headers.values()))
+    channels = channels or (1 if table[:, 2].all() else 3)
+    if size is not None:
+        return channels, *size
+    low, high = table[:, :2].min(0).tolist(), table[:, :2].max(0).tolist()
+    if low == high:
+        return channels, low[1], low[0]
+    side = min(LARGEST, int(np.median(headers["train"][:, :2].min(1))))
+    say(
+        f"pictures in {origin} have unequal sizes ({low[0]} to {high[0]} wide, {low[1]} to {high[1]} high):"
+        f" short side scaled to {side}, centre {side}x{side} cropped{ending}"
+    )
+    return channels, side, side

@@ -13,8 +13,9 @@ from mixup_lab.data.image_files import FolderPool, ImageFiles
 from mixup_lab.data.image_listing import Entry, check_folder, digested
 from mixup_lab.data.image_rows import SPLITS, Rows, read_rows
 from mixup_lab.data.progress import say
-from mixup_lab.data.row_targets import TASKS, targets_of
+from mixup_lab.data.row_targets import targets_of
 from mixup_lab.data.source import Loaded
+from mixup_lab.data.tables.target import TASKS
 from mixup_lab.types import UserError
 
 

@@ -9,11 +9,9 @@ import numpy as np
 
 from mixup_lab.data.image_rows import Rows
 from mixup_lab.data.progress import say
+from mixup_lab.data.tables.target import FEW
 from mixup_lab.tasks.kinds import Classes, Kind, Numbers, Tags
 from mixup_lab.types import UserError
-
-TASKS = ("auto", "classification", "multilabel", "regression")
-FEW = 20  # different whole numbers that are taken for classes
 
 
 def targets_of(rows: Rows, names: Sequence[str], task: str, separator: str | None) -> tuple[Kind, np.ndarray]:
@@ -22,7 +20,7 @@ def targets_of(rows: Rows, names: Sequence[str], task: str, separator: str | Non
     Args:
         rows: of the table.
         names: of its columns of labels.
-        task: one of TASKS.
+        task: one of TASKS of `tables.target`.
         separator: between the tags of one column.
 
     Raises:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mixup_lab.data.audio.decode import CHUNK, decode
 from mixup_lab.data.audio.log_mel import LogMel
-from mixup_lab.data.image_cache import Cache
+from mixup_lab.data.disk_cache import Cache
 from mixup_lab.data.progress import track
 from mixup_lab.data.threads import in_threads
 

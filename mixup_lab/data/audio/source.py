@@ -14,7 +14,7 @@ from mixup_lab.data.audio.encoder import fitted
 from mixup_lab.data.audio.listing import Clips
 from mixup_lab.data.audio.log_mel import LEVELS, LogMel
 from mixup_lab.data.audio.pool import AudioPool
-from mixup_lab.data.image_cache import Cache, default_folder
+from mixup_lab.data.disk_cache import Cache, default_folder
 from mixup_lab.data.progress import say, track
 from mixup_lab.data.source import Loaded
 from mixup_lab.tasks.kinds import Classes

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixup_lab.data.image_cache import Cache, default_folder
+from mixup_lab.data.disk_cache import Cache, default_folder
 from mixup_lab.data.image_decode import Header, scan
 from mixup_lab.data.image_files import ON_ERROR, FolderPool
 from mixup_lab.data.image_listing import digested
@@ -67,7 +67,7 @@ class Settings:
         channels: 1 (grey) or 3 (RGB). None: 1 if all pictures are grey.
         on_error: `raise` or `skip`.
         cache: whether decoded pictures are kept on disk.
-        cache_dir: where. None: see `image_cache.default_folder`.
+        cache_dir: where. None: see `disk_cache.default_folder`.
 
     Raises:
         UserError: for values outside their range.

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import __version__ as pillow
 
-from mixup_lab.data.image_cache import Cache
+from mixup_lab.data.disk_cache import Cache
 from mixup_lab.data.image_decode import Header, scan
-from mixup_lab.data.image_files import LARGEST, FolderPool, ImageFiles
+from mixup_lab.data.image_files import FolderPool, ImageFiles, common_shape
 from mixup_lab.data.masks.files import Pair, Pairs
 from mixup_lab.data.masks.labels import Labels, decode_masks
 from mixup_lab.data.progress import say, track
@@ -72,7 +72,13 @@ class PairReader:
         for split, found in splits.items():
             if not found:
                 raise UserError(f"dataset.root={root} has no picture in {split} that can be used")
-        shape = self._shape(root, {split: table[kept[split]] for split, table in headers.items()})
+        shape = common_shape(
+            {split: table[kept[split]] for split, table in headers.items()},
+            root,
+            self.files.channels,
+            self.image_size,
+            ", masks alike; dataset.image_size=[HEIGHT,WIDTH] sets another size",
+        )
         raw = {split: _masks(root, split, found, shape, cache) for split, found in splits.items()}
         labels = labels_of(raw["train"])
         pools = {
@@ -121,23 +127,6 @@ class PairReader:
         if not self.skip:
             raise error
         return Header(0, 0, False)
-
-    def _shape(self, root: str, headers: dict[str, np.ndarray]) -> tuple[int, int, int]:
-        """(C, H, W) of the pictures as they will be given."""
-        table = np.concatenate(list(headers.values()))
-        channels = self.files.channels or (1 if table[:, 2].all() else 3)
-        if self.image_size is not None:
-            return channels, *self.image_size
-        low, high = table[:, :2].min(0).tolist(), table[:, :2].max(0).tolist()
-        if low == high:
-            return channels, low[1], low[0]
-        size = min(LARGEST, int(np.median(headers["train"][:, :2].min(1))))
-        say(
-            f"pictures in {root} have unequal sizes ({low[0]} to {high[0]} wide, {low[1]} to {high[1]} high):"
-            f" short side scaled to {size}, centre {size}x{size} cropped, masks alike;"
-            " dataset.image_size=[HEIGHT,WIDTH] sets another size"
-        )
-        return channels, size, size
 
 
 def _masks(

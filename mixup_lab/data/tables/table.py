@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixup_lab.data.image_cache import default_folder
+from mixup_lab.data.disk_cache import default_folder
 from mixup_lab.data.progress import say
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.data.tables.columns import TEXT, Column

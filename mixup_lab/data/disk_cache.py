@@ -38,7 +38,7 @@ def default_folder() -> Path:
 
 @dataclass
 class Cache:
-    """Arrays that belong to one folder of pictures in one state.
+    """Arrays that belong to one folder or file of data in one state.
 
     `digest` stands for that state; files of another state of the same folder are deleted when new ones are written.
     """
@@ -49,7 +49,7 @@ class Cache:
 
     @classmethod
     def of(cls, root: str, digest: str, folder: Path) -> Cache:
-        """The cache of the pictures in `root` below `folder`."""
+        """The cache of the data in `root` below `folder`."""
         path = os.path.realpath(root)
         own = f"{os.path.basename(path)}-{blake2b(os.fsencode(path), digest_size=6).hexdigest()}"
         return cls(folder / own, digest)

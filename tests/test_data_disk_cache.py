@@ -13,8 +13,8 @@ import pytest
 import torch
 from data_examples import picture, prepared, small_folder
 
-from mixup_lab.data import image_cache, prepare
-from mixup_lab.data.image_cache import Cache, default_folder
+from mixup_lab.data import disk_cache, prepare
+from mixup_lab.data.disk_cache import Cache, default_folder
 from mixup_lab.data.image_folder import ImageFolder
 from mixup_lab.types import UserError
 
@@ -164,7 +164,7 @@ def test_full_disk_leaves_nothing_behind(
         path.write_bytes(b"the beginning")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(image_cache, "_write", full)
+    monkeypatch.setattr(disk_cache, "_write", full)
     assert start(root, kept).shape == (16, 3, 5, 6)
     assert files(kept) == []
     assert capsys.readouterr().err.count("No space left on device") == 1
@@ -176,7 +176,7 @@ def test_unfinished_files_are_removed_when_they_are_old(root: Path, kept: Path) 
     young, old = folder / "young.tmp", folder / "old.tmp"
     for path in (young, old):
         path.write_bytes(b"")
-    os.utime(old, (time.time() - 2 * image_cache.ABANDONED,) * 2)
+    os.utime(old, (time.time() - 2 * disk_cache.ABANDONED,) * 2)
     start(root, kept, image_size=3)
     assert (young.exists(), old.exists()) == (True, False)
 
@@ -185,7 +185,7 @@ WRITE_AND_READ = """
 import sys
 import numpy as np
 from pathlib import Path
-from mixup_lab.data.image_cache import Cache
+from mixup_lab.data.disk_cache import Cache
 
 array = np.arange(50_000)
 for i in range(60):
@@ -207,7 +207,7 @@ def test_two_processes_at_once(kept: Path, state: str) -> None:
 
 
 def test_arrays_of_any_size_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_cache, "BLOCK", 100)
+    monkeypatch.setattr(disk_cache, "BLOCK", 100)
     cache = Cache.of("somewhere", "digest", tmp_path)
     for count in (1, 25, 26, 1001):
         array = np.random.default_rng(0).integers(-9, 9, (count, 1), dtype=np.int32)
