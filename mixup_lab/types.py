@@ -5,7 +5,7 @@ Shapes: `B` examples in a batch, `...` the shape of one example.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class Mixed(NamedTuple):
         if self.weight is None:
             return loss
         return loss * self.weight.reshape(-1, *[1] * (own.dim() - 1))
+
+    def pieces(self, count: int) -> Iterator[Mixed]:
+        """The batch cut into `count` of equal size, or nearly; views, nothing is copied."""
+        fields = ([field] * count if field is None else field.tensor_split(count) for field in self)
+        return (Mixed(*parts) for parts in zip(*fields, strict=True))
 
 
 class UserError(Exception):

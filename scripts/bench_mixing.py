@@ -82,6 +82,7 @@ def row(what: str, wanted: str, pairs: list) -> dict:
 
 def train_step(fit, plan, batches, device: str):
     """A function that trains on the next `count` batches and returns its seconds."""
+    from mixup_lab.mixing.mixer import at_step
     from mixup_lab.training.tally import Tally
 
     tally, turn = Tally(fit.parts.task, fit.parts.device, {}), itertools.cycle(batches)
@@ -89,7 +90,7 @@ def train_step(fit, plan, batches, device: str):
 
     def step() -> None:
         i, batch = next(turn)
-        fit.train_batch(batch, plan, i, tally)
+        fit.train_batch(fit.parts.mixer.apply(batch, at_step(plan.mixing, i)), i, tally)
 
     return timed(step, device)
 

@@ -32,7 +32,7 @@ from mixup_lab.tasks.detection import Detection
 from mixup_lab.tasks.kinds import Boxes
 from mixup_lab.training.fit import Fit
 from mixup_lab.training.tally import Tally
-from mixup_lab.types import Mixed, UserError
+from mixup_lab.types import UserError
 
 NAMES = ("bar", "dot")
 
@@ -543,6 +543,19 @@ def test_metrics_do_not_depend_on_batches_and_mistakes_come_worst_first():
     assert all("bar" in said or "dot" in said for _, said in worst)
 
 
+def test_only_sure_boxes_are_drawn_as_what_the_model_says():
+    task = Detection(NAMES, (3, 24, 40), 2.0)
+    output = random_output(1, 6, 2, 6, 10)
+    output[:, :2] += 2
+    found, said = task.decode(output), task.as_target(output)
+    assert said.shape == (6, 100, 5)
+    for rows, boxes in zip(found, said, strict=True):
+        sure = [row for row in rows.tolist() if row[0] >= 0 and row[1] >= 0.5]
+        assert sure
+        assert len(sure) < int((rows[:, 0] >= 0).sum()), "some are not sure"
+        assert [[kind, *edges] for kind, _, *edges in sure] == [row for row in boxes.tolist() if row[0] >= 0]
+
+
 def test_missing_pycocotools_is_told_at_the_start(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(UserError, match=r"pip install 'mixup-lab\[detection\]'"):
@@ -847,10 +860,9 @@ def test_torchvision_detection_in_a_run(tree, tmp_path):
         "model.name=fcos_resnet18_fpn",
     )
     fit = Fit(assemble(config_of(*given, f"dataset.root={tree}", *words, "trainer.device=cpu"), "x"), tmp_path)
-    (_, batch), *_ = fit.batches(fit.plan(0), 0)
+    (_, mixed), *_ = fit.mixed(fit.plan(0), 0)
     tally = Tally(fit.parts.task, fit.parts.device, {})
-    mixed = fit.train_batch(batch, fit.plan(0), 0, tally)
-    assert isinstance(mixed, Mixed)
+    fit.train_batch(mixed, 0, tally)
     assert mixed.target.shape == (4, 4, 6)
     assert tally.read()["losses"].isfinite().all()
 

@@ -7,6 +7,8 @@ import torch
 from conftest import TINY, config_of
 
 from mixup_lab.config.assemble import assemble
+from mixup_lab.mixing.mixer import at_step
+from mixup_lab.training.fit import Fit
 from mixup_lab.types import UserError
 
 SHORT = ("trainer.epochs=1", "model.width=4", "dataset.train_size=64")  # two steps
@@ -107,3 +109,32 @@ def test_accumulation_of_what_mixes_before_the_model(train):
         whole, cut = train(f"aug={aug}", *common), train(f"aug={aug}", *common, "trainer.accumulate=3")
         for key in ("train/loss", "val/loss"):
             assert whole.scalars[key] == pytest.approx(cut.scalars[key], rel=1e-4)
+
+
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize(
+    ("dataset", "words", "at_once"),
+    [
+        ("wine", ["aug=none"], True),
+        ("wine", ["aug=mixup"], True),
+        ("wine", ["aug=mixup", "aug.lam_per=pair", "aug.prob=0.5"], True),
+        ("wine", ["aug=mixup", "aug.partner=different_class", "aug.labels=soft"], True),
+        ("wine", ["aug=mixup", "aug.partner=nearest_input"], False),
+        ("wine", ["aug=regmixup"], False),
+        ("wine", ["aug=noise_mix"], False),
+        ("wine", ["aug=manifold_mixup", "aug.layers=[input]"], False),
+        ("diabetes", ["aug=mixup", "aug.lam_per=sample", "mix_schedule=linear"], True),
+    ],
+    ids=str,
+)
+def test_rows_mixed_many_steps_at_once_are_those_of_each_step(tmp_path, dataset, words, at_once, first):
+    words = (f"dataset={dataset}", "model=mlp", "trainer.batch_size=16", "trainer.device=cpu", *words)
+    fit = Fit(assemble(config_of(*words), "x"), tmp_path)
+    mixer, plan = fit.parts.mixer, fit.plan(0)
+    assert mixer.by_example is at_once
+    found = list(fit.mixed(plan, first))
+    wanted = [(i, mixer.apply(batch, at_step(plan.mixing, i))) for i, batch in fit.batches(plan, first)]
+    assert [i for i, _ in found] == [i for i, _ in wanted] == list(range(first, fit.steps))
+    for (_, ours), (_, theirs) in zip(found, wanted, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert one is other is None or torch.equal(one, other)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from conftest import config_of
 from mask_examples import NAMES, shapes, write
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from mixup_lab.config.assemble import assemble, ingredients
@@ -31,7 +32,7 @@ from mixup_lab.tasks.kinds import VOID, Pixels
 from mixup_lab.tasks.segmentation import Segmentation
 from mixup_lab.training.device import Precision
 from mixup_lab.training.fit import Fit
-from mixup_lab.training.pictures import mixed_sheet
+from mixup_lab.training.pictures import mistakes_sheet, mixed_sheet
 from mixup_lab.training.step import train_step
 from mixup_lab.training.stop import StopRequest
 from mixup_lab.training.tally import Tally
@@ -278,7 +279,7 @@ def test_mistakes_are_the_worst_first():
     confusion[1] = torch.tensor([[5, 0, 0], [3, 0, 0], [0, 1, 1]])
     confusion[2] = torch.tensor([[0, 0, 9], [1, 0, 0], [0, 0, 0]])
     found = Segmentation(3).mistakes({"confusion": confusion}, ("sky", "car", "road"), 9)  # the last one is void
-    assert found == [(2, "road\nfor sky, 100% wrong"), (1, "sky\nfor car, 40% wrong")]
+    assert found == [(2, "road\nfor sky, 100% off"), (1, "sky\nfor car, 40% off")]
 
 
 def test_the_task_follows_from_the_masks():
@@ -553,6 +554,30 @@ def test_a_mixed_run_from_end_to_end(folder, tmp_path, words):
         total = confusion.sum(0)
         union = total.sum(0) + total.sum(1) - total.diagonal()
         assert scalars["test/miou"] == pytest.approx((total.diagonal() / union).mean())
+
+
+def test_the_mask_that_was_said_stands_above_the_true_one(folder, tmp_path):
+    fit = Fit(assemble(config_of(*folder, "trainer.epochs=1"), ""), tmp_path / "run")
+    data, model = fit.parts.data, fit.parts.model.eval()
+    chosen, names = [5, 2], ("ground", "red", "blue")
+    (batch,) = data.val.batches([np.array(chosen)])
+    said = fit.evaluator.said(model, data.val, np.array(chosen))
+    with torch.no_grad():
+        assert torch.equal(said.long(), model(data.encode(batch.inputs)).argmax(1))
+    sheet = mistakes_sheet(data.val, [(i, "words") for i in chosen], data.encode, data.kind, said)
+    plain = data.encode.draw(data.encode(batch.inputs), 128)
+    for k, left in enumerate((4, 128 + 12)):
+        for top, masks in ((4, said), (4 + 128 + 2, batch.target)):
+            tile = draw_masks(plain, masks.numpy(), names)[k]
+            np.testing.assert_array_equal(sheet[top : top + 128, left : left + 128], tile)
+    assert not torch.equal(said, batch.target)
+
+
+def test_what_the_model_gets_wrong_is_logged_with_both_masks(folder, tmp_path):
+    _, run_dir = run(tmp_path, *folder, "trainer.epochs=1")
+    (shown,) = EventAccumulator(str(run_dir), size_guidance={"images": 0}).Reload().Images("val/mistakes")
+    assert shown.width == 3 * (128 + 8)
+    assert shown.height > 3 * 2 * 128  # three rows of two pictures, and words
 
 
 def test_a_model_for_classes_is_told_from_one_for_masks(folder, tmp_path):

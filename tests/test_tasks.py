@@ -149,7 +149,7 @@ def test_mistakes_are_the_worst_first():
     task = make_task(Classes(("cat", "dog", "cow")), np.array([0, 1, 2]), CPU)
     kept = task.observe(logits, torch.tensor([1, 2, 2, 0]))
     sure = logits.softmax(1).max(1).values.tolist()
-    expected = [(1, f"cat {sure[1]:.2f}"), (3, f"dog {sure[3]:.2f}"), (0, f"cat {sure[0]:.2f}")]
+    expected = [(1, f"cat ({sure[1]:.2f})"), (3, f"dog ({sure[3]:.2f})"), (0, f"cat ({sure[0]:.2f})")]
     assert task.mistakes(kept, ("cat", "dog", "cow"), 9) == expected
     assert task.mistakes(kept, ("cat", "dog", "cow"), 2) == expected[:2]
 

@@ -61,6 +61,11 @@ class Mixer(ABC):
     on_tokens = False  # whether the method serves inputs that are token ids
     on_boxes = False  # whether the boxes of both pictures are still true of the mixture
 
+    @property
+    def by_example(self) -> bool:
+        """Whether an example is mixed with its partner and lam alone, so that several batches can be mixed at once."""
+        return False
+
     def bind(self, bound: Bound) -> None:
         """Told once, before the first step, what is trained. Raises ValueError for what the method cannot serve."""
         if bound.tokens and not self.on_tokens:
@@ -169,6 +174,7 @@ class NoMixing(Mixer):
     prob = 0.0
     on_tokens = True
     on_boxes = True
+    by_example = True
 
     def draw(
         self,
@@ -419,6 +425,18 @@ def _as(lam: Tensor, target: Tensor) -> Tensor:
 def upload(draws: dict[str, np.ndarray], device: torch.device) -> dict[str, Any]:
     """The draws of many steps on the device; what has one number for each step stays on the host."""
     return {name: torch.from_numpy(v).to(device) if v.ndim > 1 else v for name, v in draws.items()}
+
+
+def at_steps(draws: dict[str, Any], first: int, last: int) -> Draw:
+    """The draws (S, B) of the steps from `first` to before `last` as those of one batch; partners stay in their step.
+
+    For mixers that are `by_example`.
+    """
+    some = {name: values[first:last] for name, values in draws.items()}
+    if "perm" in some:
+        steps, size = some["perm"].shape
+        some["perm"] = some["perm"] + torch.arange(0, steps * size, size, device=some["perm"].device).unsqueeze(1)
+    return {name: values.flatten() for name, values in some.items()}
 
 
 def at_step(draws: dict[str, Any], step: int) -> Draw:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mixup_lab.mixing.functional import interpolate
 from mixup_lab.mixing.mixer import Draw, PairMixer
+from mixup_lab.mixing.partners import BY_DISTANCE
 from mixup_lab.types import Inputs
 
 
@@ -24,6 +25,11 @@ class Mixup(PairMixer):
 
     on_tokens = True
     on_boxes = True
+
+    @property
+    def by_example(self) -> bool:
+        """Not inside the model, not if partners are looked for in the batch; what a subclass does is not known."""
+        return type(self) is Mixup and not self._layers and self._partner not in BY_DISTANCE
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
         """Interpolate, at once or when the layer is reached."""

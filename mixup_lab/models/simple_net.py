@@ -18,6 +18,7 @@ class SimpleNet(nn.Module):
     LeCun et al. (1998), section II.B, in the form of today's tutorials: ReLU, max pooling, full connections. LeNet's
     input is 32x32, and its authors put the 28x28 digits of MNIST into the middle of it. We do so with every smaller
     picture: zeros around it, the mean grey of normalised data. Larger pictures make the first linear layer larger.
+    Pooling comes before ReLU: the same function and the same gradients, with a quarter of the values to go through.
 
     Args:
         input_shape: `(C, H, W)`, any sizes >= 1.
@@ -32,11 +33,11 @@ class SimpleNet(nn.Module):
         self.pad, height, width = zeros_around(height, width, LENET_SIZE)
         self.features = nn.Sequential(
             nn.Conv2d(channels, 6, 5),
-            nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
             nn.Conv2d(6, 16, 5),
-            nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
         )
         num_features = 16 * size_after(height) * size_after(width)
         self.head = nn.Sequential(

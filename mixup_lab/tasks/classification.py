@@ -103,11 +103,11 @@ class Classification:
         return {"logits": output, "target": target}
 
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
-        """Examples of another class than the one that the model is most sure of: `cat 0.98`."""
+        """Examples of another class than the one that the model is most sure of: `cat (0.98)`."""
         sure, said = kept["logits"].softmax(1).max(1)
         wrong = (said != kept["target"]).nonzero().flatten()
         order = wrong[sure[wrong].argsort(descending=True, stable=True)][:count].tolist()
-        return [(i, f"{names[int(said[i])]} {float(sure[i]):.2f}") for i in order]
+        return [(i, f"{names[int(said[i])]} ({float(sure[i]):.2f})") for i in order]
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
         """`loss` (negative log-likelihood), `accuracy`, `macro_recall`, `macro_f1`, `auroc` and `ece`.

@@ -20,7 +20,7 @@ EXTRA = 5  # channels beside the classes: four distances and the centerness
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss (Lin et al., 2017)
 SCORE, OVERLAP = 0.05, 0.6  # boxes found have at least this score, and no better one of their class overlaps more
 CANDIDATES, MOST = 500, 100  # boxes of a picture before and after overlapping ones are left out; 100 as COCO counts
-SURE = 0.5  # the score from which a box is named among mistakes
+SURE = 0.5  # the score from which a box is named and drawn among mistakes
 
 
 class Answer(NamedTuple):
@@ -150,6 +150,12 @@ class Detection:
             kept = batched_nms(boxes[some], score[some], label[some], OVERLAP)[:MOST]
             found[i, : len(kept)] = rows[i][some][kept]
         return found
+
+    def as_target(self, output: Tensor) -> Tensor:
+        """The boxes that the model is sure of, (B, 100, 5)."""
+        found = self.decode(output)
+        sure = found[..., 1] >= SURE
+        return torch.cat([torch.where(sure, found[..., 0], -1.0).unsqueeze(2), found[..., 2:]], 2)
 
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
         """Examples of the largest loss, with the number of boxes of each class that the model is sure of."""

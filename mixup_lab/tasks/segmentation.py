@@ -124,6 +124,10 @@ class Segmentation:
         confusion = counts.view(batch, classes + 1, classes)[:, :classes].contiguous()
         return {"confusion": confusion, "loss_sum": losses.flatten(1).sum(1)}
 
+    def as_target(self, output: Tensor) -> Tensor:
+        """The predicted mask, uint8 (B, H, W)."""
+        return predicted(output).byte()
+
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
         """Those with the largest share of wrong pixels, with the most frequent mistake in two lines."""
         wrong = kept["confusion"].cpu().double()
@@ -134,7 +138,7 @@ class Segmentation:
         found = []
         for i in order:
             true, said = divmod(int(wrong[i].argmax()), self.num_classes)
-            found.append((i, f"{names[said]}\nfor {names[true]}, {share[i]:.0%} wrong"))
+            found.append((i, f"{names[said]}\nfor {names[true]}, {share[i]:.0%} off"))
         return found
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:

@@ -14,6 +14,8 @@ class Task(Protocol):
     Metrics are made of what is kept of each example, so that batches of any size and order give the same value.
     A task may also have `normalize(output)` and `normalized_loss(normalized, target)`, which together are its `loss`:
     then the part of it that does not depend on the label is done once for both labels of a mixture.
+    And `as_target(output)`, what an output says in the form of a target, if targets have a place in the picture: then
+    both are drawn.
     """
 
     primary: str  # the metric that decides, evaluated on val and test

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -37,19 +37,30 @@ class Evaluator:
         if split.lengths is not None:  # similar lengths together, so that little of a batch is padding
             order = np.argsort(split.lengths[positions], kind="stable")
             positions = positions[order]
-        cuts = range(self.batch_size, len(positions), self.batch_size)
-        was_training = model.training
-        model.eval()
-        kept: list[dict[str, Tensor]] = []
-        for batch in split.batches(np.split(positions, cuts)):
-            with self.precision.autocast():
-                output = model(self.prepared(batch.inputs))
-            kept.append(self.task.observe(output.float(), batch.target))
-        model.train(was_training)
+        outputs = self._outputs(model, split, positions)
+        kept = [self.task.observe(output, target) for output, target in outputs]
         found = {name: torch.cat([part[name] for part in kept]) for name in kept[0]}
         if order is None:
             return found
         return {name: values[torch.from_numpy(np.argsort(order)).to(values.device)] for name, values in found.items()}
+
+    @torch.inference_mode()
+    def said(self, model: nn.Module, split: Split, positions: np.ndarray) -> Tensor | None:
+        """What the model says of these positions in the form of targets (n, ...), if they have a place in pictures."""
+        if not hasattr(self.task, "as_target"):
+            return None
+        return torch.cat([self.task.as_target(output) for output, _ in self._outputs(model, split, positions)])
+
+    def _outputs(self, model: nn.Module, split: Split, positions: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+        """Outputs (B, ...) float32 of the model in evaluation mode, and targets."""
+        cuts = range(self.batch_size, len(positions), self.batch_size)
+        was_training = model.training
+        model.eval()
+        for batch in split.batches(np.split(positions, cuts)):
+            with self.precision.autocast():
+                output = model(self.prepared(batch.inputs))
+            yield output.float(), batch.target
+        model.train(was_training)
 
     @torch.inference_mode()
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mixup_lab.mixing.mixer import at_step
+from mixup_lab.mixing.mixer import at_step, at_steps
 from mixup_lab.runs.log import RunLog
 from mixup_lab.runs.progress import Pace
 from mixup_lab.seeding import stream, torch_seed
@@ -126,12 +126,12 @@ class Fit:
         tally = Tally(parts.task, parts.device, state.tally)
         first, started, before, pace = state.step, time.perf_counter(), state.elapsed, Pace()
 
-        for i, batch in self.batches(plan, first):
+        for i, mixed in self.mixed(plan, first):
             self._check_stop(stop, tally)
-            mixed = self.train_batch(batch, plan, i, tally)
+            self.train_batch(mixed, i, tally)
             if epoch == 0 and i == 0:
                 perm = at_step(plan.mixing, i).get("perm")
-                partners = batch.inputs[perm] if data.tokens and perm is not None else None
+                partners = mixed.inputs[perm] if data.tokens and perm is not None else None  # mixed inside the model
                 log.picture("mix/batch", mixed_sheet(mixed, data.encode, data.kind, partners=partners), step=0)
 
             state.step = i + 1
@@ -179,9 +179,28 @@ class Fit:
         )
 
     def batches(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Batch]]:
-        """Number and batch of each step of an epoch from number `first` on, transformed, ready to be mixed.
+        """Number and batch of each step of an epoch from number `first` on, transformed, ready to be mixed."""
+        size = self.parts.settings.batch_size
+        for start, batch in self._prepared_together(plan, first):
+            pairs = zip(torch.split(batch.inputs, size), torch.split(batch.target, size), strict=True)
+            for i, (inputs, target) in enumerate(pairs, start):
+                yield i, Batch(inputs if inputs.dim() == 2 else self.prepared(inputs), target)
 
-        Small batches are prepared several steps at a time, which spares the fixed cost of many small operations.
+    def mixed(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Mixed]]:
+        """Number and mixed batch of each step, likewise. Rows of a table are mixed several steps at a time, too."""
+        mixer, size = self.parts.mixer, self.parts.settings.batch_size
+        if len(self.parts.data.input_shape) > 1 or not mixer.by_example:
+            for i, batch in self.batches(plan, first):
+                yield i, mixer.apply(batch, at_step(plan.mixing, i))
+            return
+        for start, batch in self._prepared_together(plan, first):
+            steps = len(batch.target) // size
+            mixed = mixer.apply(batch, at_steps(plan.mixing, start, start + steps))
+            yield from enumerate(mixed.pieces(steps), start)
+
+    def _prepared_together(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Batch]]:
+        """Batches of several steps in one, which spares the fixed cost of many small operations; number of the first.
+
         Transforms look at one example only, so the batches are the same. Batches of their own length come one by one.
         """
         data, size = self.parts.data, self.parts.settings.batch_size
@@ -192,16 +211,12 @@ class Fit:
         for start, raw in zip(starts, raws, strict=True):
             draw = {name: values[start : start + group].flatten(0, 1) for name, values in plan.transform.items()}
             inputs, target = self.parts.transformed(raw, draw)
-            small = inputs.dim() == 2  # rows of a table: encoded together
-            inputs = self.prepared(inputs) if small else inputs
-            pairs = zip(torch.split(inputs, size), torch.split(target, size), strict=True)
-            yield from ((i, Batch(x if small else self.prepared(x), y)) for i, (x, y) in enumerate(pairs, start))
+            yield start, Batch(self.prepared(inputs) if inputs.dim() == 2 else inputs, target)
 
-    def train_batch(self, batch: Batch, plan: EpochPlan, i: int, tally: Tally) -> Mixed:
-        """Mix and train on batch number `i` of the epoch; the mixed batch comes back to be looked at."""
+    def train_batch(self, mixed: Mixed, i: int, tally: Tally) -> None:
+        """Train on mixed batch number `i` of the epoch."""
         parts, settings = self.parts, self.parts.settings
         self._set_lr(self.state.epoch * self.steps + i)
-        mixed = parts.mixer.apply(batch, at_step(plan.mixing, i))
         loss, output = train_step(
             parts.model,
             parts.task,
@@ -214,7 +229,6 @@ class Fit:
         if self.ema is not None:
             self.ema.update_parameters(parts.model)
         tally.add(loss, output, mixed)
-        return mixed
 
     def prepared(self, inputs: Tensor) -> Tensor:
         """From a stored batch to what the model takes. Arithmetic by channel is faster before the new layout."""
@@ -292,7 +306,8 @@ class Fit:
             arrays[f"{name}_id"] = split.ids
             metrics = evaluator.metrics(kept)
             if name == "val" and (found := task.mistakes(kept, data.class_names, MISTAKES)):
-                log.picture("val/mistakes", mistakes_sheet(split, found, data.encode, data.kind), self.done_steps)
+                said = evaluator.said(self.evaluated, split, np.array([i for i, _ in found]))
+                log.picture("val/mistakes", mistakes_sheet(split, found, data.encode, data.kind, said), self.done_steps)
             state.scalars |= {f"{name}/{key}": value for key, value in metrics.items()}
         best_test = state.scalars[f"test/{task.primary}"]
         if state.best["epoch"] != state.epoch:

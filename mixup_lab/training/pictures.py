@@ -17,6 +17,7 @@ from mixup_lab.types import Mixed
 
 TILE = 128  # pixels, at most
 SWATCH = 10  # height of a colour in a legend
+GAP = 2  # white pixels between what was said and what is true
 
 
 def mixed_sheet(
@@ -34,12 +35,20 @@ def mixed_sheet(
     return _with_legend(captioned_grid(tiles, label_lines(mixed, kind, count)), kind)
 
 
-def mistakes_sheet(split: Split, found: Sequence[tuple[int, str]], encode: Encoder, kind: Kind) -> np.ndarray:
-    """Examples of a split by their positions, each with what the model says of it and what it is."""
+def mistakes_sheet(
+    split: Split, found: Sequence[tuple[int, str]], encode: Encoder, kind: Kind, said: Tensor | None = None
+) -> np.ndarray:
+    """Examples of a split by their positions, each with what the model says of it and what it is.
+
+    Targets with a place in the picture are drawn onto it; what the model `said` (n, ...) of them stands above.
+    """
     (batch,) = split.batches([np.array([i for i, _ in found])])
-    targets = batch.target.cpu().numpy()
-    tiles = draw_targets(encode.draw(encode(batch.inputs), TILE), targets, kind, encode.shape)
-    captions = [f"said {said}\nis {kind.say(target)}" for (_, said), target in zip(found, targets, strict=True)]
+    targets, plain = batch.target.cpu().numpy(), encode.draw(encode(batch.inputs), TILE)
+    tiles = draw_targets(plain, targets, kind, encode.shape)
+    if said is not None:
+        gap = np.full_like(tiles[:, :GAP], 255)
+        tiles = np.concatenate([draw_targets(plain, said.cpu().numpy(), kind, encode.shape), gap, tiles], 1)
+    captions = [f"said {words}\nis {kind.say(target)}" for (_, words), target in zip(found, targets, strict=True)]
     return _with_legend(captioned_grid(tiles, captions), kind)
 
 

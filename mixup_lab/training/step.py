@@ -31,14 +31,13 @@ def train_step(
         The loss that was optimized, () float32, and the outputs (B, ...), both detached and still on the device.
     """
     optimizer.zero_grad(set_to_none=True)
-    count = len(mixed.lam)
     losses, outputs = [], []
-    for piece in _pieces(mixed, accumulate):
+    for piece in mixed.pieces(accumulate) if accumulate > 1 else [mixed]:
         with precision.autocast():
             output = model(piece.inputs)
         output = output.float()
         each = piece.loss(*_criterion(task, output))  # (B,), or (B, H, W): every pixel counts alike
-        loss = each.sum() / (count * each[0].numel())
+        loss = each.mean() if accumulate == 1 else each.mean() * (len(each) / len(mixed.lam))
         precision.scale(loss).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         outputs.append(output.detach())
@@ -53,10 +52,3 @@ def _criterion(task: Task, output: Tensor) -> tuple[Callable[[Tensor, Tensor], T
     if hasattr(task, "normalize") and hasattr(task, "normalized_loss"):
         return task.normalized_loss, task.normalize(output)
     return task.loss, output
-
-
-def _pieces(mixed: Mixed, accumulate: int) -> list[Mixed]:
-    if accumulate == 1:
-        return [mixed]
-    cut = [[field] * accumulate if field is None else field.tensor_split(accumulate) for field in mixed]
-    return [Mixed(*parts) for parts in zip(*cut, strict=True)]

@@ -11,7 +11,7 @@ from torch import Tensor
 from mixup_lab.tasks.task import Task
 from mixup_lab.types import Mixed
 
-STEPS = 32  # at most so many steps are kept before they are summed together: small operations cost more than their sums
+STEPS = 128  # at most so many steps are summed together: small operations cost more than their sums
 ELEMENTS = 2**20  # and at most so many outputs, unless one step has more
 
 
@@ -30,6 +30,9 @@ class Tally:
     def __init__(self, task: Task, device: torch.device, state: dict[str, Any]) -> None:
         self.task = task
         self.sums: dict[str, Tensor] = {name: value.to(device) for name, value in state.get("sums", {}).items()}
+        self.kept: dict[str, list[Tensor]] = {  # what is not summed, in parts
+            name: [value.to(device) for value in parts] for name, parts in state.get("kept", {}).items()
+        }
         self.pending: list[tuple[Tensor, ...]] = [
             tuple(tensor.to(device) for tensor in step) for step in state.get("pending", [])
         ]
@@ -42,12 +45,13 @@ class Tally:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs to go on counting."""
-        return {"sums": self.sums, "pending": self.pending}
+        return {"sums": self.sums, "kept": self.kept, "pending": self.pending}
 
     def read(self) -> dict[str, Tensor]:
         """All sums on the CPU: the one synchronisation of an epoch."""
         self._sum_up()
-        return {name: value.cpu() for name, value in self.sums.items()}
+        read = self.sums | {name: torch.cat(parts) for name, parts in self.kept.items()}
+        return {name: value.cpu() for name, value in read.items()}
 
     def _sum_up(self) -> None:
         if not self.pending:
@@ -57,7 +61,7 @@ class Tally:
         self.pending = []
         shares = lam if lam.dim() == 1 else lam.flatten(1).mean(1)
         for name, values in (("losses", torch.stack(losses)), ("lam", shares)):
-            self.sums[name] = torch.cat([self.sums[name], values]) if name in self.sums else values
+            self.kept.setdefault(name, []).append(values)
         for name, value in self.task.train_sums(output, target, partner, lam).items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
