@@ -72,6 +72,16 @@ def runs_of(study: Path) -> dict[str, dict]:
              "dataset.root=/data/My cats"],
             "My-cats-mlp",
         ),
+        (
+            ["dataset=fashion_mnist", "dataset.root=/data/sets", "seed=0", "aug.alpha=1"],
+            ["seed=0", "aug=mixup", "dataset=fashion_mnist", "dataset.root=/data/sets", "aug.alpha=0,1"],
+            "fashion_mnist-mlp",
+        ),
+        (
+            ["experiment=table_regression", "dataset.root=/data/airfoil", "seed=0", "aug.alpha=1"],
+            ["seed=0", "aug=mixup", "experiment=table_regression", "dataset.root=/data/airfoil", "aug.alpha=0,1"],
+            "airfoil-mlp-table_regression",
+        ),
     ],
 )  # fmt: skip
 def test_a_line_is_completed(words, hydra, study):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mixup_lab.data.splits import Rows, carve, stratified_order
+from mixup_lab.data.splits import Rows, carve, stratified_order, too_few
 from mixup_lab.types import UserError
 
 TARGET = np.random.default_rng(5).permutation(np.repeat(np.arange(4), (400, 100, 60, 5))).astype(np.int64)
@@ -14,7 +14,7 @@ NAMES = ("ant", "bee", "cat", "dog")
 
 def carved(target: np.ndarray = TARGET, **changes: Any) -> Rows:
     arguments = {"seed": 0, "val_fraction": 0.1, "test_fraction": 0.2, "train_size": None, **changes}
-    return carve(target, NAMES, **arguments)
+    return carve(target, **arguments)
 
 
 def counts(rows: np.ndarray) -> list[int]:
@@ -84,13 +84,13 @@ def test_extreme_fractions_leave_every_class_in_every_split(fraction: float) -> 
         assert min(counts(part)) >= 1
 
 
-def test_three_examples_of_a_class_are_enough_and_two_are_not() -> None:
-    target = np.repeat(np.arange(4), (9, 9, 9, 3))
-    assert all((target[part] == 3).sum() == 1 for part in carved(target))
-    with pytest.raises(
-        UserError, match=r"class dog has only 2 training examples, but 3 are needed .* train and val and t"
-    ):
-        carved(np.repeat(np.arange(4), (9, 9, 9, 2)))
+@pytest.mark.parametrize(("size", "expected"), [(3, [1, 1, 1]), (2, [1, 1, 0]), (1, [1, 0, 0])])
+def test_train_keeps_an_example_of_a_class_that_is_too_small_for_every_split(size: int, expected: list[int]) -> None:
+    target = np.repeat(np.arange(4), (9, 9, 9, size))
+    rows = carved(target)
+    assert [int((target[part] == 3).sum()) for part in rows] == expected
+    assert sorted(np.concatenate(rows).tolist()) == list(range(len(target)))
+    assert too_few(target, NAMES, 3) == [NAMES[3]] * (size < 3)
 
 
 @pytest.mark.parametrize("size", [0, -1, 0.0, 1.5, 100.0, True, float("nan"), "many"])

@@ -103,7 +103,7 @@ def complete(words: Sequence[str]) -> Line:
     if "seed" not in given:
         axes.append(f"seed=range({SEEDS})")
     if "study" not in own:
-        own["study"] = _default_study(rest, given, tree.choices([w for w in rest if "=" in w]))
+        own["study"] = _default_study(tree, given, tree.choices([w for w in rest if "=" in w]))
     if not re.fullmatch(r"[\w.,=+\-]+(/[\w.,=+\-]+)*", own["study"]) or ".." in own["study"]:
         raise UserError(f"study must be a name of letters, digits and ._,=+-, got {own['study']!r}")
     # Seeds outermost: what is done when a study is cut short is then complete pairs.
@@ -156,16 +156,27 @@ def _is_zero(text: str) -> bool:
         return False
 
 
-def _default_study(words: Sequence[str], given: Mapping[str, str], choices: Mapping[str, str]) -> str:
-    """DATASET-MODEL; a folder of pictures by its name. A group that is swept gives its own name."""
+def _default_study(tree: Tree, given: Mapping[str, str], choices: Mapping[str, str]) -> str:
+    """DATASET-MODEL; a user's own file or folder of data by its name. A group that is swept gives its own name."""
     parts = ["dataset" if "," in given.get("dataset", "") else choices["dataset"]]
     root = given.get("dataset.root", "").strip("'\"")
-    if root and choices["dataset"] == "image_folder":
-        parts = [Path(root).expanduser().resolve().name]
+    if (
+        root
+        and "," not in root
+        and "," not in given.get("dataset", "")
+        and not _is_downloaded(tree, choices["dataset"])
+    ):
+        path = Path(root).expanduser().resolve()
+        parts = [path.stem if path.is_file() else path.name]
     parts.append("model" if "," in given.get("model", "") else choices["model"])
     if "experiment" in given:
         parts.append(given["experiment"].replace(",", "+"))
     return store.safe_name("-".join(parts))
+
+
+def _is_downloaded(tree: Tree, dataset: str) -> bool:
+    """Whether the root of this set is a folder of many sets, which says nothing."""
+    return any(key.name == "dataset.download" for key in tree.option_keys("dataset", dataset))
 
 
 def _count(text: str) -> int:

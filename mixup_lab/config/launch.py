@@ -45,13 +45,17 @@ class SweepError(Exception):
 def launch(command: str, target: str, config_dir: Path) -> None:
     """Run `target` ("module:function") under Hydra, which reads its words from `sys.argv`."""
     find_plugins()
+    import tempfile
+
     import hydra
 
     from mixup_lab.config.schema import register
+    from mixup_lab.data.progress import SAID
 
     register()
     job = Job(command, target, os.environ.get(_FULL_ERROR))
-    with environment(_FULL_ERROR, "1"):  # Hydra then raises what it would otherwise print before it exits
+    # With _FULL_ERROR Hydra raises what it would otherwise print before it exits.
+    with tempfile.TemporaryDirectory() as said, environment(SAID, said), environment(_FULL_ERROR, "1"):
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir), config_name=command)(job)()
         except Exception as error:

@@ -14,16 +14,17 @@ from mixup_lab.data.ahead import encode_ahead
 from mixup_lab.data.feeds import Feed, Resident, Streaming
 from mixup_lab.data.moments import CHUNK, SAMPLE, Moments, checked, moments, spread
 from mixup_lab.data.pictures import Pictures
-from mixup_lab.data.progress import track
+from mixup_lab.data.progress import say, track
 from mixup_lab.data.source import Encoder, Loaded, Pool, Source
 from mixup_lab.data.split_groups import carve_groups
 from mixup_lab.data.split_times import carve_times
-from mixup_lab.data.splits import Rows, carve, check_fraction
+from mixup_lab.data.splits import Rows, carve, check_fraction, too_few
 from mixup_lab.data.storage import choose
 from mixup_lab.tasks.kinds import Classes, Kind
 from mixup_lab.types import Batch, UserError
 
 ROUND = 8  # lengths of batches are multiples of it
+SHOWN = 5  # names in a sentence
 
 
 @dataclass(frozen=True)
@@ -192,10 +193,10 @@ def _carved(
     """Rows of the train pool: stratified, and by whole groups or by time where the source has these."""
     kind, target = loaded.kind, loaded.train.target
     if loaded.groups is None and loaded.times is None:
-        names = kind.names if isinstance(kind, Classes) else None
+        if isinstance(kind, Classes):
+            _tell_of_rare_classes(target, kind.names, 1 + sum(f is not None for f in (val_fraction, test_fraction)))
         return carve(
             kind.strata(target),
-            names,
             seed=seed,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
@@ -223,6 +224,16 @@ def _carved(
         only = kind.say(target[rows.train[0]])
         raise UserError(f"all training examples of this split are of class {only}: there is nothing to learn")
     return rows
+
+
+def _tell_of_rare_classes(target: np.ndarray, names: Sequence[str], splits: int) -> None:
+    rare = too_few(target, names, splits)
+    if rare:
+        shown = ", ".join(rare[:SHOWN]) + (f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else "")
+        what = f"class {shown} has" if len(rare) == 1 else f"{len(rare)} classes ({shown}) have"
+        say(
+            f"{what} fewer than {splits} examples for {splits} splits: train keeps one of each, not every split has one"
+        )
 
 
 def _check(loaded: Loaded, pools: dict[str, Pool]) -> None:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+SAID = "MIXUP_LAB_SAID"  # the environment variable with a folder, where a file stands for each line that was said
 
 
 def say(text: str) -> None:
-    """One line for the user, beside the results."""
+    """One line for the user, beside the results; the many runs of a sweep, in processes of their own, say it once."""
+    folder = os.environ.get(SAID)
+    if folder:
+        name = hashlib.sha256(text.encode()).hexdigest()
+        try:
+            (Path(folder) / name).touch(exist_ok=False)
+        except FileExistsError:
+            return
+        except OSError:  # another machine, which has no such folder: twice is better than never
+            pass
     print(text, file=sys.stderr, flush=True)
 
 

@@ -27,7 +27,6 @@ class Rows(NamedTuple):
 
 def carve(
     target: np.ndarray,
-    class_names: Sequence[str] | None,
     *,
     seed: int,
     val_fraction: float | None,
@@ -38,24 +37,22 @@ def carve(
 
     Args:
         target: class index, or another stratum, of each example of the training pool.
-        class_names: each has to be in every split; None: strata that are no classes, and may be missing.
         seed: of the `split` stream.
         val_fraction: in (0, 1), of what test leaves over; None: the source gives val.
         test_fraction: in (0, 1), of all; None: the source gives test.
         train_size: examples to keep for training: None = all, an int >= 1 = so many, a float in (0, 1] = that share.
 
+    A stratum of fewer examples than there are splits stays in train, and in val if there are two: see `too_few`.
+
     Raises:
-        UserError: for values outside their range, and for a class too small to be in every split.
+        UserError: for values outside their range.
     """
     for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
         if fraction is not None:
             check_fraction(key, fraction)
-    carved = [name for name, fraction in (("val", val_fraction), ("test", test_fraction)) if fraction is not None]
-    if class_names is not None:
-        _check_classes(target, class_names, carved)
     rows = np.arange(len(target), dtype=np.int64)
     none = rows[:0]
-    # Each class keeps an example for every split that is still to come.
+    # Each stratum keeps an example for every split that is still to come.
     test, rows = (
         (none, rows)
         if test_fraction is None
@@ -128,11 +125,7 @@ def train_count(train_size: int | float | None, available: int) -> int:
     )
 
 
-def _check_classes(target: np.ndarray, class_names: Sequence[str], carved: Sequence[str]) -> None:
+def too_few(target: np.ndarray, class_names: Sequence[str], splits: int) -> list[str]:
+    """Names of the classes with fewer examples than there are splits to carve, train included."""
     counts = np.bincount(target, minlength=len(class_names))
-    for name, count in zip(class_names, counts.tolist(), strict=True):
-        if 0 < count < 1 + len(carved):
-            raise UserError(
-                f"class {name} has only {count} training example{'s'[: count != 1]}, but {1 + len(carved)} are needed"
-                f" to have it in {' and '.join(['train', *carved])}"
-            )
+    return [name for name, count in zip(class_names, counts.tolist(), strict=True) if 0 < count < splits]
