@@ -1,6 +1,7 @@
 """Shared by the tests: compose a configuration as the command line does, and train it in this process."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from mixup_lab.training.fit import Fit
 from mixup_lab.training.stop import StopRequest
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+sys.path.append(str(CONF.parent / "mixup_lab" / "plugins"))  # Hydra looks for plugins once a process
 TINY = ("dataset=fake", "model=small_cnn", "dataset.shape=[3,8,8]", "trainer.epochs=4", "trainer.batch_size=32",
         "trainer.progress=none", "trainer.malloc=default", "trainer.device=cpu")  # fmt: skip
 

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra_plugins.mixup_lab_slots import _places
 from processes import CHECKOUT, FAKE, START, environment, lines_of, summary_of, without_time
 
 from mixup_lab.types import UserError
-
-sys.path.append(str(CHECKOUT / "mixup_lab" / "plugins"))
-from hydra_plugins.mixup_lab_slots import _places
 
 SLOTS = ("hydra/launcher=slots", "hydra.launcher.slots=2")
 LISTING = """\

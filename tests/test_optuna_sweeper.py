@@ -7,12 +7,11 @@ import sys
 from unittest.mock import ANY
 
 import pytest
-from command_line import CHECKOUT, in_this_process
+from command_line import in_this_process
 from command_line import process as run_process
 from processes import without_time
 
 optuna = pytest.importorskip("optuna")
-sys.path.append(str(CHECKOUT / "mixup_lab" / "plugins"))
 
 from conftest import Training  # noqa: E402
 from hydra_plugins.mixup_lab_optuna._search import Search, Settings  # noqa: E402
