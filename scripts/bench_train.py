@@ -12,7 +12,7 @@ step     ours (data, transform, Mixup, update, sums) / bare forward, backward an
 loop     images per second of ours / of the usual loop: torchvision's ImageFolder, transforms for each picture,
          DataLoader (0 and 2 workers, whichever is faster), two-term Mixup, fp32
 kinds    step likewise for tables, sounds, texts and masks, made up on the spot: ours / bare
-malloc   seconds of an epoch with evaluation, trainer.malloc=default / keep
+malloc   seconds of an epoch with evaluation, trainer.malloc=default / keep: all pictures, and 2,000 for training
 mixup    our step with Mixup / without
 memory   peak memory of a resident run
 start    seconds from the shell to the first step, and of 20 epochs of the MLP on digits
@@ -276,8 +276,9 @@ def worker_malloc(args) -> dict:
     """One epoch of training and its evaluation, after one to warm up."""
     import numpy as np
 
-    fit = make_fit(args.data, args.model, "aug=mixup", "optimizer.lr=0.01", keep=args.malloc == "keep")
-    run, block = stepper(fit), 5 * BLOCK[args.model]
+    words = ("aug=mixup", "optimizer.lr=0.01", f"dataset.train_size={args.size}")
+    fit = make_fit(args.data, args.model, *words, keep=args.malloc == "keep")
+    run, block = stepper(fit), min(5 * BLOCK[args.model], fit.steps)
     share = (len(fit.parts.data.val) + len(fit.train_clean)) / len(fit.parts.data.train)
     positions = np.arange(int(share * block * fit.parts.settings.batch_size))
 
@@ -332,14 +333,15 @@ def bench(args) -> list[dict]:
                     **paired(worker(args, "mixup", threads, model=model)["pairs"]),
                 )
             if "malloc" in args.only and model == "small_cnn":
-                pairs = [
-                    tuple(
-                        worker(args, "malloc", threads, model=model, malloc=kind)["seconds"]
-                        for kind in ("default", "keep")
-                    )
-                    for _ in range(args.rounds)
-                ]
-                add(f"malloc {model} (s)", threads, ">= 1.10", **paired(pairs, 1))
+                for size, what in (("null", ""), ("2000", ", 2,000 pictures")):
+                    pairs = [
+                        tuple(
+                            worker(args, "malloc", threads, model=model, malloc=kind, size=size)["seconds"]
+                            for kind in ("default", "keep")
+                        )
+                        for _ in range(args.rounds)
+                    ]
+                    add(f"malloc {model}{what} (s)", threads, ">= 1.10", **paired(pairs, 1))
         for kind in KINDS if "kinds" in args.only else ():
             limit = "<= 1.05" if kind == "masks" else "<= 1.10"
             add(f"step {kind} (ms)", threads, limit, **paired(worker(args, "kinds", threads, model=kind)["pairs"]))
@@ -410,7 +412,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write all measurements here")
-    for option in ("--worker", "--model", "--precision", "--malloc"):
+    for option in ("--worker", "--model", "--precision", "--malloc", "--size"):
         parser.add_argument(option, help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
