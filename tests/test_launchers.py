@@ -220,13 +220,12 @@ def assert_same_sweep(folder: Path, done: subprocess.CompletedProcess[str], expe
     assert last.startswith(" failed; the first: ")
 
 
-@pytest.mark.parametrize("launcher", ["basic", "slots"])
-def test_what_is_true_of_the_data_is_said_once_and_not_by_every_run(launcher, tmp_path):
+def test_what_is_true_of_the_data_is_said_once_and_not_by_every_run(tmp_path):
     rows = "".join(f"{i % 7},{i * i % 11},{'abc'[i % 2 if i else 2]}\n" for i in range(40))  # one c
     (tmp_path / "rows.csv").write_text("x,z,y\n" + rows)
     words = ["dataset=table", "dataset.root=rows.csv", "dataset.target=y", "model=mlp", "model.hidden=[4]",
              "trainer.epochs=1", "trainer.batch_size=8", "trainer.device=cpu", "trainer.progress=none",
-             "seed=0,1,2", f"hydra/launcher={launcher}", "dataset.split_seed=0"]  # fmt: skip
+             "seed=0,1,2", "dataset.split_seed=0", *SLOTS]  # fmt: skip
     line = [*START, "train", "-m", *words]
     done = subprocess.run(
         line, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120, check=False
