@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mixup_lab.data.splits import Rows, carve, stratified_order, too_few
+from mixup_lab.tasks.kinds import Numbers
 from mixup_lab.types import UserError
 
 TARGET = np.random.default_rng(5).permutation(np.repeat(np.arange(4), (400, 100, 60, 5))).astype(np.int64)
@@ -93,6 +94,17 @@ def test_train_keeps_an_example_of_a_class_that_is_too_small_for_every_split(siz
     assert too_few(target, NAMES, 3) == [NAMES[3]] * (size < 3)
 
 
+def test_classes_too_small_for_every_split_leave_the_sizes_alone() -> None:
+    rows = carved(np.concatenate([np.zeros(100, dtype=int), np.arange(1, 60)]))
+    assert [len(part) for part in rows] == [114, 13, 32]
+
+
+@pytest.mark.parametrize(("size", "empty"), [(1, "test"), (2, "test")])
+def test_labels_that_are_no_classes_are_told(size: int, empty: str) -> None:
+    with pytest.raises(UserError, match=rf"no label has enough of the {30 * size} examples to give {empty} one of"):
+        carved(np.repeat(np.arange(30), size))
+
+
 @pytest.mark.parametrize("size", [0, -1, 0.0, 1.5, 100.0, True, float("nan"), "many"])
 def test_training_size_out_of_range(size: Any) -> None:
     with pytest.raises(UserError, match=rf"dataset.train_size must be null, .*, got {size}"):
@@ -125,3 +137,10 @@ def test_order_gives_seats_like_sainte_lague(seats: int) -> None:
     order = stratified_order(TARGET, np.random.default_rng(0))
     assert sorted(order) == list(range(565))
     assert counts(order[:seats]) == _reference_sainte_lague([400, 100, 60, 5], seats)
+
+
+@pytest.mark.parametrize("count", [3, 20, 39, 400])
+def test_few_numbers_are_enough_for_every_split(count: int) -> None:
+    strata = Numbers(("y",)).strata(np.random.default_rng(0).normal(size=(count, 1)).astype(np.float32))
+    assert len(np.unique(strata)) == max(1, min(10, count // 4))
+    assert all(len(part) for part in carved(strata))

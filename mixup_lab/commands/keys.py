@@ -9,7 +9,7 @@ ANALYSIS = {
     "min_effect": "smallest difference of interest, in points for metrics in percent (default 0.1)",
 }
 COMPARE = {
-    "study": "NAME of the study, a folder below outputs; default: DATASET-MODEL",
+    "study": "NAME of the study, a folder below outputs; default: DATASET-MODEL, or the name of your own data",
     "confirm": "N: then train each baseline and its best arm on N fresh seeds; a verdict from those alone (default 0)",
     "fail_fast": "true: stop at the first run that fails (default false)",
     **ANALYSIS,

@@ -55,7 +55,8 @@ def launch(command: str, target: str, config_dir: Path) -> None:
     register()
     job = Job(command, target, os.environ.get(_FULL_ERROR))
     # With _FULL_ERROR Hydra raises what it would otherwise print before it exits.
-    with tempfile.TemporaryDirectory() as said, environment(SAID, said), environment(_FULL_ERROR, "1"):
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # a worker that is being killed may still write
+    with folder as said, environment(SAID, said), environment(_FULL_ERROR, "1"):
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir), config_name=command)(job)()
         except Exception as error:

@@ -45,7 +45,7 @@ def carve(
     A stratum of fewer examples than there are splits stays in train, and in val if there are two: see `too_few`.
 
     Raises:
-        UserError: for values outside their range.
+        UserError: for values outside their range, and if no stratum is large enough to be in every split.
     """
     for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
         if fraction is not None:
@@ -59,6 +59,11 @@ def carve(
         else _take(target, rows, test_fraction, seed, TEST, keep=1 + (val_fraction is not None))
     )
     val, rows = (none, rows) if val_fraction is None else _take(target, rows, val_fraction, seed, VAL, keep=1)
+    for name, part, fraction in (("test", test, test_fraction), ("val", val, val_fraction)):
+        if fraction is not None and not len(part):
+            raise UserError(
+                f"no label has enough of the {len(target)} examples to give {name} one of them; are the labels classes?"
+            )
     count = train_count(train_size, len(rows))
     chosen = stratified_order(target[rows], stream(seed, "split", TRAIN))[:count]
     return Rows(rows[np.sort(chosen)], val, test)
@@ -103,7 +108,7 @@ def _take(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rows that go into a new split, and those that stay."""
     order = stratified_order(target[rows], stream(seed, "split", stage), keep)
-    count = max(round(fraction * len(rows)), np.count_nonzero(np.bincount(target[rows])))
+    count = max(round(fraction * len(rows)), np.count_nonzero(np.bincount(target[rows]) > keep))
     taken = np.zeros(len(rows), dtype=bool)
     taken[order[:count]] = True
     return rows[taken], rows[~taken]

@@ -74,9 +74,9 @@ class Numbers:
                     raise UserError(f"the target {name} is {values[0]:g} in all of train: there is nothing to learn")
 
     def strata(self, target: np.ndarray) -> np.ndarray:
-        """Tenths of the first target by rank."""
+        """Tenths of the first target by rank; fewer parts of few examples, so that each is enough for every split."""
         rank = np.argsort(np.argsort(target[:, 0], kind="stable"), kind="stable")
-        return rank * BINS // max(1, len(rank))
+        return rank * max(1, min(BINS, len(rank) // 4)) // max(1, len(rank))
 
     def say(self, target: np.ndarray) -> str:
         """In a few words."""
