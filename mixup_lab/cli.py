@@ -15,41 +15,13 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
 
 from mixup_lab import __version__
+from mixup_lab.config.commands import COMMANDS, COMPLETION
 from mixup_lab.config.launch import environment, launch
 from mixup_lab.config.nearest import nearest
-from mixup_lab.config.tree import Tree
+from mixup_lab.config.words import config_dir, quote, tree_of
 from mixup_lab.types import Interrupted, RunFailed, UserError
-
-
-class Command(NamedTuple):
-    """`job` ("module:function") takes a composed configuration; `program` takes the words and gives the exit code."""
-
-    about: str
-    job: str | None = None
-    program: str | None = None
-
-
-COMMANDS = {
-    "compare": Command(
-        "Baseline against Mixup over alphas and seeds, answered with statistics.",
-        program="mixup_lab.commands.compare:main",
-    ),
-    "train": Command(
-        "Train a model, with or without mixing; with -m a sweep of runs.", job="mixup_lab.commands.train:train"
-    ),
-    "preview": Command(
-        "What a run would train on, as a picture: examples, mixtures, the law of lam.",
-        job="mixup_lab.commands.preview:preview",
-    ),
-    "report": Command(
-        "The answer again from recorded runs, or from a table of another trainer.",
-        program="mixup_lab.commands.report:main",
-    ),
-}
-COMPLETION = ("-sc", "--shell-completion")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,31 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _interrupted(name, error, debug)
     except BaseException as error:
         return _failed(name, error, words, debug)
-
-
-def config_dir() -> Path:
-    """The folder of the configuration: inside the package as it is installed, beside it in a checkout."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "conf", here.parent / "conf"):
-        if folder.is_dir():
-            return folder
-    raise UserError(f"the configuration folder is missing: neither {here / 'conf'} nor {here.parent / 'conf'} is there")
-
-
-def tree_of(words: Sequence[str], command: str) -> Tree:
-    """The options that a line has: ours, and those of the folder that it names."""
-    own = flag_value(words, "--config-dir", "-cd")
-    folders = [config_dir(), *([Path(own)] if own else [])]
-    return Tree(folders, flag_value(words, "--config-name", "-cn") or command)
-
-
-def flag_value(words: Sequence[str], *names: str) -> str | None:
-    """What stands behind a flag, as the next word or after `=`."""
-    for index, word in enumerate(words):
-        flag, equals, value = word.partition("=")
-        if flag in names:
-            return value if equals else next(iter(words[index + 1 :]), None)
-    return None
 
 
 def _main(words: list[str], debug: bool) -> int:
@@ -173,12 +120,6 @@ def _resuming(words: list[str]) -> list[str]:
     key = re.compile(r"(?!hydra\.)\w+\.")
     changes = [f"++{word}" if key.match(word) else word for word in words if word not in said]
     return [*changes, f"resume={quoted}", f"hydra.run.dir={quoted}"]
-
-
-def quote(text: str) -> str:
-    """Any text as a value in Hydra's grammar. There a backslash counts only in front of a quotation mark."""
-    escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
-    return "'" + re.sub(r"(\\+)$", lambda match: match[1] * 2, escaped) + "'"
 
 
 def _overview() -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Inputs: TypeAlias = Any  # a tensor (B, ...), or a dict of such tensors
+VOID = 255  # the label of pixels that count nowhere
 
 
 class Batch(NamedTuple):

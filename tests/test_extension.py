@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from processes import lines_of, mixup_lab, summary_of
+from helpers.processes import lines_of, mixup_lab, summary_of
 
 from mixup_lab import cli
 
@@ -17,7 +17,7 @@ from torch import nn
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.mixing.functional import blend
 from mixup_lab.mixing.mixer import PairMixer
-from mixup_lab.tasks.kinds import Classes
+from mixup_lab.targets.kinds import Classes
 
 
 @dataclass

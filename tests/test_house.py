@@ -1,33 +1,39 @@
-"""The house: imports only point down its floors, and importing has no effect on anything else."""
+"""The house: imports only point down its floors, no files import each other in a circle, importing changes nothing."""
 
 import ast
 import json
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-from processes import CHECKOUT, environment
+from helpers.processes import CHECKOUT, environment
 
 PACKAGE = CHECKOUT / "mixup_lab"
-# Room -> the rooms that it may import beside itself and the ground floor.
-GROUND = {"__init__", "types", "seeding"}
-TOP = {"cli", "config", "commands", "__main__", "plugins"}
+# Room -> the rooms that it may import, besides itself and the ground floor. `docs/architecture.md` draws it.
+GROUND = ("__init__", "types", "seeding", "notices", "visible", "look")
+FIRST = ("files", "inputs", "mixing", "models", "runs", "targets")
 MAY_IMPORT = {
-    **{room: set() for room in ("__init__", "types", "seeding", "mixing", "models", "tasks", "runs")},
-    "data": {"tasks"},
-    "training": {"data", "models", "tasks", "mixing", "runs"},
-    "evaluation": {"training", "data", "models", "tasks", "runs"},
-    "study": {"runs"},
-    "preview": {"training", "data", "models", "tasks", "mixing", "runs", "study"},  # of study the look of pictures
+    **dict.fromkeys((*GROUND, *FIRST), ()),
+    "data": ("inputs", "targets"),
+    "transforms": ("inputs",),
+    "sources": ("data", "files", "inputs", "targets"),
+    "training": ("data", "inputs", "mixing", "models", "runs", "targets", "transforms"),
+    "study": ("runs",),
+    "preview": ("training", "data", "inputs", "mixing", "models", "runs", "targets", "transforms"),
+    "config": ("training", "data", "inputs", "mixing", "models", "runs", "targets", "transforms"),
+    "commands": ("config", "preview", "study", "training", "runs", "targets", "data"),
+    "cli": ("config", "commands"),
+    "plugins": ("config", "commands", "training", "runs"),
+    "__main__": ("cli",),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NO_TORCH = (
     "mixup_lab", "mixup_lab.types", "mixup_lab.seeding", "mixup_lab.cli", "mixup_lab.commands.train",
-    "mixup_lab.commands.preview",
+    "mixup_lab.commands.preview", "mixup_lab.commands.compare", "mixup_lab.commands.report",
     "mixup_lab.runs.record", "mixup_lab.runs.files", "mixup_lab.runs.tensorboard", "mixup_lab.training.settings",
     *(f"mixup_lab.config.{name}" for name in
-      ("schema", "help", "errors", "completion", "identity", "launch", "tree", "nearest", "build")),
+      ("schema", "help", "errors", "completion", "identity", "launch", "tree", "nearest", "build", "words")),
     *(".".join(path.relative_to(CHECKOUT).with_suffix("").parts) for path in sorted(PACKAGE.glob("study/**/*.py"))),
 )  # fmt: skip
 
@@ -45,42 +51,66 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: write imports in full"
             module = node.module or ""
-            names |= {f"{module}.{alias.name}" for alias in node.names} if module == "mixup_lab" else {module}
+            names |= {f"{module}.{alias.name}" for alias in node.names} if _is_folder(module) else {module}
     return names
 
 
-def rooms_imported(path: Path) -> set[str]:
-    known = {room(module) for module in MODULES}
-    inner = {[*name.split("."), "__init__"][1] for name in imported(path) if name.split(".")[0] == "mixup_lab"}
-    return {name if name in known else "__init__" for name in inner}
+def _is_folder(module: str) -> bool:
+    """Whether names imported from here may be modules: the package itself, and its rooms."""
+    return module.split(".")[0] == "mixup_lab" and (CHECKOUT.joinpath(*module.split("."))).is_dir()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path):
-    here = room(path)
-    if here in TOP:
-        return
-    assert here in MAY_IMPORT, f"a new room: say on which floor {here} is"
-    allowed = MAY_IMPORT[here] | (GROUND if here not in GROUND else {"__init__"}) | {here}
-    assert rooms_imported(path) <= allowed
+def modules_imported(path: Path) -> set[Path]:
+    """The files of the package that a file imports."""
+    found = set()
+    for name in imported(path):
+        if name.split(".")[0] == "mixup_lab":
+            place = CHECKOUT.joinpath(*name.split("."))
+            candidates = (place.with_suffix(".py"), place / "__init__.py", place.parent / "__init__.py")
+            found.add(next(candidate for candidate in candidates if candidate.is_file()))
+    return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_the_configuration_stops_at_the_top_floor(path):
-    tops = {name.split(".")[0] for name in imported(path)}
-    assert room(path) in TOP or not tops & {"omegaconf", "hydra"}
+def test_imports_point_down_the_floors():
+    wrong = []
+    for path in MODULES:
+        here = room(path)
+        assert here in MAY_IMPORT, f"a new room: say on which floor {here} is"
+        allowed = {*MAY_IMPORT[here], *(GROUND if here not in GROUND else GROUND[: GROUND.index(here)]), here}
+        wrong += [f"{path.relative_to(PACKAGE)} imports {other}" for other in map(room, modules_imported(path))
+                  if other not in allowed]  # fmt: skip
+    assert wrong == []
+
+
+def test_the_table_of_floors_has_no_way_back_up():
+    TopologicalSorter(MAY_IMPORT).prepare()  # raises CycleError
+
+
+def test_no_circle_of_files():
+    graph = {path: modules_imported(path) - {path} for path in MODULES if path.name != "__init__.py"}
+    TopologicalSorter(graph).prepare()
+
+
+def test_the_configuration_stops_at_the_top_floor():
+    for path in MODULES:
+        tops = {name.split(".")[0] for name in imported(path)}
+        assert room(path) in ("config", "commands", "plugins") or not tops & {"omegaconf", "hydra"}, path
 
 
 def test_the_reader_of_imports_sees_every_form(tmp_path):
     path = tmp_path / "module.py"
     path.write_text(
-        "import os, mixup_lab.data.fake as f\nfrom mixup_lab import seeding\nfrom mixup_lab.runs.log import RunLog\n"
+        "import os, mixup_lab.sources.fake as f\nfrom mixup_lab import seeding\nfrom mixup_lab.runs.log import RunLog\n"
+        "from mixup_lab.config import identity\n"
         "def g():\n    if 1:\n        from hydra.utils import instantiate\n    import mixup_lab\n"
     )
     assert imported(path) == {
-        "os", "mixup_lab.data.fake", "mixup_lab.seeding", "mixup_lab.runs.log", "hydra.utils", "mixup_lab"
+        "os", "mixup_lab.sources.fake", "mixup_lab.seeding", "mixup_lab.runs.log", "mixup_lab.config.identity",
+        "hydra.utils", "mixup_lab",
     }  # fmt: skip
-    assert rooms_imported(path) == {"data", "seeding", "runs", "__init__"}
+    assert {str(found.relative_to(PACKAGE)) for found in modules_imported(path)} == {
+        "sources/fake.py", "seeding.py", "runs/log.py", "config/identity.py", "__init__.py"
+    }  # fmt: skip
 
 
 def python(script: str, *words: str) -> str:

@@ -64,7 +64,7 @@ def test_the_wheel_holds_code_and_every_option(wheel):
 
 def test_the_wheel_works_away_from_the_checkout(installed, tmp_path):
     script = [sys.executable, str(installed / "bin" / "mixup-lab")]
-    where = "import mixup_lab.cli as c; print(c.config_dir())"
+    where = "import mixup_lab.config.words as w; print(w.config_dir())"
     assert run(sys.executable, "-c", where, cwd=tmp_path, pythonpath=installed).strip() == str(
         installed / "mixup_lab" / "conf"
     )

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from data_examples import picture, write_folder
-from processes import environment
+from helpers.data_examples import picture, write_folder
+from helpers.processes import environment
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mixup_lab.cli import config_dir, flag_value, quote, tree_of
 from mixup_lab.commands import report
-from mixup_lab.commands.keys import COMPARE
 from mixup_lab.commands.watch import Place, Watch
 from mixup_lab.config import identity
+from mixup_lab.config.commands import COMPARE
 from mixup_lab.config.launch import SweepError, environment, find_plugins, launch
 from mixup_lab.config.tree import Tree, read
+from mixup_lab.config.words import config_dir, flag_value, quote, tree_of
 from mixup_lab.runs import store
 from mixup_lab.runs.record import read_summary
 from mixup_lab.study.analysis import Options

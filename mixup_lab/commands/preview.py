@@ -18,7 +18,7 @@ from mixup_lab.config.schema import RunConfig, parse
 from mixup_lab.config.tree import Tree
 from mixup_lab.runs.files import write_atomically
 from mixup_lab.runs.store import safe_name
-from mixup_lab.tasks.kinds import Kind, Numbers, Tags
+from mixup_lab.targets.kinds import Kind, Numbers, Tags
 from mixup_lab.types import UserError
 
 SAID = ("_target_", "alpha", "lam_per", "partner", "labels")  # the heading and the sheet itself say these

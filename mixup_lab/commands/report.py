@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mixup_lab.commands.keys import REPORT
+from mixup_lab.config.commands import REPORT
 from mixup_lab.config.nearest import nearest
 from mixup_lab.runs.files import write_atomically
 from mixup_lab.study.analysis import Options, analyse

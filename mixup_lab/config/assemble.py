@@ -13,8 +13,8 @@ from mixup_lab.config.suits import check_answers, check_reads, check_transform
 from mixup_lab.data.prepare import prepare
 from mixup_lab.mixing.mixer import Bound, NoMixing
 from mixup_lab.seeding import torch_seed
-from mixup_lab.tasks.choose import make_task
-from mixup_lab.tasks.kinds import Boxes, Pixels
+from mixup_lab.targets.choose import make_task
+from mixup_lab.targets.kinds import Boxes, Pixels
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients

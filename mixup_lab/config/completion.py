@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mixup_lab.cli import COMMANDS, COMPLETION, tree_of
+from mixup_lab.config.commands import COMMANDS, COMPLETION
 from mixup_lab.config.tree import Tree
+from mixup_lab.config.words import tree_of
 from mixup_lab.types import UserError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -153,8 +154,8 @@ def _paths(prefix: str, typed: str, folders_only: bool = False) -> Iterator[Word
 
 def _ask_hydra(words: list[str], command: str) -> list[str]:
     """Hydra's own settings and plugins are known to Hydra alone."""
-    from mixup_lab.cli import config_dir
     from mixup_lab.config.launch import launch
+    from mixup_lab.config.words import config_dir
 
     # Of the words in front only a choice of launcher or sweeper matters; anything else could be wrong.
     relevant = [word for word in words[:-1] if word.startswith("hydra/")]

@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from mixup_lab.commands.keys import OWN
+from mixup_lab.config.commands import OWN
 from mixup_lab.config.tree import Key, Tree
 
 Row = tuple[str, str]

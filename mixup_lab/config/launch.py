@@ -50,7 +50,7 @@ def launch(command: str, target: str, config_dir: Path) -> None:
     import hydra
 
     from mixup_lab.config.schema import register
-    from mixup_lab.data.progress import SAID
+    from mixup_lab.notices import SAID
 
     register()
     job = Job(command, target, os.environ.get(_FULL_ERROR))

@@ -7,8 +7,8 @@ from torch import nn
 from mixup_lab.config.build import accepts
 from mixup_lab.config.schema import RunConfig
 from mixup_lab.data.prepare import Data
-from mixup_lab.data.transforms import NoTransform, Transform
-from mixup_lab.tasks.kinds import Boxes, Pixels
+from mixup_lab.targets.kinds import Boxes, Pixels
+from mixup_lab.transforms.transform import NoTransform, Transform
 from mixup_lab.types import UserError
 
 FOLLOWED = "use none, crop_flip, cutout, random_erasing"  # the transforms that masks and boxes can follow

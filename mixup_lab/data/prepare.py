@@ -12,15 +12,15 @@ from torch import Tensor
 
 from mixup_lab.data.ahead import encode_ahead
 from mixup_lab.data.feeds import Feed, Resident, Streaming
-from mixup_lab.data.moments import CHUNK, SAMPLE, Moments, checked, moments, spread
-from mixup_lab.data.pictures import Pictures
-from mixup_lab.data.progress import say, track
 from mixup_lab.data.source import Encoder, Loaded, Pool, Source
 from mixup_lab.data.split_groups import carve_groups
 from mixup_lab.data.split_times import carve_times
 from mixup_lab.data.splits import Rows, carve, check_fraction, too_few
 from mixup_lab.data.storage import choose
-from mixup_lab.tasks.kinds import Classes, Kind
+from mixup_lab.inputs.moments import CHUNK, SAMPLE, Moments, checked, moments, spread
+from mixup_lab.inputs.pictures import Pictures
+from mixup_lab.notices import say, track
+from mixup_lab.targets.kinds import Classes, Kind
 from mixup_lab.types import Batch, UserError
 
 ROUND = 8  # lengths of batches are multiples of it

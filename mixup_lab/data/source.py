@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixup_lab.tasks.kinds import Kind
+from mixup_lab.targets.kinds import Kind
 
 
 class Pool(Protocol):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from mixup_lab.data.progress import say
 from mixup_lab.data.source import Pool
+from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
 STORAGE = ("auto", "resident", "streaming")

@@ -7,16 +7,16 @@ for inputs, target in loader:
 """
 
 from mixup_lab.mixing.boxes import CutMix, ResizeMix
-from mixup_lab.mixing.choice import MixupCutMix
-from mixup_lab.mixing.kfold import KFoldMixup
-from mixup_lab.mixing.manifold import ManifoldMixup
+from mixup_lab.mixing.kfold_mixup import KFoldMixup
+from mixup_lab.mixing.label_smoothing import LabelSmoothing
+from mixup_lab.mixing.manifold_mixup import ManifoldMixup
 from mixup_lab.mixing.masks import FMix, GridMix, SmoothMix
 from mixup_lab.mixing.mixer import Bound
 from mixup_lab.mixing.mixup import Mixup
+from mixup_lab.mixing.mixup_cutmix import MixupCutMix
 from mixup_lab.mixing.noise import Noise, NoiseMix
 from mixup_lab.mixing.regmixup import RegMixup
-from mixup_lab.mixing.saliency import SaliencyMix
-from mixup_lab.mixing.smoothing import LabelSmoothing
+from mixup_lab.mixing.saliencymix import SaliencyMix
 from mixup_lab.types import Mixed
 
 __all__ = [

@@ -105,7 +105,7 @@ def _resnet(name: str, input_shape: Sequence[int], weights: str | None) -> tuple
     # Imported late: torchvision takes long, and the small trunk does without it.
     from torchvision.models import ResNet
 
-    from mixup_lab.models.torchvision_model import torchvision_model
+    from mixup_lab.models.torchvision import torchvision_model
 
     model = torchvision_model(input_shape=input_shape, num_outputs=1, name=name, weights=weights)
     if not isinstance(model, ResNet):

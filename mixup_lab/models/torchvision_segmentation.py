@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from mixup_lab.models.checks import check_pictures
-from mixup_lab.models.torchvision_model import change_input_channels, check_known
+from mixup_lab.models.torchvision import change_input_channels, check_known
 
 
 class TorchvisionSegmentation(nn.Module):

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mixup_lab.study.plots.look import GRID, INK, VARIABLES, our_style
+from mixup_lab.look import GRID, INK, VARIABLES, our_style
 
 DPI = 100
 TEXT, LINE, ASCENT = 9.5, 16, 12  # size of text in points; height of a line and of its letters in pixels

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mixup_lab.mixing.mixer import Draw, at_step
 from mixup_lab.preview import methods
-from mixup_lab.tasks.kinds import Classes, Kind
+from mixup_lab.targets.kinds import Classes, Kind
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.plan import EpochPlan
 from mixup_lab.types import Batch, Mixed, UserError

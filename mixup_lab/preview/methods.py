@@ -11,17 +11,17 @@ import numpy as np
 from torch import Tensor
 
 from mixup_lab.mixing.boxes import ResizeMix
-from mixup_lab.mixing.choice import MixupCutMix
 from mixup_lab.mixing.features import features
-from mixup_lab.mixing.kfold import KFoldMixup
+from mixup_lab.mixing.kfold_mixup import KFoldMixup
 from mixup_lab.mixing.law import Law
-from mixup_lab.mixing.manifold import ManifoldMixup
+from mixup_lab.mixing.manifold_mixup import ManifoldMixup
 from mixup_lab.mixing.masks import SmoothMix
 from mixup_lab.mixing.mixer import Draw, Mixer, PairMixer
+from mixup_lab.mixing.mixup_cutmix import MixupCutMix
 from mixup_lab.mixing.noise import Noise, NoiseMix
 from mixup_lab.mixing.partners import BY_DISTANCE, nearest
 from mixup_lab.mixing.regmixup import RegMixup
-from mixup_lab.mixing.saliency import SaliencyMix
+from mixup_lab.mixing.saliencymix import SaliencyMix
 from mixup_lab.types import Mixed
 
 CHOICES = ("mixup", "cutmix", "unmixed")  # of MixupCutMix, by number

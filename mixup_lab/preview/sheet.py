@@ -11,18 +11,18 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from mixup_lab.data.overlays import draw_mixed_targets, draw_targets, legend
 from mixup_lab.data.source import Encoder
-from mixup_lab.data.transforms import NoTransform
+from mixup_lab.look import BLUE, GRID, INK, MUTED, VERMILLION, short
 from mixup_lab.mixing.mixer import NoMixing
 from mixup_lab.preview import methods
 from mixup_lab.preview.canvas import CHARACTER, LINE, Canvas, plain
 from mixup_lab.preview.examples import Beginning, Example
 from mixup_lab.preview.shares import BINS, EDGES, NEARLY, Shares, measure
 from mixup_lab.preview.strips import Strip, strips
-from mixup_lab.study.plots.look import BLUE, GRID, INK, MUTED, VERMILLION, short
-from mixup_lab.tasks.kinds import Boxes, Pixels
+from mixup_lab.targets.kinds import Boxes, Pixels
+from mixup_lab.targets.overlays import draw_mixed_targets, draw_targets, legend
 from mixup_lab.training.ingredients import Ingredients
+from mixup_lab.transforms.transform import NoTransform
 from mixup_lab.types import Batch
 
 LEFT, CONTENT, RIGHT = 116, 1096, 16  # pixels: the names of rows, the pictures, the margin

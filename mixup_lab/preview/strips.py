@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from mixup_lab.mixing.boxes import CutMix, ResizeMix
-from mixup_lab.mixing.choice import MixupCutMix
 from mixup_lab.mixing.inside import INPUT
-from mixup_lab.mixing.kfold import KFoldMixup
-from mixup_lab.mixing.manifold import ManifoldMixup
+from mixup_lab.mixing.kfold_mixup import KFoldMixup
+from mixup_lab.mixing.manifold_mixup import ManifoldMixup
 from mixup_lab.mixing.masks import SmoothMix
 from mixup_lab.mixing.mixer import Draw, Mixer, PairMixer, at_step, upload
 from mixup_lab.mixing.mixup import Mixup
+from mixup_lab.mixing.mixup_cutmix import MixupCutMix
 from mixup_lab.mixing.noise import Noise, NoiseMix
 from mixup_lab.preview import methods
 from mixup_lab.seeding import stream

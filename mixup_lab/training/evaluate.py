@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mixup_lab.data.prepare import Split
-from mixup_lab.tasks.task import Task
+from mixup_lab.targets.task import Task
 from mixup_lab.training.device import Precision
 
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from mixup_lab.data.prepare import Data
-from mixup_lab.data.transforms import Transform
 from mixup_lab.mixing.mixer import Mixer
 from mixup_lab.mixing.schedules import MixSchedule
-from mixup_lab.tasks.kinds import Boxes, Pixels
-from mixup_lab.tasks.task import Task
+from mixup_lab.targets.kinds import Boxes, Pixels
+from mixup_lab.targets.task import Task
 from mixup_lab.training.settings import TrainerSettings
+from mixup_lab.transforms.transform import Transform
 from mixup_lab.types import Batch
 
 

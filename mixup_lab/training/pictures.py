@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixup_lab.data.overlays import draw_mixed_targets, draw_targets, legend
 from mixup_lab.data.prepare import Split
 from mixup_lab.data.source import Encoder
 from mixup_lab.runs.pictures import captioned_grid
-from mixup_lab.tasks.kinds import Boxes, Classes, Kind
+from mixup_lab.targets.kinds import Boxes, Classes, Kind
+from mixup_lab.targets.overlays import draw_mixed_targets, draw_targets, legend
 from mixup_lab.types import Mixed
 
 TILE = 128  # pixels, at most

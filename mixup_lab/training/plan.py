@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixup_lab.data.transforms import Transform
 from mixup_lab.mixing.mixer import Mixer, upload
 from mixup_lab.seeding import stream
+from mixup_lab.transforms.transform import Transform
 
 SORTED = 50  # batches that are sorted by length together
 

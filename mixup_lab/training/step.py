@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mixup_lab.tasks.task import Task
+from mixup_lab.targets.task import Task
 from mixup_lab.training.device import Precision
 from mixup_lab.types import Mixed
 

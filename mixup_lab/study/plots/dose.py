@@ -9,21 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from mixup_lab.look import BLUE, MUTED, PAPER, legend, line_key, name_rows, new_figure, our_style, short, spread_out
 from mixup_lab.study import tables
-from mixup_lab.study.plots.look import (
-    BLUE,
-    MUTED,
-    PAPER,
-    legend,
-    line_key,
-    name_rows,
-    new_figure,
-    our_style,
-    scaled,
-    score_label,
-    short,
-    spread_out,
-)
+from mixup_lab.study.plots.axes import scaled, score_label
 from mixup_lab.study.plots.series import series_of
 from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Arm, Interval, Metric, Moments

@@ -10,18 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from mixup_lab.study.plots.look import (
-    COLOURS,
-    INK,
-    LINES,
-    MARKERS,
-    PAPER,
-    legend,
-    line_key,
-    new_figure,
-    our_style,
-    short,
-)
+from mixup_lab.look import COLOURS, INK, LINES, MARKERS, PAPER, legend, line_key, new_figure, our_style, short
 from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Arm, Curve, Interval
 

@@ -9,22 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from mixup_lab.study import tables
-from mixup_lab.study.plots.look import (
+from mixup_lab.look import (
     BLUE,
     INK,
     MUTED,
     PAPER,
     VERMILLION,
-    difference_unit,
     legend,
     name_rows,
     new_figure,
     our_style,
-    scaled,
     short,
     spread_out,
 )
+from mixup_lab.study import tables
+from mixup_lab.study.plots.axes import difference_unit, scaled
 from mixup_lab.study.plots.series import series_of
 from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Interval, Metric

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mixup_lab.study.plots.look import COLOURS, LINES, MARKERS
+from mixup_lab.look import COLOURS, LINES, MARKERS
 from mixup_lab.study.results import Arm
 from mixup_lab.study.tables import setting
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from mixup_lab.study.plots.look import VARIABLES, short
+from mixup_lab.look import VARIABLES, short
 
 
 def inline_svg(figure: Figure, prefix: str, title: str) -> str:

@@ -15,7 +15,6 @@ from mixup_lab.study.tables.formats import (
     setting,
     spread,
     value,
-    visible,
 )
 from mixup_lab.study.tables.glossary import explanation
 from mixup_lab.study.tables.shown import (
@@ -31,6 +30,7 @@ from mixup_lab.study.tables.shown import (
     total_time,
     unfinished,
 )
+from mixup_lab.visible import visible
 
 __all__ = [
     "DASH",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from typing import Any
 
 from mixup_lab.study.results import Interval, Metric, Moments
@@ -109,12 +108,6 @@ def _fixed(x: float, digits: int, sign: bool = False) -> str:
 def _decimals(x: float, significant: int) -> int:
     """Decimals that show so many significant digits, within reason."""
     return min(8, max(0, significant - 1 - math.floor(math.log10(abs(x))))) if x else significant - 1
-
-
-def visible(text: str) -> str:
-    """Text that any page and file can hold: what controls or cannot be encoded becomes U+FFFD; tab and newline stay."""
-    bad = {c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n"} | {"\ufffe", "\uffff"}
-    return "".join("\ufffd" if c in bad else c for c in text)
 
 
 def setting(x: Any) -> str:

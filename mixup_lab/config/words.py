@@ -1,0 +1,41 @@
+"""The words of a command line: flags and their values, quotation, and the configuration folders that they choose."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mixup_lab.config.tree import Tree
+from mixup_lab.types import UserError
+
+
+def config_dir() -> Path:
+    """The folder of the configuration: inside the package as it is installed, beside it in a checkout."""
+    here = Path(__file__).resolve().parents[1]
+    for folder in (here / "conf", here.parent / "conf"):
+        if folder.is_dir():
+            return folder
+    raise UserError(f"the configuration folder is missing: neither {here / 'conf'} nor {here.parent / 'conf'} is there")
+
+
+def tree_of(words: Sequence[str], command: str) -> Tree:
+    """The options that a line has: ours, and those of the folder that it names."""
+    own = flag_value(words, "--config-dir", "-cd")
+    folders = [config_dir(), *([Path(own)] if own else [])]
+    return Tree(folders, flag_value(words, "--config-name", "-cn") or command)
+
+
+def flag_value(words: Sequence[str], *names: str) -> str | None:
+    """What stands behind a flag, as the next word or after `=`."""
+    for index, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag in names:
+            return value if equals else next(iter(words[index + 1 :]), None)
+    return None
+
+
+def quote(text: str) -> str:
+    """Any text as a value in Hydra's grammar. There a backslash counts only in front of a quotation mark."""
+    escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
+    return "'" + re.sub(r"(\\+)$", lambda match: match[1] * 2, escaped) + "'"

@@ -1,1 +1,0 @@
-"""Sounds, as log-mel spectrograms."""

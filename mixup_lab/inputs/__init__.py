@@ -1,0 +1,1 @@
+"""What a model is given: pictures, rows of a table, tokens, spectrograms."""

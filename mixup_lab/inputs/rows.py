@@ -1,0 +1,144 @@
+"""From stored rows of a table to what a model takes, learnt from the training rows alone; and back to be looked at.
+
+Numbers are imputed by their median and standardised; a column with missing values in the training rows has a flag of
+its own. A category becomes a one-hot vector with one place for each category of the training rows, and one more,
+"other", for missing values and for categories that these rows do not have.
+
+What mixing means here: everything is a vector, so Mixup interpolates it. A linear layer makes of a mixed one-hot vector
+the mixture of the two embeddings, `W (lam a + (1 - lam) b) = lam W a + (1 - lam) W b`: mixing one-hot vectors is mixing
+embeddings.
+
+B: rows in a batch, C: columns as they are stored, F: values of an encoded row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixup_lab.inputs.coordinates import draw_rows
+from mixup_lab.types import UserError
+
+MOST = 1000  # categories of one column
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What the training rows say of the columns.
+
+    `median`, `mean`, `scale` (numbers,) float32 are of the numbers: the value for missing ones, and mean and one over
+    the standard deviation after imputation; `scale` is 0 for a column that is constant. `flagged` are places among
+    the numbers with missing values. `slots`: for each category column the place in its one-hot vector of a missing
+    value and of the codes 0, 1, ...; `widths` are the lengths of these vectors.
+    """
+
+    median: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    flagged: np.ndarray
+    slots: tuple[np.ndarray, ...]
+    widths: tuple[int, ...]
+
+
+def learn(
+    values: np.ndarray, rows: np.ndarray, numbers: Sequence[int], categories: dict[int, Sequence[str]],
+    names: Sequence[str],
+) -> Learnt:  # fmt: skip
+    """What some rows of a table (N, C) teach about its columns. Raises UserError for too many categories in one."""
+    statistics = np.array([_moments(values[rows, j]) for j in numbers], dtype=np.float64).reshape(-1, 4)
+    slots, widths = [], []
+    for j, texts in categories.items():
+        codes = values[rows, j]
+        counts = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(texts))
+        seen = sorted(np.flatnonzero(counts).tolist(), key=lambda code: texts[code])
+        if len(seen) > MOST:
+            raise UserError(
+                f"column {names[j]} has {len(seen):,} categories in the training rows, more than {MOST:,};"
+                f" leave it out with dataset.drop=[{names[j]}]"
+            )
+        slot = np.full(1 + len(texts), len(seen), dtype=np.int64)
+        slot[1 + np.array(seen, dtype=np.int64)] = np.arange(len(seen))
+        slots.append(slot)
+        widths.append(len(seen) + 1)
+    median, mean, scale, missing = statistics.T.astype(np.float32)
+    return Learnt(median, mean, scale, np.flatnonzero(missing), tuple(slots), tuple(widths))
+
+
+def _moments(column: np.ndarray) -> tuple[float, float, float, bool]:
+    """Median, mean and 1 / std after imputation, and whether values are missing."""
+    missing = np.isnan(column)
+    known = column[~missing] if missing.any() else column
+    if not len(known):
+        return 0.0, 0.0, 0.0, True
+    median = float(np.median(known))
+    low, high = float(known.min()), float(known.max())
+    if low == high:  # by its values: the mean of equal numbers may be off by rounding
+        return median, median, 0.0, bool(missing.any())
+    full = np.where(missing, np.float32(median), column).astype(np.float64)
+    mean = full.mean()
+    full -= mean
+    full *= full
+    return median, float(mean), float(1 / np.sqrt(full.mean())), bool(missing.any())
+
+
+class TableEncoder:
+    """Stored (B, C) float32 to encoded (B, F) float32: numbers, then flags of missing values, then one-hot vectors.
+
+    Args:
+        learnt: from the training rows.
+        numbers: which of the stored columns are numbers.
+        categories: which are codes of categories.
+        device: where batches will be.
+    """
+
+    def __init__(
+        self, learnt: Learnt, numbers: Sequence[int], categories: Sequence[int], device: torch.device | str = "cpu"
+    ) -> None:
+        self._made_of = learnt, numbers, categories
+        flags = len(learnt.flagged)
+        self.blocks: tuple[int, ...] = (1,) * len(numbers) + (1,) * flags + learnt.widths
+        self.shape = (sum(self.blocks),)
+        self._flags = flags
+        with torch.device(device):
+            self._numbers = None if list(numbers) == list(range(len(numbers))) else torch.tensor(numbers)
+            self._mean, self._scale = torch.tensor(learnt.mean), torch.tensor(learnt.scale)
+            self._filled = (torch.tensor(learnt.median) - self._mean) * self._scale
+            self._flagged = torch.tensor(learnt.flagged)
+            self._codes = torch.tensor(categories)
+            # One table for all category columns: where the code of a column begins in it, and each code's place.
+            starts = np.cumsum([0, *map(len, learnt.slots)])
+            offsets = np.cumsum([0, *learnt.widths])
+            self._first = torch.tensor(starts[:-1] + 1, dtype=torch.float32)
+            self._places = torch.tensor(
+                np.concatenate([np.zeros(0, np.int64), *(s + o for s, o in zip(learnt.slots, offsets, strict=False))])
+            )
+        self._count, self._hot = len(numbers), int(offsets[-1])
+
+    def to(self, device: torch.device) -> TableEncoder:
+        """The same on a device."""
+        return TableEncoder(*self._made_of, device)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """A few operations of fixed shape, whatever the values."""
+        raw = inputs[:, : self._count] if self._numbers is None else inputs.index_select(1, self._numbers)
+        missing = raw.isnan()
+        numbers = torch.where(missing, self._filled, raw.sub(self._mean).mul_(self._scale))
+        if not (self._flags or self._hot):
+            return numbers
+        parts = [numbers]
+        if self._flags:
+            parts.append(missing.index_select(1, self._flagged).float())
+        if self._hot:
+            codes = inputs.index_select(1, self._codes).nan_to_num_(-1.0).add_(self._first).long()
+            hot = inputs.new_zeros(len(inputs), self._hot)
+            parts.append(hot.scatter_(1, self._places[codes], 1.0))
+        return torch.cat(parts, 1)
+
+    def draw(self, inputs: Tensor, box: int) -> np.ndarray:
+        """Each row as a line over its columns, with bars for flags and one-hot vectors: uint8 (n, box, box, 3)."""
+        bars = self.blocks[self._count :]
+        return draw_rows(inputs.float().cpu().numpy(), self._count, bars, box)

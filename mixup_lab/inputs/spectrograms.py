@@ -1,0 +1,59 @@
+"""Log-mel spectrograms on their way into a model, and back to be looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+# Every sixteenth colour of matplotlib's magma, which is even to the eye and in print: dark is quiet, light is loud.
+COLOURS = (
+    "000004 0a0822 1d1147 36106b 51127c 6a1c81 832681 9c2e7f b73779"
+    " d0416f e75263 f56b5c fc8961 fea772 fec488 fde2a3 fcfdbf"
+)
+
+
+class Spectrograms:
+    """The encoder of audio: standardised by one mean and one deviation of all values, as in Gong et al. (2021).
+
+    One pair for all bands, so that silence has one value everywhere, and the shape of the spectrum stays.
+
+    Args:
+        shape: (1, M, T).
+        mean: in dB.
+        std: in dB, > 0.
+        low: level in dB that is drawn darkest.
+        high: level in dB that is drawn lightest.
+    """
+
+    def __init__(self, shape: tuple[int, ...], mean: float, std: float, low: float, high: float) -> None:
+        self.shape = shape
+        self.mean, self.std = mean, std
+        self._range = low, high
+
+    def to(self, device: torch.device) -> Spectrograms:
+        """Itself: two numbers have no device."""
+        return self
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """float16 (B, 1, M, T) in dB to float32."""
+        return inputs.to(torch.float32, copy=True).sub_(self.mean).mul_(1 / self.std)
+
+    def draw(self, inputs: Tensor, box: int) -> np.ndarray:
+        """Time goes right, low bands are at the bottom; time and frequency have no common unit, so the box is filled.
+
+        Mixed ones are drawn by their mixed levels. Returns uint8 (n, box, box, 3).
+        """
+        low, high = self._range
+        level = ((inputs.float() * self.std + self.mean - low) / (high - low)).clamp(0, 1)
+        pixels = coloured(level[:, 0].flip(1).cpu().numpy())
+        return np.stack([np.asarray(Image.fromarray(p).resize((box, box), Image.Resampling.BOX)) for p in pixels])
+
+
+def coloured(level: np.ndarray) -> np.ndarray:
+    """Levels (...) in [0, 1] to colours, uint8 (..., 3)."""
+    table = np.array([list(bytes.fromhex(colour)) for colour in COLOURS.split()], dtype=np.float64)
+    places = np.linspace(0, 1, len(table))
+    channels = [np.interp(level, places, table[:, k]) for k in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)

@@ -1,0 +1,124 @@
+"""What all pictures look like: colours, markers, style, keys, and how names and units are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mixup_lab.visible import visible
+
+WIDTH = 680  # units of the drawing; text is 12 of them high
+
+# Colours that stand for a variable of the page. Nothing else has these values.
+INK, MUTED, GRID, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
+BLUE, VERMILLION = "#0072b2", "#d55e00"
+VARIABLES = {
+    INK: "var(--ink,#1c1f23)",
+    MUTED: "var(--muted,#646b73)",
+    GRID: "var(--grid,#e4e6e9)",
+    PAPER: "var(--paper,#fff)",
+    BLUE: "var(--blue,#0072b2)",  # too dim on a dark page
+}
+COLOURS = (BLUE, VERMILLION, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mixup-lab",
+    "text.parse_math": False,  # a name with a $ is no formula
+    "font.family": "sans-serif",
+    "font.size": 12,
+    "axes.labelsize": 12,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 11.5,
+    "ytick.labelsize": 11.5,
+    "legend.fontsize": 11.5,
+    "legend.frameon": False,
+    "path.simplify": True,
+    "path.simplify_threshold": 0.3,
+}
+
+
+@contextmanager
+def our_style() -> Iterator[None]:
+    """Our style and nothing of the user's matplotlibrc: the same answer gives the same bytes everywhere."""
+    backend = {key for key in matplotlib.rcParams if key.startswith(("backend", "interactive", "toolbar", "webagg"))}
+    ours: dict[Any, Any] = {
+        key: value for key, value in matplotlib.rcParamsDefault.items() if key not in backend
+    } | _STYLE
+    with matplotlib.rc_context(ours):
+        yield
+
+
+def new_figure(height: float) -> Figure:
+    """An empty figure, so high in units of the drawing, without a background."""
+    figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
+    figure.patch.set_alpha(0)
+    FigureCanvasSVG(figure)
+    return figure
+
+
+def legend(figure: Figure, keys: list[Any]) -> None:
+    """Keys above the picture, in as many columns as there is room for."""
+    lengths = [len(str(key.get_label())) for key in keys]
+    columns = 1
+    for n in range(2, min(len(keys), 5) + 1):
+        deep = math.ceil(len(keys) / n)
+        across = sum(46 + 6.6 * max(lengths[k : k + deep]) for k in range(0, len(keys), deep))
+        columns = math.ceil(len(keys) / deep) if across < WIDTH else columns
+    figure.legend(
+        handles=keys, loc="outside upper left", ncols=columns, handlelength=2.2, columnspacing=1.6, borderaxespad=0.2
+    )
+
+
+def line_key(name: str, colour: str, marker: str, style: Any) -> Line2D:
+    """The entry of a line in the legend."""
+    return Line2D(
+        [], [], color=colour, marker=marker, linestyle=style, markersize=6, linewidth=1.5, label=short(name, 60)
+    )
+
+
+def name_rows(ax: Axes, names: list[str]) -> None:
+    """Rows from top to bottom, with their names at the left."""
+    ax.set_yticks(range(len(names)), [short(name) for name in names])
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
+def short(name: str, length: int = 34) -> str:
+    """A name on one line; a long one loses its middle, since arms differ at their ends."""
+    name = " ".join(visible(name).split())
+    half = length // 2
+    return name if len(name) <= length else f"{name[: half - 1]}…{name[-half:]}"
+
+
+def spread_out(n: int, half: float) -> np.ndarray:
+    """Offsets that keep the dots of n seeds apart: seed k has the same place in every arm."""
+    return half * (((np.arange(n) * 0.618034 + 0.5) % 1.0) * 2 - 1) if n > 1 else np.zeros(n)

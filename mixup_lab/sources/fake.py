@@ -1,0 +1,81 @@
+"""Synthetic pictures that a small model can learn: a smooth pattern for each class, and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.targets.kinds import Classes
+from mixup_lab.types import UserError
+
+WAVES = 3  # plane waves that make up a pattern
+
+
+class FakeImages:
+    """Deterministic pictures without any files, to try things out.
+
+    Args:
+        num_classes: >= 2.
+        train: number of training examples; val is carved from them.
+        test: number of test examples.
+        shape: [channels, height, width].
+        noise: >= 0, standard deviation of the noise in units of the pattern's; above 5 some pictures are ambiguous.
+        seed: of the pictures, independent of the run's seed.
+
+    Raises:
+        UserError: for values outside their range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 4,
+        train: int = 256,
+        test: int = 64,
+        shape: Sequence[int] = (3, 16, 16),
+        noise: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        _require(num_classes >= 2, "num_classes", num_classes, "at least 2")
+        for key, count in (("train", train), ("test", test)):
+            _require(count >= num_classes, key, count, f"at least num_classes ({num_classes})")
+        _require(
+            len(shape) == 3 and min(shape) >= 1, "shape", list(shape), "[channels, height, width], each at least 1"
+        )
+        _require(0 <= noise < float("inf"), "noise", noise, "0 or more")
+        _require(seed >= 0, "seed", seed, "0 or more")
+        self._counts = train, test
+        self._shape = tuple(shape)
+        self._num_classes = num_classes
+        self._noise = noise
+        self._seed = seed
+
+    def load(self) -> Loaded:
+        """Draw the patterns, then train, then test."""
+        rng = np.random.default_rng(self._seed)
+        patterns = self._patterns(rng)
+        train, test = (self._pool(rng, patterns, count) for count in self._counts)
+        return Loaded(train, None, test, Classes(tuple(f"class {k}" for k in range(self._num_classes))))
+
+    def _patterns(self, rng: np.random.Generator) -> np.ndarray:
+        """(K, C, H, W) with mean about 0 and standard deviation 1: a few plane waves of low frequency."""
+        channels, height, width = self._shape
+        shape = (self._num_classes, channels, WAVES, 1, 1)
+        y, x = np.arange(height)[:, None] / height, np.arange(width) / width
+        turns = rng.uniform(-1.5, 1.5, shape) * y + rng.uniform(-1.5, 1.5, shape) * x + rng.random(shape)
+        waves: np.ndarray = np.cos(2 * np.pi * turns).sum(2)
+        waves /= np.sqrt(WAVES / 2)
+        return waves
+
+    def _pool(self, rng: np.random.Generator, patterns: np.ndarray, count: int) -> ArrayPool:
+        target = rng.permutation(np.arange(count, dtype=np.int64) % self._num_classes)
+        values = patterns[target] + self._noise * rng.standard_normal((count, *self._shape))
+        contrast = 64 / np.sqrt(1 + self._noise**2)  # two standard deviations to either side are seen
+        images = np.clip(np.rint(128 + contrast * values), 0, 255).astype(np.uint8)
+        return ArrayPool(images, target)
+
+
+def _require(ok: bool, key: str, value: object, allowed: str) -> None:
+    if not ok:
+        raise UserError(f"dataset.{key} must be {allowed}, got {value}")

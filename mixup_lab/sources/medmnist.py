@@ -1,0 +1,139 @@
+"""MedMNIST: small medical pictures in one npz file, with their own train, val and test.
+
+Yang et al. (2023), "MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D biomedical image classification",
+Scientific Data 10, 41. The sets are under CC BY 4.0 (DermaMNIST: CC BY-NC 4.0); each has a source of its own, which is
+to be cited as well.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.notices import say
+from mixup_lab.sources.medmnist_names import names_of
+from mixup_lab.targets.kinds import Classes, Kind, Tags
+from mixup_lab.types import UserError
+
+SPLITS = ("train", "val", "test")
+
+
+class MedMNIST:
+    """A 2D set of MedMNIST, of any size of pictures, or any other file that is laid out so.
+
+    The file holds `train_images`, `train_labels` and likewise val and test: pictures uint8 (N, H, W) or (N, H, W, 3),
+    labels (N, 1) of a class, (N, T) of 0 and 1 for T tags. The grades of an ordinal set are classes here.
+
+    Args:
+        root: the npz file, or a folder that holds it.
+        name: of the set, such as `pneumoniamnist`: the file in the folder, without .npz; it names the classes as well.
+            None: the only file, whose name does.
+
+    Raises:
+        UserError: for a file that is not there or not laid out so.
+    """
+
+    def __init__(self, root: str | None = None, name: str | None = None) -> None:
+        if root in (None, "", "???"):
+            raise UserError("dataset.root has no value; set dataset.root=FILE.npz, or a folder with dataset.name=NAME")
+        self.root, self.name = Path(os.path.expanduser(str(root))), name
+
+    def load(self) -> Loaded:
+        """Read the file; one line tells of pictures of val and test that train has as well."""
+        path = self._path()
+        arrays = _read(path)
+        pools = {split: _pool(path, split, arrays) for split in SPLITS}
+        for split in SPLITS[1:]:
+            if pools[split].shape != pools["train"].shape:
+                raise UserError(
+                    f"{path}: pictures of {split} have shape {pools[split].shape}, those of train"
+                    f" {pools['train'].shape}"
+                )
+        _tell_copies(path, pools)
+        return Loaded(pools["train"], pools["val"], pools["test"], _kind(self.name or path.stem, pools))
+
+    def _path(self) -> Path:
+        if self.root.is_file():
+            return self.root
+        if not self.root.is_dir():
+            raise UserError(f"dataset.root={self.root} does not exist")
+        if self.name is not None:
+            path = self.root / f"{self.name}.npz"
+            if not path.is_file():
+                raise UserError(f"dataset.root={self.root} has no {path.name}{_listed(self.root)}")
+            return path
+        found = sorted(self.root.glob("*.npz"))
+        if len(found) != 1:
+            raise UserError(f"dataset.name has no value; which file of dataset.root={self.root}?{_listed(self.root)}")
+        return found[0]
+
+
+def _listed(folder: Path) -> str:
+    names = ", ".join(path.stem for path in sorted(folder.glob("*.npz")))
+    return f"; dataset.name may be: {names}" if names else "; it holds no npz file"
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    wanted = [f"{split}_{what}" for split in SPLITS for what in ("images", "labels")]
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} cannot be read as an npz file: it is none, or only a part of one")
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            missing = [key for key in wanted if key not in arrays.files]
+            if missing:
+                raise UserError(
+                    f"{path} has no {missing[0]}, so it is no MedMNIST file; it holds {', '.join(arrays.files)}"
+                )
+            return {key: arrays[key] for key in wanted}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} cannot be read as an npz file: {reason}") from error
+
+
+def _pool(path: Path, split: str, arrays: dict[str, np.ndarray]) -> ArrayPool:
+    images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
+        raise UserError(
+            f"{path}: {split}_images must be uint8 (N, H, W) or (N, H, W, 3), found {images.dtype} {images.shape};"
+            " sets of volumes cannot be used"
+        )
+    labels = labels[:, None] if labels.ndim == 1 else labels
+    if labels.ndim != 2 or len(labels) != len(images) or labels.dtype.kind not in "iu":
+        raise UserError(
+            f"{path}: {split}_labels must be whole numbers, one row for each of {len(images)} pictures, found"
+            f" {labels.dtype} {labels.shape}"
+        )
+    target = labels.astype(np.float32) if labels.shape[1] > 1 else labels[:, 0].astype(np.int64)
+    return ArrayPool(images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1), target)
+
+
+def _kind(name: str, pools: dict[str, ArrayPool]) -> Kind:
+    train = pools["train"].target
+    if len({pool.target.shape[1:] for pool in pools.values()}) > 1:
+        raise UserError(f"{name}: train, val and test must have labels of one width")
+    if train.ndim == 2:
+        return Tags(names_of(name, train.shape[1], "tag"))
+    count = int(train.max(initial=-1)) + 1
+    for split in SPLITS[1:]:
+        most = int(pools[split].target.max(initial=-1))
+        if most >= count:
+            raise UserError(f"{name}: {split} has the class {most}, but the classes of train are 0 to {count - 1}")
+    return Classes(names_of(name, count, "class"))
+
+
+def _tell_copies(path: Path, pools: dict[str, ArrayPool]) -> None:
+    known = set(_digests(pools["train"]))
+    copies = {split: sum(one in known for one in _digests(pools[split])) for split in SPLITS[1:]}
+    if any(copies.values()):
+        said = " and ".join(f"{count} pictures of {split}" for split, count in copies.items() if count)
+        say(f"{path}: {said} have an exact copy in train; scores on them flatter")
+
+
+def _digests(pool: ArrayPool) -> list[bytes]:
+    return [blake2b(image.tobytes(), digest_size=16).digest() for image in pool.inputs]

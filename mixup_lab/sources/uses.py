@@ -1,0 +1,82 @@
+"""What each column of a table is for: an input, a target, or the split, group or time of its row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mixup_lab.files.columns import NUMBER, TEXT, TIME, Column
+from mixup_lab.files.piece import TableFile
+from mixup_lab.types import UserError
+
+KINDS = {"auto": None, "classification": TEXT, "regression": NUMBER, "multilabel": NUMBER}  # of targets, by task
+
+
+@dataclass(frozen=True)
+class Uses:
+    """Names of columns, as the user gives them. `special` has those of `split`, `group` and `time` that there are.
+
+    Raises:
+        UserError: for a column that is named twice.
+    """
+
+    targets: tuple[str, ...]
+    categorical: tuple[str, ...]
+    drop: tuple[str, ...]
+    special: dict[str, str]
+
+    def __post_init__(self) -> None:
+        keys: dict[str, str] = {}
+        for key, name in self._named():
+            if name in keys:
+                places = f"dataset.{key} twice" if keys[name] == key else f"dataset.{keys[name]} and in dataset.{key}"
+                raise UserError(f"column {name} is named in {places}; a column has one use")
+            keys[name] = key
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Columns that are read, but are no input."""
+        return (*self.targets, *self.special.values())
+
+    def check(self, files: dict[str, TableFile]) -> None:
+        """Raise UserError unless the files have the columns that are named, and all have the same ones."""
+        train = files["train"]
+        if not self.targets:
+            raise UserError(f"dataset.target has no value; {train.path} has the columns {_few(train.names)}")
+        for key, name in self._named():
+            if name not in train.names:
+                raise UserError(f"dataset.{key}={name} is no column of {train.path}; there are {_few(train.names)}")
+        for name in train.unnamed:
+            if name not in (*self.drop, *self.categorical):
+                raise UserError(
+                    f"column {train.names.index(name) + 1} of {train.path} has no name, as an index has none; leave it"
+                    f" out with dataset.drop=[{name}], or give it a name"
+                )
+        for file in files.values():
+            for one, other in ((train, file), (file, train)):
+                for name in one.names:
+                    if name not in other.names and name not in self.drop:
+                        raise UserError(f"{other.path} has no column {name}, which {one.path} has")
+        if not [name for name in train.names if name not in self.extras and name not in self.drop]:
+            raise UserError(f"{train.path} has no column beside the target that could be an input")
+
+    def columns(self, names: Sequence[str], missing: Sequence[str], task: str) -> tuple[list[Column], list[Column]]:
+        """Inputs in the order of the file; and the others: targets, then those of `special`."""
+        special = {"split": TEXT, "group": TEXT, "time": TIME}
+        others = [Column(name, missing, KINDS[task]) for name in self.targets]
+        others += [Column(name, missing, special[key], largest=None) for key, name in self.special.items()]
+        inputs = [
+            Column(name, missing, TEXT if name in self.categorical else None)
+            for name in names
+            if name not in self.extras and name not in self.drop
+        ]
+        return inputs, others
+
+    def _named(self) -> list[tuple[str, str]]:
+        named = [("target", name) for name in self.targets] + [("drop", name) for name in self.drop]
+        named += [("categorical", name) for name in self.categorical]
+        return named + [(f"{key}_column", name) for key, name in self.special.items()]
+
+
+def _few(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")

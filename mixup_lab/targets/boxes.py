@@ -1,0 +1,204 @@
+"""Object detection by a dense detector: every point of a grid answers for the box around it, if there is one.
+
+B: examples in the batch, C: classes, P: points, M: boxes of an example (padded with class -1), K: boxes found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mixup_lab.targets.average_precision import coco_average_precision, require_pycocotools
+from mixup_lab.targets.points import CELLS, Points, assign, centerness, distances, edges, giou, grid
+
+EXTRA = 5  # channels beside the classes: four distances and the centerness
+ALPHA, GAMMA = 0.25, 2.0  # of the focal loss (Lin et al., 2017)
+SCORE, OVERLAP = 0.05, 0.6  # boxes found have at least this score, and no better one of their class overlaps more
+CANDIDATES, MOST = 500, 100  # boxes of a picture before and after overlapping ones are left out; 100 as COCO counts
+SURE = 0.5  # the score from which a box is named and drawn among mistakes
+
+
+class Answer(NamedTuple):
+    """What the output of a model says, point by point."""
+
+    logits: Tensor  # (B, P, C)
+    distance: Tensor  # (B, P, 4) >= 0, pixels to the left, top, right and bottom edge
+    centerness: Tensor  # (B, P) logits
+    points: Points
+
+
+class Detection:
+    """Targets are boxes (B, M, 5): class, left, top, right, bottom in pixels, class -1 for none.
+
+    Outputs are maps (B, C + 5, h, w) over the picture: a logit for each class, distances >= 0 to the four edges of the
+    box in cells of the map, and a logit of the centerness. Or rows (B, P, C + 8) of points of several maps, which say
+    where they lie in three columns more: x, y and the size of a cell in pixels.
+
+    The loss is that of FCOS (Tian et al., 2019): focal loss of every class at every point, and at points that answer
+    for a box (see `boxes.assign`) one minus its GIoU, and cross-entropy of the centerness. It is divided by the mean
+    number of boxes in a training picture times 9, the points that answer for a box: the same for every example, so that
+    both terms of a mixture share one normaliser, boxes count alike, and a picture without boxes has a loss as well.
+
+    What mixing means here: pictures are mixed as a whole and the boxes of both are kept, as Zhang et al. (2019, Bag of
+    Freebies for Training Object Detection Neural Networks) do it. With `labels=two_term`, the loss of the own boxes
+    counts lam and that of the partner's boxes 1 - lam. Edges and centerness: the same as one loss of all boxes, each
+    with its share, except at points that answer for a box of both pictures, which then learn both boxes. Classes:
+    where one picture has a box and the other none, the point learns the class with its share and background with the
+    rest, as soft labels. With `labels=union` there is one loss of the joined boxes: a point is background only where
+    neither picture has a box, a box that is there is asked for fully, its terms count its share, and where two boxes
+    meet the smaller one is learnt. That is how detectors are trained on mixed pictures in practice, and it differs.
+
+    Args:
+        names: of the classes.
+        input_shape: (channels, height, width) of the pictures.
+        boxes_per_picture: mean over the training pictures, > 0.
+        label_shares: (C,) how often each class occurs among the boxes of train, which sum to 1.
+
+    Raises:
+        UserError: if pycocotools, which measures average precision, is missing.
+    """
+
+    primary = "map"
+    maximize = True
+    num_classes = None
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        input_shape: Sequence[int],
+        boxes_per_picture: float,
+        label_shares: Tensor | None = None,
+    ) -> None:
+        if not names:
+            raise ValueError("there must be at least one class of boxes")
+        if len(input_shape) != 3:
+            raise ValueError(f"boxes are found in pictures (C, H, W), got examples of shape {tuple(input_shape)}")
+        if not boxes_per_picture > 0:
+            raise ValueError(f"boxes_per_picture must be greater than 0, got {boxes_per_picture}")
+        require_pycocotools()
+        self.names = tuple(names)
+        self.height, self.width = input_shape[1:]
+        self.normaliser = boxes_per_picture * CELLS
+        self.label_shares = label_shares
+
+    @property
+    def num_outputs(self) -> int:
+        """C + 5."""
+        return len(self.names) + EXTRA
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """(B, C + 5, h, w) or (B, P, C + 8), and boxes (B, M, 5), or (B, M, 6) with what each counts -> (B,)."""
+        answer = self._read(output)
+        found, box = assign(answer.points, target)
+        counts = box[..., 5] if target.shape[2] > 5 else torch.ones_like(box[..., 0])
+        is_class = box[..., :1] == torch.arange(len(self.names), device=box.device)
+        positive = found.unsqueeze(2) & is_class
+        classes = _focal(answer.logits, positive) * torch.where(positive, counts.unsqueeze(2), 1.0)
+        wanted = torch.where(found.unsqueeze(2), distances(answer.points, box), 1.0)  # anything where there is no box
+        off = 1 - giou(answer.distance, wanted)
+        middle = F.binary_cross_entropy_with_logits(answer.centerness, centerness(wanted), reduction="none")
+        places = torch.where(found, counts, 0.0) * (off + middle)
+        return (classes.sum((1, 2)) + places.sum(1)) / self.normaliser
+
+    def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
+        """`label_mass` (C,): how many boxes of each class the model was asked for, each with its share."""
+        known = torch.arange(len(self.names), device=target.device)
+        mass = output.new_zeros(len(self.names), dtype=torch.float32)
+        joined = target.shape[2] > 5  # the union of both, with the shares in it
+        for boxes, share in ((target, torch.ones_like(lam)),) if joined else ((target, lam), (partner, 1 - lam)):
+            counts = (boxes[..., 5] if joined else torch.ones_like(boxes[..., 0])) * share.unsqueeze(1)
+            mass = mass + ((boxes[..., :1] == known) * counts.unsqueeze(2)).sum((0, 1))
+        return {"label_mass": mass}
+
+    def train_scalars(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        """How far the classes of the boxes asked for are from those of the data."""
+        if self.label_shares is None or not float(sums["label_mass"].sum()) > 0:
+            return {}
+        shares = sums["label_mass"] / sums["label_mass"].sum()
+        return {"mix/label_shift": float((shares - self.label_shares).abs().sum() / 2)}
+
+    def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """`boxes` (B, 100, 6) that were found, see `decode`; `target` (B, M, 5); `each_loss` (B,)."""
+        return {"boxes": self.decode(output), "target": target, "each_loss": self.loss(output, target)}
+
+    def decode(self, output: Tensor) -> Tensor:
+        """The boxes that an output stands for, the surest first: (B, 100, 6), class -1 for none.
+
+        Each is class, score, left, top, right, bottom. The score is the geometric mean of the probabilities of class
+        and centerness. Of boxes of one class that overlap by more than 0.6 the surest stays.
+        """
+        from torchvision.ops import batched_nms  # imported late: torchvision takes long
+
+        answer = self._read(output)
+        sure = (answer.logits.sigmoid() * answer.centerness.sigmoid().unsqueeze(2)).sqrt()  # (B, P, C)
+        count = min(CANDIDATES, sure[0].numel())
+        scores, place = sure.flatten(1).topk(count, dim=1)
+        point, kind = place // len(self.names), place % len(self.names)
+        limits = output.new_tensor([self.width, self.height] * 2)
+        corners = edges(answer.points, answer.distance).clamp_min(0).minimum(limits)
+        corners = corners.gather(1, point.unsqueeze(2).expand(-1, -1, 4))
+        found = output.new_full((len(output), MOST, 6), -1.0)
+        found[..., 1:] = 0
+        rows = torch.cat([kind.unsqueeze(2).to(scores.dtype), scores.unsqueeze(2), corners], 2)
+        for i, (boxes, score, label) in enumerate(zip(corners, scores, kind, strict=True)):
+            some = score >= SCORE
+            kept = batched_nms(boxes[some], score[some], label[some], OVERLAP)[:MOST]
+            found[i, : len(kept)] = rows[i][some][kept]
+        return found
+
+    def as_target(self, output: Tensor) -> Tensor:
+        """The boxes that the model is sure of, (B, 100, 5)."""
+        found = self.decode(output)
+        sure = found[..., 1] >= SURE
+        return torch.cat([torch.where(sure, found[..., 0], -1.0).unsqueeze(2), found[..., 2:]], 2)
+
+    def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
+        """Examples of the largest loss, with the number of boxes of each class that the model is sure of."""
+        order = kept["each_loss"].argsort(descending=True, stable=True)[:count].tolist()
+        said = []
+        for i in order:
+            sure = kept["boxes"][i, kept["boxes"][i, :, 1] >= SURE, 0].long().cpu().numpy()
+            counts = np.bincount(sure, minlength=len(names)).tolist()
+            said.append(", ".join(f"{n} {name}" for n, name in zip(counts, names, strict=True) if n) or "no box")
+        return list(zip(order, said, strict=True))
+
+    def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
+        """`loss` as in training, `map` and `map50`: average precision, the mean over the classes that occur.
+
+        `map` is COCO's, the mean over overlaps (IoU) of 0.50, 0.55, ..., 0.95; `map50` that at 0.50. In a split without
+        any box both are 0.
+        """
+        found, target = kept["boxes"].cpu().double().numpy(), kept["target"].cpu().double().numpy()
+        return {
+            "loss": float(kept["each_loss"].double().mean()),
+            **coco_average_precision(found, target, len(self.names), MOST),
+        }
+
+    def _read(self, output: Tensor) -> Answer:
+        count = len(self.names)
+        if output.dim() == 4 and output.shape[1] == count + EXTRA:
+            points = grid(self.height, self.width, output.shape[2], output.shape[3], output.device)
+            rows = output.flatten(2).transpose(1, 2)
+        elif output.dim() == 3 and output.shape[2] == count + EXTRA + 3:
+            points = Points(*output[0, :, -3:].detach().unbind(1))
+            rows = output
+        else:
+            raise ValueError(
+                f"the model gives {tuple(output.shape)}; boxes of {count} classes need maps (B, {count + EXTRA}, h, w)"
+                f" or points (B, P, {count + EXTRA + 3}), as of model=dense_detector or model=torchvision_detection"
+            )
+        distance = rows[..., count : count + 4] * points.size.unsqueeze(1)
+        return Answer(rows[..., :count], distance, rows[..., count + 4], points)
+
+
+def _focal(logits: Tensor, positive: Tensor) -> Tensor:
+    """The focal loss of each decision (Lin et al., 2017, eq. 5), as FCOS has it."""
+    probability = logits.sigmoid()
+    missed = torch.where(positive, 1 - probability, probability)
+    weight = torch.where(positive, ALPHA, 1 - ALPHA)
+    return weight * missed**GAMMA * F.softplus(torch.where(positive, -logits, logits))

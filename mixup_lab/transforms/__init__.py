@@ -1,0 +1,1 @@
+"""Augmentation of single examples: one file for each option of `conf/transform`."""

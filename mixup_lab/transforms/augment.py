@@ -1,0 +1,111 @@
+"""What users combine of the augmentation of single pictures, in the order of the papers, under one set of flat keys.
+
+Crop and flip, then a policy, then Cutout, then Random Erasing. Each has a random stream of its own, so that arms of one
+seed share their crops, and what is switched off leaves the others as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from mixup_lab.transforms.erasing import Cutout, RandomErasing
+from mixup_lab.transforms.transform import CropFlip
+
+
+@dataclass(kw_only=True)
+class Augment:
+    """Crop, flip, Cutout and Random Erasing; a subclass adds a policy: its keys, `draw_policy` and `apply_policy`.
+
+    Masks are cropped and flipped alike. What is blanked in a picture keeps its label: the model is to guess it.
+
+    Shapes: `B` pictures of `C, H, W`; `S` steps.
+
+    Args:
+        padding: of the random crop, in pixels on each side, >= 0 and smaller than the pictures; 0: no crop.
+        mode: what the padding shows, `zeros` or `reflect`.
+        flip: whether to mirror half of the pictures.
+        cutout: side of the square that is blanked with the mean of the data: an int of pixels, >= 0 and smaller than
+            the pictures, or a float in [0, 1), the share of the picture's shorter side; 0: none.
+        erasing: share of the pictures that have a random rectangle erased, in [0, 1]; 0: none.
+        erasing_area: smallest and largest area of it, as shares of the picture, in (0, 1).
+        erasing_aspect: smallest and largest height by width, > 0.
+        erasing_fill: what it shows, `noise` or the `mean` of the data.
+
+    Raises:
+        ValueError: for values outside their range.
+    """
+
+    padding: int = 0
+    mode: str = "zeros"
+    flip: bool = False
+    cutout: int | float = 0
+    erasing: float = 0.0
+    erasing_area: Sequence[float] = (0.02, 0.33)
+    erasing_aspect: Sequence[float] = (0.3, 3.3)
+    erasing_fill: str = "noise"
+
+    def __post_init__(self) -> None:
+        self._crop_flip = CropFlip(self.padding, self.mode, self.flip)
+        self._erasing = RandomErasing(self.erasing, self.erasing_area, self.erasing_aspect, self.erasing_fill)
+        self._cutout = Cutout(self.cutout) if self.cutout else None
+
+    def bind(self, input_shape: Sequence[int], mean: Sequence[float]) -> None:
+        """Told once what the pictures are.
+
+        Args:
+            input_shape: (C, H, W).
+            mean: of each channel, on the scale [0, 1]; until this is told, the mean is middle grey.
+
+        Raises:
+            ValueError: for pictures that do not suit.
+        """
+        height, width = input_shape[1:]
+        if self.padding >= min(height, width):
+            raise ValueError(f"padding must be smaller than the pictures ({height}x{width}), got {self.padding}")
+        if self.cutout >= min(height, width):
+            raise ValueError(f"cutout must be smaller than the pictures ({height}x{width}), got {self.cutout}")
+        for part in (self._cutout, self._erasing):
+            if part is not None:
+                part.bind(mean)
+
+    def draw_policy(self, rng: np.random.Generator, steps: int, batch_size: int) -> dict[str, np.ndarray]:
+        """The random numbers of the policy; each array has the shape (S, B, ...)."""
+        return {}
+
+    def apply_policy(self, inputs: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """uint8 (B, C, H, W) to the same, in the same memory format."""
+        return inputs
+
+    def draw(self, rng: np.random.Generator, steps: int, batch_size: int) -> dict[str, np.ndarray]:
+        """All random numbers, crops as `CropFlip` draws them; each array has the shape (S, B, ...)."""
+        policy, cutout, erasing = rng.spawn(3)
+        draw = self._crop_flip.draw(rng, steps, batch_size) if self.padding or self.flip else {}
+        draw |= self.draw_policy(policy, steps, batch_size)
+        if self._cutout is not None:
+            draw |= self._cutout.draw(cutout, steps, batch_size)
+        if self.erasing:
+            draw |= self._erasing.draw(erasing, steps, batch_size)
+        return draw
+
+    def apply(self, inputs: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """uint8 (B, C, H, W) to the same, in the same memory format; `draw` holds one step's values (B, ...)."""
+        if self.padding or self.flip:
+            inputs = self._crop_flip.apply(inputs, draw)
+        inputs = self.apply_policy(inputs, draw)
+        if self._cutout is not None:
+            inputs = self._cutout.apply(inputs, draw)
+        if self.erasing:
+            inputs = self._erasing.apply(inputs, draw)
+        return inputs
+
+    def apply_mask(self, masks: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """The masks (B, H, W) of the same pictures: cropped and flipped, and otherwise as they are."""
+        return self._crop_flip.apply_mask(masks, draw) if self.padding or self.flip else masks
+
+    def apply_boxes(self, boxes: Tensor, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """The boxes (B, M, 5) of the same pictures (C, H, W): cropped and flipped, and otherwise as they are."""
+        return self._crop_flip.apply_boxes(boxes, draw, shape) if self.padding or self.flip else boxes

@@ -1,0 +1,189 @@
+"""Schema, build and identity: what is refused, with which words, and which settings make a run another run."""
+
+import pytest
+from helpers.trainings import CONF, config_of
+from hydra import compose, initialize_config_dir
+
+from mixup_lab.config.build import build
+from mixup_lab.config.identity import arm, arm_name, fingerprint
+from mixup_lab.config.schema import parse, register
+from mixup_lab.types import UserError
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["+typo=1"], "unknown key 'typo'"),
+        (["+seeed=3"], "unknown key 'seeed'; did you mean 'seed'?"),
+        (["+trainer.epocs=3"], "unknown key 'trainer.epocs'; did you mean 'trainer.epochs'?"),
+        (["trainer.epochs=0"], "trainer.epochs must be at least 1, got 0"),
+        (["trainer.precision=fp64"], "trainer.precision must be one of fp32, bf16, fp16, got fp64"),
+        (["trainer.label_smoothing=1"], r"trainer.label_smoothing must be in \[0, 1\), got 1.0"),
+        (["trainer.ema_decay=1"], r"trainer.ema_decay must be null or in \(0, 1\), got 1.0"),
+        (
+            ["trainer.accumulate=500"],
+            "trainer.accumulate=500 cuts a batch into more pieces than trainer.batch_size=128",
+        ),
+        (["trainer.max_seconds=nan"], "trainer.max_seconds must be null or greater than 0, got nan"),
+        (["dataset.val_fraction=1.5"], "dataset.val_fraction must be between 0 and 1, both excluded, got 1.5"),
+        (["dataset.val_fraction=abc"], "dataset.val_fraction must be a number, got 'abc'"),
+        (["dataset.workers=1.5"], "dataset.workers must be a whole number, got 1.5"),
+        (["dataset.split_seed=x"], "dataset.split_seed must be null or a whole number, got 'x'"),
+        (["dataset.train_size=2.5"], "dataset.train_size must be null, a number of examples"),
+        (["dataset.train_size=0"], "dataset.train_size must be null, a number of examples"),
+        (["dataset.train_size=true"], "dataset.train_size must be null, a number of examples"),
+        (["dataset.storage=disk"], "dataset.storage must be auto, resident or streaming, got disk"),
+        (["seed=-1"], "seed must be 0 or more, got -1"),
+        (["dataset=image_folder"], r"dataset.root has no value; give one with dataset.root=..."),
+    ],
+)
+def test_parse_refuses(words, message):
+    with pytest.raises(UserError, match=message):
+        config_of(*words)
+
+
+@pytest.mark.parametrize("size", ["null", "100", "0.5", "1.0", "1"])
+def test_train_size_as_a_number_or_a_fraction(size):
+    assert str(config_of(f"dataset.train_size={size}").data.train_size) == size.replace("null", "None")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("os.system", r"aug._target_=os.system is not trusted: targets come from mixup_lab, torch, torchvision, timm "),
+        ("torch.os.system", "aug._target_=torch.os.system is not trusted"),
+        ("torch.hub.load", "aug._target_=torch.hub.load is not trusted"),
+        ("torchfake.Thing", "aug._target_=torchfake.Thing is not trusted"),
+        ("mixup_lab.mixing.mixup.Mixxup", "aug._target_=mixup_lab.mixing.mixup.Mixxup cannot be loaded"),
+        ("mixup_lab.nowhere.Mixup", "aug._target_=mixup_lab.nowhere.Mixup cannot be loaded"),
+    ],
+)
+def test_build_refuses_targets(target, message):
+    with pytest.raises(UserError, match=message):
+        build("aug", {"_target_": target})
+
+
+def test_trust_admits_a_package_by_name():
+    node = {"_target_": "collections.OrderedDict"}
+    with pytest.raises(UserError, match=r"add trust=\[collections\]"):
+        build("aug", node)
+    assert build("aug", node, trust=["collections"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"alhpa": 1}, "unknown key 'aug.alhpa'; did you mean 'aug.alpha'?"),
+        ({"alpha": -1}, "aug: alpha must be a finite number >= 0, got -1"),
+        ({"alpha": float("nan")}, "aug: alpha must be a finite number >= 0, got nan"),
+        ({"alpha": "x"}, "aug: "),
+        ({"alpha": {"_target_": "torch.nn.ReLU"}}, "aug.alpha holds a _target_ of its own; components are flat"),
+        ({"alpha": [{"_target_": "torch.nn.ReLU"}]}, "aug.alpha holds a _target_ of its own"),
+    ],
+)
+def test_build_refuses_arguments(arguments, message):
+    with pytest.raises(UserError, match=message):
+        build("aug", {"_target_": "mixup_lab.mixing.mixup.Mixup", **arguments})
+
+
+def test_any_torch_optimizer_and_its_refusals():
+    import torch
+
+    model = torch.nn.Linear(2, 2)
+
+    def made(*words):
+        return build("optimizer", config_of("optimizer=torch_optim", *words).optimizer, model=model)
+
+    assert made("optimizer.name=RMSprop", "optimizer.args={alpha: 0.9}").defaults["alpha"] == 0.9
+    with pytest.raises(UserError, match=r"torch.optim has no RMSProp; did you mean RMSprop\?"):
+        made("optimizer.name=RMSProp")
+    with pytest.raises(UserError, match=r"torch\.optim\.RMSprop takes no beta"):
+        made("optimizer.name=RMSprop", "optimizer.args={beta: 0.9}")
+    with pytest.raises(UserError, match="lr must be greater than 0"):
+        made("optimizer.name=RMSprop", "optimizer.lr=0")
+
+
+def _identity(*words):
+    resolved = config_of(*words).resolved
+    return arm(resolved), fingerprint(resolved)
+
+
+def test_seed_changes_the_run_but_not_the_arm():
+    a, b = _identity("aug=mixup", "seed=0"), _identity("aug=mixup", "seed=1")
+    assert a[0] == b[0]
+    assert a[1] != b[1]
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["trainer.device=cpu", "trainer.threads=1", "trainer.progress=none", "trainer.malloc=default", "dataset.workers=0",
+     "dataset.storage=streaming", "trainer.checkpoint_every=0", "trust=[x]"],
+)  # fmt: skip
+def test_machine_settings_change_nothing(word):
+    assert _identity(word) == _identity()
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["aug=mixup", "optimizer.lr=0.2", "trainer.epochs=3", "model.dropout=0.1", "dataset.train_size=100",
+     "trainer.precision=bf16", "scheduler=constant", "transform=crop_flip", "dataset.split_seed=0"],
+)  # fmt: skip
+def test_settings_that_matter_make_another_arm(word):
+    assert _identity(word)[0] != _identity()[0]
+
+
+def test_alpha_zero_is_the_baseline_arm():
+    assert _identity("aug=mixup", "aug.alpha=0") == _identity("aug=none")
+    assert _identity("aug=mixup", "aug.alpha=0.0", "aug.lam_per=sample") == _identity("aug=none")
+
+
+@pytest.mark.parametrize(
+    ("choice", "aug", "name"),
+    [
+        ("none", {"_target_": "mixup_lab.mixing.mixer.NoMixing"}, "baseline"),
+        ("mixup", {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 0}, "baseline"),
+        ("mixup", {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 0.4}, "mixup-a0.4"),
+        ("mixup", {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 1.0}, "mixup-a1"),
+        (None, {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 1.0}, "mixup-a1"),
+        ("mine", {"_target_": "my_methods.HalfAndHalf"}, "mine"),
+    ],
+)
+def test_arm_names(choice, aug, name):
+    assert arm_name(choice, aug) == name
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["aug=mixup", "aug.alpha=0.4", "seed=3"], "mixup-a0.4"),
+        (["trainer.epochs=3", "trainer.device=cpu"], "baseline,epochs=3"),
+        (["optimizer.lr=0.1", "model.hidden=[32,32]"], "baseline,model.hidden=-32-32-,optimizer.lr=0.1"),
+    ],
+)
+def test_run_directories_are_named_after_what_was_set(words, name):
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", overrides=words, return_hydra_config=True)
+    cfg.hydra.overrides.task = words
+    from mixup_lab.config.identity import run_name
+
+    assert run_name(cfg) == name
+    cfg.hydra.overrides.task = [f"optimizer.eps={'1' * 300}"]
+    assert len(run_name(cfg)) == 120
+
+
+def test_config_yaml_is_enough_to_compose_the_same_run():
+    config = config_of("aug=mixup", "aug.alpha=0.4", "trainer.epochs=3")
+    from omegaconf import OmegaConf
+
+    again = parse(OmegaConf.create(OmegaConf.to_yaml(OmegaConf.create(config.resolved))))
+    assert again == config
+
+
+def test_a_preview_keeps_what_a_preset_says():
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        drawn = compose("preview", overrides=["experiment=fashion_mnist_small_cnn", "seed=3"])
+        trained = compose("train", overrides=["experiment=fashion_mnist_small_cnn", "seed=3"])
+    assert {**drawn.trainer, "device": trained.trainer.device} == dict(trained.trainer)
+    assert (drawn.seed, drawn.out, drawn.trainer.epochs) == (3, None, 5)

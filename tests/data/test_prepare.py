@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.data_examples import Given, array_pool, prepared, three_pools
+
+from mixup_lab.data import storage
+from mixup_lab.data.feeds import Resident, Streaming
+from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.inputs.moments import SAMPLE, moments, spread
+from mixup_lab.targets.kinds import Classes
+from mixup_lab.types import Batch, UserError
+
+CARVED = Given(Loaded(array_pool(200), None, None, Classes(("a", "b", "c"))))
+
+
+def orders(n: int) -> list[np.ndarray]:
+    return list(np.array_split(np.random.default_rng(1).permutation(n), 5))
+
+
+@pytest.mark.parametrize("kind", ["resident", "streaming"])
+def test_batches_are_the_examples_asked_for(kind: str) -> None:
+    pool = array_pool(200)
+    data = prepared(CARVED, storage=kind)
+    for split in (data.train, data.val, data.test):
+        for positions, batch in zip(orders(len(split)), split.batches(orders(len(split))), strict=True):
+            ids = split.ids[positions]
+            assert isinstance(batch, Batch)
+            np.testing.assert_array_equal(batch.inputs.numpy(), pool.inputs[ids])
+            np.testing.assert_array_equal(batch.target.numpy(), pool.target[ids])
+            np.testing.assert_array_equal(batch.target.numpy(), split.target[positions])
+            assert (batch.inputs.dtype, batch.target.dtype) == (torch.uint8, torch.int64)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streaming_gives_the_same_bits_as_resident(workers: int) -> None:
+    resident = prepared(CARVED)
+    streaming = prepared(CARVED, storage="streaming", workers=workers)
+    assert (resident.storage, streaming.storage) == ("resident", "streaming")
+    assert resident.digest == streaming.digest
+    order = orders(len(resident.train))
+    for a, b in zip(resident.train.batches(order), streaming.train.batches(order), strict=True):
+        assert torch.equal(a.inputs, b.inputs)
+        assert torch.equal(a.target, b.target)
+
+
+@pytest.mark.parametrize(("kind", "workers"), [("resident", 0), ("streaming", 0), ("streaming", 1)])
+def test_batches_leave_the_global_generators_alone(kind: str, workers: int) -> None:
+    data = prepared(CARVED, storage=kind, workers=workers)
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    list(data.train.batches(orders(len(data.train))))
+    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+
+
+@pytest.mark.parametrize("kind", ["resident", "streaming"])
+def test_no_batches_and_a_stop_in_the_middle(kind: str) -> None:
+    data = prepared(CARVED, storage=kind, workers=2)
+    assert list(data.val.batches([])) == []
+    batches = data.train.batches(orders(len(data.train)))
+    next(batches)
+    assert isinstance(batches, Iterator)
+    del batches
+
+
+def test_carved_splits_share_one_tensor() -> None:
+    data = prepared(Given(three_pools(val=None)))
+    assert isinstance(data.train.feed, Resident)
+    assert data.train.feed is data.val.feed
+    assert data.test.feed is not data.train.feed
+
+
+def test_splits_of_the_source_are_kept_whole() -> None:
+    data = prepared(Given(three_pools()))
+    assert [len(split) for split in (data.train, data.val, data.test)] == [60, 12, 18]
+    np.testing.assert_array_equal(data.test.ids, np.arange(18))
+    assert (data.input_shape, data.class_names) == ((3, 5, 4), ("a", "b", "c"))
+
+
+def test_names_follow_their_rows() -> None:
+    pool = array_pool(30)
+    named = ArrayPool(pool.inputs, pool.target, [f"{i}.png" for i in range(30)])
+    data = prepared(Given(Loaded(named, None, None, Classes(("a", "b", "c")))))
+    assert data.val.names == [f"{i}.png" for i in data.val.ids]
+    assert prepared(CARVED).val.names is None
+
+
+def test_split_seed_replaces_the_seed() -> None:
+    fixed = [prepared(CARVED, seed=seed, split_seed=7).digest for seed in (0, 1)]
+    assert fixed[0] == fixed[1] == prepared(CARVED, seed=7).digest
+    assert prepared(CARVED, split_seed=0, seed=3).digest == prepared(CARVED, seed=0).digest
+
+
+def test_digest_tells_other_data() -> None:
+    digests = {
+        prepared(Given(loaded), train_size=size).digest
+        for loaded, size in (
+            (three_pools(), None),
+            (three_pools(), 30),
+            (three_pools(train=array_pool(61)), None),
+            (three_pools(train=ArrayPool(array_pool(60).inputs, array_pool(60).target[::-1].copy())), None),
+            (three_pools(test=array_pool(19)), None),
+        )
+    }
+    assert len(digests) == 5
+
+
+@pytest.mark.parametrize("kind", ["resident", "streaming"])
+def test_moments_are_those_of_the_training_split(kind: str) -> None:
+    pool = array_pool(200)
+    data = prepared(CARVED, storage=kind, train_size=100)
+    pixels = pool.inputs[data.train.ids].astype(np.float64) / 255
+    np.testing.assert_allclose(data.mean, pixels.mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(data.std, pixels.std((0, 2, 3)), rtol=1e-12)
+
+
+def test_moments_do_not_see_val_and_test() -> None:
+    clean = prepared(CARVED)
+    poisoned = array_pool(200)
+    poisoned.inputs[np.concatenate([clean.val.ids, clean.test.ids])] = 255
+    data = prepared(Given(Loaded(poisoned, None, None, Classes(("a", "b", "c")))))
+    assert (data.mean, data.std) == (clean.mean, clean.std)
+
+
+def test_moments_of_a_constant_channel() -> None:
+    images = torch.full((4, 2, 3, 3), 51, dtype=torch.uint8)
+    images[:2, 1] = 153
+    mean, std = moments(iter(images.split(3)), 2)
+    assert mean == (0.2, 0.4)
+    assert std == (1.0, pytest.approx(0.2))
+
+
+def test_known_and_given_moments_come_first() -> None:
+    known = Given(three_pools(mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0)))
+    assert prepared(known).mean == (0.1, 0.2, 0.3)
+    data = prepared(known, mean=[0, 0, 0])
+    assert (data.mean, data.std) == ((0.0, 0.0, 0.0), (1.0, 2.0, 3.0))
+    assert prepared(CARVED, mean=[0.5, 0.5, 0.5]).std == prepared(CARVED).std
+
+
+def test_spread_is_even_and_complete() -> None:
+    rows = np.arange(25_000)
+    chosen = spread(rows, SAMPLE)
+    assert len(np.unique(chosen)) == SAMPLE
+    assert set(np.diff(chosen)) == {2, 3}
+    assert spread(rows[:10], SAMPLE) is not rows
+    np.testing.assert_array_equal(spread(rows[:10], SAMPLE), rows[:10])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"val_fraction": 1.5}, r"dataset.val_fraction must be between 0 and 1 \(exclusive\), got 1.5"),
+        ({"workers": -1}, "dataset.workers must be 0 or more, got -1"),
+        ({"split_seed": -1}, "dataset.split_seed must be null or 0 or more, got -1"),
+        ({"storage": "disk"}, "dataset.storage must be one of auto, resident, streaming, got disk"),
+        ({"mean": [0.5]}, r"dataset.mean must have 3 values, one for each channel, got \[0.5\]"),
+        ({"std": [1, 1, 0]}, r"dataset.std must hold numbers greater than 0 .*, got \[1, 1, 0\]"),
+        ({"mean": [0, 0, math.nan]}, r"dataset.mean must hold finite numbers"),
+    ],
+)
+def test_values_out_of_range(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        prepared(Given(three_pools()), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"test": array_pool(9, shape=(1, 5, 4))},
+            r"examples of test have shape \(1, 5, 4\), those of train have \(3, 5, 4\)",
+        ),
+        ({"val": array_pool(9, classes=4)}, r"targets of val must lie in 0\.\.2, found 0\.\.3"),
+        ({"test": array_pool(0)}, "no examples for test"),
+    ],
+)
+def test_pools_that_do_not_fit(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        prepared(Given(three_pools(**changes)))
+
+
+def test_one_class_is_not_enough() -> None:
+    with pytest.raises(UserError, match="the dataset has 1 class, at least 2 are needed"):
+        prepared(Given(Loaded(array_pool(9, classes=1), None, None, Classes(("a",)))))
+
+
+class Unreadable:
+    """A pool with one picture that cannot be read."""
+
+    names = None
+    shape = (1, 2, 2)
+    target = np.arange(12, dtype=np.int64) % 2
+
+    def load(self) -> torch.Tensor:
+        raise NotImplementedError
+
+    def read(self, i: int) -> torch.Tensor:
+        if i == 5:
+            raise UserError("5.png cannot be read")
+        return torch.full(self.shape, i, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_error_of_a_worker_arrives_as_it_is(workers: int) -> None:
+    feed = Streaming(Unreadable(), torch.device("cpu"), workers)
+    batches = feed.batches([np.array([3, 4]), np.array([5, 6])])
+    assert next(batches).inputs[:, 0, 0, 0].tolist() == [3, 4]
+    with pytest.raises(UserError, match=r"^5.png cannot be read$"):
+        next(batches)
+
+
+def test_storage_auto_chooses_by_the_memory_that_is_free(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = 90 * 60  # bytes of the three pools
+    for free, expected in ((2 * needed, "resident"), (2 * needed - 1, "streaming"), (None, "resident")):
+        monkeypatch.setattr(storage, "free_bytes", lambda device, free=free: free)
+        assert prepared(Given(three_pools()), storage="auto").storage == expected
+    assert capsys.readouterr().err.count("they are streamed (dataset.storage=resident") == 1
+
+
+def test_free_memory_is_something_or_unknown() -> None:
+    free = storage.free_bytes(torch.device("cpu"))
+    assert free is None or 2**20 < free < 2**50
+
+
+def test_free_memory_respects_the_limit_of_a_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 8000 kB\n")
+    group = tmp_path / "cgroup"
+    group.mkdir()
+    monkeypatch.setattr(storage, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(storage, "CGROUP", group)
+    assert storage.free_bytes(torch.device("cpu")) == 8000 * 1024
+    (group / "memory.max").write_text("5000\n")
+    (group / "memory.current").write_text("4000\n")
+    (group / "memory.stat").write_text("anon 1\ninactive_file 300\n")
+    assert storage.free_bytes(torch.device("cpu")) == 1300
+    (group / "memory.max").write_text("max\n")
+    assert storage.free_bytes(torch.device("cpu")) == 8000 * 1024
+    monkeypatch.setattr(storage, "MEMINFO", tmp_path / "nowhere")
+    assert storage.free_bytes(torch.device("cpu")) is None

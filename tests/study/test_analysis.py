@@ -1,0 +1,361 @@
+"""From run directories and tables to an answer: who is paired with whom, and that nothing is dropped in silence."""
+
+import json
+import shutil
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+from helpers.studies import config_of, write_run, write_study
+
+from mixup_lab.study.analysis import Options, analyse
+from mixup_lab.study.reading import read, read_run, read_table
+from mixup_lab.study.tables import interval
+from mixup_lab.types import UserError
+
+RNG = np.random.default_rng(0)
+
+
+def hits(rate: float, seeds: int = 4, examples: int = 50) -> np.ndarray:
+    return RNG.random((seeds, examples)) < rate
+
+
+def answer_of(*places: Path, **options):
+    return analyse(read(places), "study", Options(**options), {})
+
+
+def by_name(answer):
+    return {arm.name: arm for arm in answer.arms}
+
+
+def test_numbers_agree_with_scipy(tmp_path):
+    rows = {0.0: hits(0.7), 0.4: hits(0.9), 1.0: hits(0.6)}
+    write_study(tmp_path, rows)
+    answer = answer_of(tmp_path)
+    assert [arm.name for arm in answer.arms] == ["baseline", "mixup-a0.4", "mixup-a1"]
+    assert (answer.metric.name, answer.metric.maximize, answer.metric.percent) == ("accuracy", True, True)
+    for alpha in (0.4, 1.0):
+        arm = by_name(answer)[f"mixup-a{alpha:g}"]
+        expected = rows[alpha].mean(1) - rows[0.0].mean(1)
+        comparison = arm.comparison
+        assert comparison.seeds == (0, 1, 2, 3)
+        np.testing.assert_allclose(comparison.differences, expected, atol=1e-12)
+        test = scipy.stats.ttest_1samp(expected, 0).confidence_interval(0.95)
+        np.testing.assert_allclose(comparison.retraining, (test.low, test.high), atol=1e-12)
+        assert arm.test.mean == pytest.approx(rows[alpha].mean(), abs=1e-12)
+        assert arm.test.sd == pytest.approx(statistics.stdev(rows[alpha].mean(1)), abs=1e-12)
+        assert comparison.test_examples == 50
+    assert answer.axes == {"aug.alpha": (0.0, 0.4, 1.0)}
+    assert by_name(answer)["mixup-a1"].cost_ratio == 1.5
+    (choice,) = answer.choices
+    assert (choice.arm, choice.baseline, choice.block) == ("id1", "id0", "")  # val grows with alpha here
+    assert choice.best_epoch == pytest.approx(0.01)
+    assert {curve.tag for curve in answer.curves} == {
+        "train_clean/accuracy", "train_clean/loss", "val/accuracy", "val/loss",
+    }  # fmt: skip
+
+
+def test_the_choice_never_looks_at_test(tmp_path):
+    write_study(
+        tmp_path, {0.0: hits(0.7), 0.4: hits(1.0), 1.0: hits(0.1)}, {0: [0.5] * 4, 0.4: [0.4] * 4, 1: [0.6] * 4}
+    )
+    assert [choice.arm for choice in answer_of(tmp_path).choices] == ["id1"]
+
+
+def test_missing_pairs_and_failures_are_listed_and_never_imputed(tmp_path):
+    rows = {0.0: hits(0.7), 0.4: hits(0.8)}
+    write_study(tmp_path, rows)
+    shutil.rmtree(tmp_path / "baseline" / "seed=1")
+    summary = tmp_path / "mixup-a0.4" / "seed=2" / "summary.json"
+    summary.write_text(summary.read_text().replace('"ok"', '"failed"').replace("{", '{"error": "boom",', 1))
+    (tmp_path / "mixup-a0.4" / "seed=3" / "summary.json").unlink()
+    answer = answer_of(tmp_path)
+    arm = by_name(answer)["mixup-a0.4"]
+    assert arm.comparison.seeds == (0,)
+    assert [cell.status for cell in arm.cells] == ["ok", "ok", "failed", "interrupted"]
+    assert [cell.status for cell in by_name(answer)["baseline"].cells] == ["ok", "missing", "ok", "ok"]
+    first, *others = answer.problems
+    assert first == "failed: mixup-a0.4 seed 2: boom"
+    assert "baseline: no result for seed 1: baseline of others" in others
+    assert "mixup-a0.4: no result for seed 2, 3 (not finished: 3): no pair" in others
+    assert arm.comparison.code == "cannot_tell"
+
+
+def test_another_axis_gives_each_block_its_own_baseline(tmp_path):
+    for decay in (1e-4, 5e-4):
+        for alpha in (0.0, 0.4):
+            name = "baseline" if alpha == 0 else "mixup-a0.4"
+            for seed in (0, 1):
+                write_run(
+                    tmp_path / f"{name},{decay}" / f"seed={seed}", arm=f"{alpha}-{decay}", name=f"{name},{decay}",
+                    seed=seed, config=config_of(alpha, weight_decay=decay),
+                    choices={"aug": "mixup" if alpha else "none"}, hits=hits(0.5)[0],
+                )  # fmt: skip
+    answer = answer_of(tmp_path)
+    assert answer.axes == {"optimizer.weight_decay": (1e-4, 5e-4), "aug.alpha": (0.0, 0.4)}
+    assert {arm.id: arm.baseline for arm in answer.arms} == {
+        "0.0-0.0001": None, "0.0-0.0005": None, "0.4-0.0001": "0.0-0.0001", "0.4-0.0005": "0.0-0.0005",
+    }  # fmt: skip
+    assert [arm.trials for arm in answer.arms] == [2, 2, 2, 2]
+    forced = answer_of(tmp_path, baseline="baseline,0.0005")
+    assert {arm.baseline for arm in forced.arms} == {None, "0.0-0.0005"}
+
+
+def write_blocks(study: Path, blocks: dict[float, dict[float, np.ndarray]], *, best: dict[float, float], twice=False):
+    """Blocks by weight decay of arms by alpha with `hits` (seeds, m); `best` on val of each block is this alpha.
+    `twice`: arms of two blocks share a name, as in a sweep by hand."""
+    for decay, rows in blocks.items():
+        for alpha, hit in rows.items():
+            mixing = "baseline" if alpha == 0 else f"mixup-a{alpha:g}"
+            name = f"{mixing},weight_decay={decay:g}"
+            for seed, row in enumerate(hit):
+                write_run(
+                    study / name / f"seed={seed}", arm=f"{alpha:g}-{decay:g}", name=mixing if twice else name,
+                    seed=seed, config=config_of(alpha, weight_decay=decay), choices={}, hits=row,
+                    val=(0.9 if alpha == best[decay] else 0.6) + 100 * decay,
+                )  # fmt: skip
+
+
+def of_rate(rate: float, seeds: int = 8, examples: int = 300) -> np.ndarray:
+    """Another share of hits in each seed, on average this one."""
+    return np.arange(examples) < np.round(examples * (rate + 0.002 * np.arange(seeds)))[:, None]
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_every_block_has_an_answer_of_its_own(tmp_path, twice):
+    blocks = {
+        1e-4: {0.0: of_rate(0.5), 0.4: of_rate(0.9), 1.0: of_rate(0.7)},
+        5e-4: {0.0: of_rate(0.9), 0.4: of_rate(0.92), 1.0: of_rate(0.5)},
+    }
+    write_blocks(tmp_path, blocks, best={1e-4: 0.4, 5e-4: 1.0}, twice=twice)
+    answer = answer_of(tmp_path)
+    assert [(choice.arm, choice.baseline, choice.block, choice.candidates) for choice in answer.choices] == [
+        ("0.4-0.0001", "0-0.0001", "optimizer.weight_decay=0.0001", 2),
+        ("1-0.0005", "0-0.0005", "optimizer.weight_decay=0.0005", 2),
+    ]
+    assert answer.sentence == (
+        "With optimizer.weight_decay=0.0001: mixup-a0.4 (best on val of 2 arms) helps."
+        " With optimizer.weight_decay=0.0005: mixup-a1 hurts."
+    )
+    arms = {arm.id: arm for arm in answer.arms}
+    for detail, choice, gain in zip(answer.details, answer.choices, ("+40.00", "−40.00"), strict=False):
+        new_data = interval(arms[choice.arm].comparison.new_data, answer.metric)
+        assert detail == (
+            f"With {choice.block}: test accuracy {gain} points against the baseline, paired over 8 seeds;"
+            f" 95 % interval for new data {new_data} points."
+        )
+    others = [name for name in by_name(answer) if name.startswith("mixup-a1") and "0.0001" in name]
+    assert f"{others[0]}: helps." in answer.details, "what val did not choose"
+    assert "Without mixing, optimizer.weight_decay=0.0005 is best on val of 2 settings, with accuracy 65.00 %." in (
+        answer.details
+    )
+    assert sum("test had no part in the choice" in detail for detail in answer.details) == 1
+    assert {entry.arm for entry in answer.classes} == {"0.4-0.0001", "1-0.0005"}
+    assert [entry.mean for entry in answer.classes] == [pytest.approx(0.4), pytest.approx(-0.4)]
+    confirming = analyse(read([tmp_path]), "study", Options(confirm=True), {})
+    assert confirming.sentence == answer.sentence.replace("best on val of 2 arms", "the arm to confirm")
+    assert not any("on val" in detail or "tried" in detail for detail in confirming.details)
+
+
+def test_how_to_mix_makes_no_block(tmp_path):
+    for schedule in (None, "constant", "linear"):
+        name = f"mixup-a1,mix_schedule={schedule}" if schedule else "baseline"
+        config = config_of(1.0 if schedule else 0.0) | {
+            "mix_schedule": {"_target_": f"x.{schedule}", "scales": "alpha"}
+        }
+        for seed, row in enumerate(of_rate(0.5, 2)):
+            write_run(
+                tmp_path / name / f"seed={seed}", arm=name, name=name, seed=seed, config=config, hits=row,
+                choices={"aug": "mixup" if schedule else "none", "mix_schedule": schedule or "constant"},
+            )  # fmt: skip
+    answer = answer_of(tmp_path)
+    assert answer.axes == {"mix_schedule": (None, "constant", "linear"), "aug.alpha": (0.0, 1.0)}
+    assert [arm.baseline for arm in answer.arms] == [None, "baseline", "baseline"]
+    assert [choice.candidates for choice in answer.choices] == [2]
+
+
+def test_many_blocks_are_counted_and_told_one_by_one_below(tmp_path):
+    up, down = {0.0: of_rate(0.5), 0.4: of_rate(0.9)}, {0.0: of_rate(0.9), 0.4: of_rate(0.5)}
+    same, few = {0.0: of_rate(0.5), 0.4: of_rate(0.5)}, {0.0: of_rate(0.5, 3), 0.4: of_rate(0.6, 3)}
+    blocks = {1e-4: up, 2e-4: up, 3e-4: down, 4e-4: same, 5e-4: few, 6e-4: same}
+    write_blocks(tmp_path, blocks, best=dict.fromkeys(blocks, 0.4))
+    for path in (tmp_path / "mixup-a0.4,weight_decay=0.0006").rglob("summary.json"):
+        path.unlink()
+    answer = answer_of(tmp_path, min_effect=5)
+    assert answer.sentence == (
+        "Of 6 settings, mixing helps in 2, hurts in 1, makes no difference larger than 5 points in 1;"
+        " cannot tell in 1; no answer yet in 1."
+    )
+    told = [detail for detail in answer.details if detail.startswith("With optimizer.weight_decay=0.000")]
+    assert [detail.partition(": ")[2].partition(";")[0] for detail in told] == [
+        "mixup-a0.4 (the only arm) helps", "mixup-a0.4 helps", "mixup-a0.4 hurts",
+        "mixup-a0.4 makes no difference larger than 5 points",
+        "cannot tell whether mixup-a0.4 helps: 3 seeds cannot reach p <= 0.05",
+        "no arm beside the baseline has finished a run.",
+    ]  # fmt: skip
+    assert "; test accuracy +40.00 points against the baseline, paired over 8 seeds; 95 % interval" in told[0]
+    assert len(answer.choices) == 5
+
+
+def test_several_places_at_once_are_one_study(tmp_path):
+    rows = {0.0: hits(0.7), 0.4: hits(0.8)}
+    write_study(tmp_path / "whole", rows)
+    write_study(tmp_path / "a", {0.0: rows[0.0]})
+    write_study(tmp_path / "b", {0.4: rows[0.4]})
+    apart = answer_of(tmp_path / "a", tmp_path / "b")
+    assert by_name(apart)["mixup-a0.4"].comparison == by_name(answer_of(tmp_path / "whole"))["mixup-a0.4"].comparison
+    assert len(read([tmp_path / "a", tmp_path / "a"])) == 4  # a run counts once
+
+
+def test_arms_that_saw_other_data_are_no_pair(tmp_path):
+    write_study(tmp_path, {0.0: hits(0.7), 0.4: hits(0.8)})
+    record = tmp_path / "mixup-a0.4" / "seed=1" / "record.jsonl"
+    record.write_text(record.read_text().replace("data-1", "other"))
+    answer = answer_of(tmp_path)
+    assert by_name(answer)["mixup-a0.4"].comparison.seeds == (0, 2, 3)
+    assert "mixup-a0.4 seed 1 saw other data than its baseline: the pair is left out" in answer.problems
+
+
+@pytest.mark.parametrize("what", ["gone", "cut"])
+def test_without_predictions_there_is_no_interval_for_new_data(tmp_path, what):
+    write_study(tmp_path, {0.0: hits(0.7), 0.4: hits(0.8)})
+    path = tmp_path / "baseline" / "seed=0" / "predictions.npz"
+    path.unlink() if what == "gone" else path.write_bytes(path.read_bytes()[:300])
+    answer = answer_of(tmp_path)
+    comparison = by_name(answer)["mixup-a0.4"].comparison
+    assert comparison.new_data is None
+    assert comparison.retraining is not None
+    assert comparison.code not in ("helps", "hurts")
+    assert any("no interval for new data" in problem for problem in answer.problems)
+
+
+def test_recall_differences_by_hand(tmp_path):
+    target = np.array([0] * 10 + [1] * 30)
+    for alpha, right in ((0.0, 5), (0.4, 8)):
+        row = np.arange(40) % 10 < right
+        name = "baseline" if alpha == 0 else "mixup-a0.4"
+        for seed in (0, 1):
+            write_run(
+                tmp_path / name / f"seed={seed}", arm=name, name=name, seed=seed, config=config_of(alpha), choices={},
+                hits=row, target=target,
+            )  # fmt: skip
+    found = {one.name: one for one in answer_of(tmp_path).classes}
+    assert found["cat"].mean == pytest.approx(0.3)
+    assert found["dog"].mean == pytest.approx(0.3)
+    assert (found["cat"].support, found["dog"].support) == (10, 30)
+
+
+# ---- bad ground ---------------------------------------------------------------------------------------------------
+
+
+def test_a_record_cut_short_is_read_as_far_as_it_goes(tmp_path):
+    write_study(tmp_path, {0.0: hits(0.7, 1)})
+    run = tmp_path / "baseline" / "seed=0"
+    whole = (run / "record.jsonl").read_text()
+    (run / "summary.json").unlink()
+    (run / "record.jsonl").write_text(whole[: whole.rindex('{"event": "end"') - 40])
+    found = read_run(run)
+    assert (found.status, len(found.epochs)) == ("interrupted", 2)
+    (run / "record.jsonl").write_text(whole[:20])
+    assert read_run(run) is None
+
+
+def test_records_of_another_schema(tmp_path):
+    write_study(tmp_path, {0.0: hits(0.7, 1)})
+    record = tmp_path / "baseline" / "seed=0" / "record.jsonl"
+    record.write_text(record.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(UserError, match=r"written by another version of mixup-lab \(schema 2, this version reads 1\)"):
+        read([tmp_path])
+
+
+@pytest.mark.parametrize("line", ['{"event": "start"}', '{"event": "start", "arm": "a", "name": "b", "seed": "x"}'])
+def test_a_foreign_record(tmp_path, line):
+    (tmp_path / "record.jsonl").write_text(line + "\n")
+    with pytest.raises(UserError, match="is not a run of mixup-lab"):
+        read([tmp_path])
+
+
+def test_places_without_runs(tmp_path):
+    (tmp_path / "x.txt").write_text("")
+    for place, sentence in (
+        (tmp_path / "no", "there is no"),
+        (tmp_path, "holds no runs"),
+        (tmp_path / "x.txt", "neither"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            read([place])
+
+
+def test_no_baseline_and_unknown_names(tmp_path):
+    write_study(tmp_path, {0.4: hits(0.7), 1.0: hits(0.7)})
+    with pytest.raises(UserError, match="no arm is a baseline"):
+        answer_of(tmp_path)
+    assert by_name(answer_of(tmp_path, baseline="mixup-a1"))["mixup-a0.4"].baseline == "id1"
+    with pytest.raises(UserError, match=r"baseline=x: there is no such arm; there are: mixup-a0.4, mixup-a1"):
+        answer_of(tmp_path, baseline="x")
+    with pytest.raises(UserError, match="metric=f1: no finished run has it"):
+        answer_of(tmp_path, baseline="mixup-a1", metric="f1")
+
+
+def test_one_seed_gives_no_verdict(tmp_path):
+    write_study(tmp_path, {0.0: hits(0.2, 1), 0.4: hits(1.0, 1)})
+    answer = answer_of(tmp_path)
+    assert by_name(answer)["mixup-a0.4"].comparison.code == "cannot_tell"
+    assert answer.sentence == "Cannot tell whether mixup-a0.4 (the only arm) helps: one seed."
+
+
+def test_nothing_finished(tmp_path):
+    write_study(tmp_path, {0.0: hits(0.2, 1), 0.4: hits(1.0, 1)})
+    for path in tmp_path.rglob("summary.json"):
+        path.unlink()
+    answer = answer_of(tmp_path)
+    assert answer.choices == ()
+    assert "no answer yet" in answer.sentence
+
+
+# ---- tables of other trainers -------------------------------------------------------------------------------------
+
+
+def test_csv_and_jsonl_say_the_same(tmp_path):
+    rows = [
+        {"arm": arm, "seed": s, "rmse": round(rmse + s / 10, 3)}
+        for arm, rmse in (("a", 3), ("b", 2))
+        for s in (0, 1, 2)
+    ]
+    table = tmp_path / "t.csv"
+    table.write_text("arm,seed,rmse\n" + "".join(f"{r['arm']},{r['seed']},{r['rmse']}\n" for r in rows))
+    lines = tmp_path / "t.jsonl"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    answers = [answer_of(path, baseline="a") for path in (table, lines)]
+    assert answers[0] == answers[1]
+    metric = answers[0].metric
+    assert (metric.name, metric.maximize, metric.percent) == ("rmse", False, False)
+    np.testing.assert_allclose(by_name(answers[0])["b"].comparison.differences, [-1, -1, -1])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("arm,seed\n", "has no rows"),
+        ("name,seed,acc\na,0,1\n", "line 2: there is no 'arm'"),
+        ("arm,seed,acc\na,x,1\n", "line 2: seed must be a whole number, got 'x'"),
+        ("arm,seed,acc\na,0,good\n", "line 2: acc must be a number, got 'good'"),
+        ("arm,seed,acc\na,0,1\na,0,1\n", "line 3: arm a has seed 0 twice"),
+        ("arm,seed,acc\na,0,1,2\n", "line 2: more values than columns"),
+    ],
+)
+def test_tables_that_are_wrong(tmp_path, text, sentence):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        read_table(path)
+
+
+def test_a_nan_in_a_table_is_a_failed_run(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("arm,seed,accuracy\nerm,0,0.5\nerm,1,0.6\nmix,0,nan\nmix,1,0.7\n")
+    answer = answer_of(path)
+    assert by_name(answer)["mix"].comparison.seeds == (1,)
+    assert answer.problems[0] == "failed: mix seed 0: a value is not finite"

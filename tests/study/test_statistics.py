@@ -1,0 +1,606 @@
+"""Statistics against scipy and against sums by hand; and, in simulated studies, how often they are wrong."""
+
+import importlib.util
+import itertools
+import math
+import sys
+import time
+
+import numpy as np
+import pytest
+from helpers.processes import CHECKOUT
+from scipy import stats
+
+from mixup_lab.study import statistics
+from mixup_lab.study.statistics import (
+    compare_arms,
+    crossed_interval,
+    equivalence_bound,
+    example_variance,
+    holm,
+    optimism_of_choosing,
+    plain,
+    seed_interval,
+    seeds_to_settle,
+    sign_flip_p,
+    smallest_p,
+    verdict,
+)
+
+CLOSE = {"rel": 1e-12, "abs": 1e-14}
+
+
+@pytest.fixture(scope="module")
+def simulation():
+    spec = importlib.util.spec_from_file_location(
+        "simulate_statistics", CHECKOUT / "scripts" / "simulate_statistics.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def table(n, m, seed=0, examples=1.0):
+    """Gaussian differences (n, m)."""
+    rng = np.random.default_rng(seed)
+    effects = 0.2 * rng.normal(size=(n, 1)) + examples * rng.normal(size=m)
+    return 0.1 + effects + rng.normal(size=(n, m))
+
+
+def same(rows):
+    return [(np.arange(len(row)), row) for row in rows]
+
+
+def anova(rows):
+    """Two-way without repetition, by its sums of squares: mean squares of seeds, examples, rest."""
+    n, m = rows.shape
+    by_seed, by_example = rows.mean(1, keepdims=True), rows.mean(0, keepdims=True)
+    rest = rows - by_seed - by_example + rows.mean()
+    return (
+        m * ((by_seed - rows.mean()) ** 2).sum() / (n - 1),
+        n * ((by_example - rows.mean()) ** 2).sum() / (m - 1),
+        (rest**2).sum() / ((n - 1) * (m - 1)),
+    )
+
+
+# Intervals
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 30])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_interval_over_seeds_is_the_t_interval(n, confidence):
+    values = np.random.default_rng(n).normal(0.1, 1, n)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(confidence)
+    assert seed_interval(values, confidence) == pytest.approx(tuple(expected), **CLOSE)
+
+
+def test_one_seed_or_none_has_no_interval():
+    assert seed_interval([]) is None
+    assert seed_interval([0.3]) is None
+    assert crossed_interval([]) is None
+    assert crossed_interval(same(table(1, 20))) is None
+    with pytest.raises(ValueError, match="two seeds, got 1"):
+        example_variance(same(table(1, 20)))
+
+
+def test_tied_differences_are_known_to_the_rounding_only():
+    assert seed_interval([0.25] * 4) == (0.25, 0.25)
+    half = stats.t.ppf(0.975, 3) * math.sqrt(0.01**2 / 12 / 4)
+    assert seed_interval([0.25] * 4, resolution=0.01) == pytest.approx((0.25 - half, 0.25 + half), **CLOSE)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8, 20])
+@pytest.mark.parametrize("examples", [0.0, 0.5, 2.0])
+def test_new_data_are_never_less_of_a_risk_than_the_same(n, examples):
+    rows = table(n, 40, seed=n, examples=examples)
+    found, alone = crossed_interval(same(rows)), seed_interval(rows.mean(1))
+    assert found.low <= alone[0] + 1e-12
+    assert found.high >= alone[1] - 1e-12
+    assert found.p_new_data >= stats.ttest_1samp(rows.mean(1), 0).pvalue - 1e-12
+
+
+@pytest.mark.parametrize("examples", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 40), (8, 300)])
+def test_full_crossing_is_the_analysis_of_variance(n, m, examples):
+    rows = table(n, m, seed=n, examples=examples)
+    of_seeds, of_examples, rest = anova(rows)
+    c = (of_examples - rest) / (n * m)
+    assert example_variance(same(rows)) == pytest.approx(c, **CLOSE)
+    found = crossed_interval(same(rows))
+    assert found.seed_variance == pytest.approx(of_seeds / (n * m), **CLOSE)
+    assert found.example_variance == pytest.approx(max(c, 0), **CLOSE)
+    if c > 0:
+        assert found.se**2 == pytest.approx((of_seeds + of_examples - rest) / (n * m), **CLOSE)
+    v, c = of_seeds / (n * m), max(c, 0)
+    df = (v + c) ** 2 / (v**2 / (n - 1) + c**2 / (m - 1))
+    assert found.df == pytest.approx(df, **CLOSE)
+    half = max(stats.t.ppf(0.975, df) * math.sqrt(v + c), stats.t.ppf(0.975, n - 1) * math.sqrt(v))
+    assert (found.low, found.high) == pytest.approx((rows.mean() - half, rows.mean() + half), rel=1e-10)
+    assert found.p_new_data == pytest.approx(2 * stats.t.sf(abs(rows.mean()) / math.sqrt(v + c), df), rel=1e-10)
+    assert (found.mean, found.seeds, found.examples) == (pytest.approx(rows.mean(), **CLOSE), n, m)
+
+
+def test_negative_covariance_counts_as_none():
+    rows = np.array([[1.0, -1.0, 0.5, 0.1], [-1.0, 1.0, 0.3, 0.2]])
+    assert example_variance(same(rows)) < 0
+    found = crossed_interval(same(rows))
+    assert found.example_variance == 0
+    assert (found.low, found.high) == pytest.approx(seed_interval(rows.mean(1)), **CLOSE)
+
+
+def slow_covariance(seeds):
+    total, n = 0.0, len(seeds)
+    for (ids, one), (others, other) in itertools.permutations(seeds, 2):
+        both = sorted(set(ids) & set(others))
+        if len(both) >= 2:
+            x = [one[list(ids).index(i)] for i in both]
+            y = [other[list(others).index(i)] for i in both]
+            total += np.cov(x, y)[0, 1] * len(both) / (len(ids) * len(others))
+    return total / (n * (n - 1))
+
+
+@pytest.mark.parametrize("pool", [30, 45, 400])  # one test set in any order, dense overlap, sparse overlap
+def test_any_overlap_is_the_mean_over_pairs(pool):
+    rng = np.random.default_rng(pool)
+    effect = rng.normal(size=pool)
+    seeds = []
+    for size in [30, 30, 25, 30, 30] if pool > 30 else [30] * 5:
+        ids = rng.choice(pool, size, replace=False)
+        seeds.append((10**12 + 7 * ids, 3 + effect[ids] + rng.normal(size=size)))
+    assert example_variance(seeds) == pytest.approx(slow_covariance(seeds), rel=1e-11)
+    found = crossed_interval(seeds)
+    assert found.examples == len({int(i) for ids, _ in seeds for i in ids})
+    assert found.mean == pytest.approx(np.mean([values.mean() for _, values in seeds]), **CLOSE)
+
+
+def test_a_large_common_difference_does_not_drown_the_covariance():
+    rng = np.random.default_rng(0)
+    effect = rng.normal(size=45)
+    drawn = [rng.choice(45, 30, replace=False) for _ in range(5)]
+    near = [(ids, effect[ids] + rng.normal(size=30)) for ids in drawn]
+    far = [(ids, values + 2.0**24) for ids, values in near]
+    assert example_variance(far) == pytest.approx(example_variance(near), rel=1e-6)
+
+
+def test_disjoint_test_sets_leave_the_chance_of_seeds():
+    rows = table(6, 50)
+    seeds = [(np.arange(50) + 50 * s, row) for s, row in enumerate(rows)]
+    found = crossed_interval(seeds)
+    assert (found.example_variance, found.df, found.examples) == (0, 5, 300)
+    assert (found.low, found.high) == pytest.approx(seed_interval(rows.mean(1)), **CLOSE)
+
+
+def test_fewer_than_two_shared_examples_show_no_covariance():
+    seeds = [([0, 1, 2], [0.1, 0.5, 0.2]), ([2, 3, 4], [0.3, 0.2, 0.9])]
+    assert example_variance(seeds) == 0
+    assert example_variance([([7], [1.5]), ([7], [2.5])]) == 0
+    assert crossed_interval([([7], [1.5]), ([7], [2.5])]).se == pytest.approx(0.5)
+
+
+def test_ties_of_whole_scores_are_known_to_the_rounding_only():
+    row = np.repeat([1, -1, 0], [12, 8, 80])
+    found = crossed_interval(same(np.stack([row, row, row, np.roll(row, 5)])))
+    assert found.seed_variance == pytest.approx(0.01**2 / 12 / 4, **CLOSE)
+    assert crossed_interval(same([row * 0.5] * 4)).seed_variance == 0
+
+
+def test_where_no_example_differs_the_bound_is_the_rule_of_three():
+    found = crossed_interval(same(np.zeros((40, 500), int)))
+    assert equivalence_bound(found.mean, found.se, found.df) == pytest.approx(3 / 500, rel=0.005)
+    assert found.p_new_data == 1
+    few, many = (np.tile(np.repeat([1, 0], [k, 500 - k]), (8, 1)) for k in (9, 10))
+    extra = (3 / stats.norm.ppf(0.95) / 500) ** 2
+    assert crossed_interval(same(few)).example_variance == pytest.approx(few[0].var(ddof=1) / 500 + extra, rel=1e-9)
+    assert crossed_interval(same(many)).example_variance == pytest.approx(many[0].var(ddof=1) / 500, rel=1e-9)
+
+
+@pytest.mark.parametrize("pool", [10_000, 12_000, 60_000])
+def test_forty_seeds_of_ten_thousand_examples_are_quick(pool):
+    rng = np.random.default_rng(0)
+    seeds = [(rng.choice(pool, 10_000, replace=False), rng.integers(-1, 2, 10_000)) for _ in range(40)]
+    taken = []
+    for _ in range(3):
+        begun = time.process_time()
+        crossed_interval(seeds)
+        taken.append(time.process_time() - begun)
+    assert min(taken) < 1  # 0.03 to 0.2 s on a quiet core
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ([([0, 1], [1.0, np.nan]), ([0, 1], [1.0, 0.0])], "must be finite"),
+        ([([0, 1, 0], [1.0, 0.0, 1.0]), ([0, 1], [1.0, 0.0])], "must differ"),
+        ([([0, 1, 2], [1.0, 0.0]), ([0, 1], [1.0, 0.0])], "as many whole-number ids"),
+        ([([0.5, 1.0], [1.0, 0.0]), ([0, 1], [1.0, 0.0])], "as many whole-number ids"),
+        ([([], []), ([0, 1], [1.0, 0.0])], "at least one"),
+    ],
+)
+def test_bad_examples_are_named(seeds, words):
+    with pytest.raises(ValueError, match=words):
+        crossed_interval(seeds)
+    with pytest.raises(ValueError, match=words):
+        crossed_interval(seeds[:1])
+
+
+# Tests
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 9, 12])
+def test_sign_flips_agree_with_scipy(n):
+    rng = np.random.default_rng(n)
+    for values in (rng.normal(0.4, 1, n), rng.integers(-3, 5, n) / 100):
+        expected = 1.0
+        if n > 1:
+            expected = stats.permutation_test(
+                (values,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True
+            ).pvalue
+        assert sign_flip_p(values) == pytest.approx(expected, **CLOSE)
+
+
+def test_equal_sums_are_ties_whatever_their_rounding():
+    values = [0.1, 0.2, 0.3, -0.3, 0.7]  # in tenths the sum is 10; in floats some 10s are a little less
+    tenths = [round(10 * value) for value in values]
+    sums = [
+        abs(sum(s * v for s, v in zip(signs, tenths, strict=True))) for signs in itertools.product([1, -1], repeat=5)
+    ]
+    assert sign_flip_p(values) == np.mean(np.array(sums) >= 10)
+    assert sum(
+        abs(np.dot(signs, values)) >= abs(np.sum(values)) for signs in itertools.product([1, -1], repeat=5)
+    ) < sum(s >= 10 for s in sums), "this example does not show the rounding"
+
+
+def test_nothing_is_no_evidence():
+    assert sign_flip_p([0.0] * 8) == 1
+    assert sign_flip_p([0.0] * 25) == 1
+    assert sign_flip_p([0.5]) == 1
+    with pytest.raises(ValueError, match="at least one difference"):
+        sign_flip_p([])
+    with pytest.raises(ValueError, match="must be finite"):
+        sign_flip_p([0.1, float("nan")])
+    with pytest.raises(ValueError, match="one-dimensional"):
+        sign_flip_p([[0.1, 0.2]])
+
+
+def test_twenty_seeds_are_enumerated_and_more_are_drawn():
+    values = np.random.default_rng(3).normal(0.45, 1, 20)
+    exact = sign_flip_p(values)
+    assert exact * 2**20 == int(exact * 2**20)
+    assert sign_flip_p([1.0] * 20) == smallest_p(20)
+    more = np.append(values, [1e-9])  # changes no p, but is one too many
+    drawn = sign_flip_p(more)
+    assert drawn == sign_flip_p(more)
+    assert drawn != exact
+    assert drawn == pytest.approx(exact, abs=4 * math.sqrt(exact / 100_000))
+    assert sign_flip_p([1.0] * 60) == 1 / 100_001
+
+
+def test_the_smallest_p():
+    assert smallest_p(6) == 2 / 64
+    assert smallest_p(8, comparisons=4) == 8 / 256
+    assert smallest_p(2, comparisons=4) == 1
+    assert sign_flip_p([0.1, 0.2, 0.1, 0.4, 0.3, 0.1]) == smallest_p(6)
+    with pytest.raises(ValueError, match="comparisons >= 1"):
+        smallest_p(4, 0)
+
+
+def test_holm_by_hand():
+    # statsmodels.stats.multitest.multipletests(p, method="holm"): step down, running maximum, at most 1
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02], **CLOSE)
+    assert holm([0.5, 0.9, 0.02]) == pytest.approx([1, 1, 0.06], **CLOSE)
+    assert holm([0.02, 0.02]) == pytest.approx([0.04, 0.04], **CLOSE)
+    assert holm([None, 0.02, float("nan"), 0.03]) == pytest.approx([np.nan, 0.04, np.nan, 0.04], nan_ok=True, **CLOSE)
+    assert np.isnan(holm([None])).all()
+    assert holm([]).shape == (0,)
+    for p in ([-0.1], [1.1]):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            holm(p)
+
+
+def test_equivalence_is_two_one_sided_tests():
+    mean, se, df = -0.3, 0.2, 7.5
+    bound = equivalence_bound(mean, se, df)
+    worst = max(stats.t.sf((mean + bound) / se, df), stats.t.cdf((mean - bound) / se, df))
+    assert worst == pytest.approx(0.05, rel=1e-10)
+    assert equivalence_bound(0.1, 0.0, 3) == 0.1
+    for bad in ((0, -1, 3), (0, 1, 0), (0, float("nan"), 3)):
+        with pytest.raises(ValueError, match="se >= 0"):
+            equivalence_bound(*bad)
+    with pytest.raises(ValueError, match="level"):
+        equivalence_bound(0, 1, 3, level=5)
+
+
+# Verdicts
+
+
+def test_seeds_to_settle_by_hand():
+    # C = 0, one comparison: power of the t test by normal approximation, at the level that signs can reach
+    mean, v, n = 0.01, 0.0001, 6
+    for k in range(n + 1, 100):
+        level = math.floor(0.05 * 2 ** (k - 1)) / 2 ** (k - 1)
+        if stats.norm.cdf(mean / math.sqrt(v * n / k) - stats.t.ppf(1 - level / 2, k - 1)) >= 0.8:
+            break
+    assert seeds_to_settle(n, mean, v, 0.0) == seeds_to_settle(n, mean, v, None) == k - n
+    assert seeds_to_settle(n, -mean, v, 0.0) == k - n
+
+
+def test_seeds_to_settle_is_sane():
+    assert seeds_to_settle(3, 1.0, 1e-9, 0.0) == 3  # six seeds for p <= 0.05, whatever the effect
+    assert seeds_to_settle(3, 1.0, 1e-9, 0.0, comparisons=4) == 5
+    assert seeds_to_settle(8, 0.0, 1e-6, 0.0, min_effect=0.0) is None
+    assert seeds_to_settle(8, 0.0, 1e-6, None, min_effect=0.01) is None  # equivalence needs the examples
+    few = seeds_to_settle(8, 0.0, 1e-4, 1e-9, examples=1000, min_effect=0.01)
+    assert 8 < few < 100
+    assert seeds_to_settle(8, 0.0, 1e-4, 1e-9, examples=1000, min_effect=0.005) > 2 * few
+    assert seeds_to_settle(8, 0.002, 1e-4, 1e-4, examples=1000, min_effect=0.001) is None  # test set too small
+    with pytest.raises(ValueError, match="n >= 2"):
+        seeds_to_settle(1, 0.1, 0.1, 0.1)
+
+
+SHOWS = {"maximize": True, "show": plain(True)}
+
+
+def crossed(mean=0.02, se=0.004, df=20.0, v=8e-6, c=8e-6):
+    half = se * stats.t.ppf(0.975, df)
+    p = 2 * stats.t.sf(abs(mean) / se, df)
+    return statistics.Crossed(mean - half, mean + half, mean, se, df, v, c, 8, 1000, p)
+
+
+def test_the_rules_of_the_verdict():
+    up = [0.02] * 8
+
+    def of(values=up, found=None, p=0.01, p_new=0.01, **more):
+        return verdict(values, found or crossed(), p, p_new, **{**SHOWS, **more})
+
+    assert of() == ("helps", "helps", None)
+    assert of(maximize=False) == ("hurts", "hurts", None)
+    assert of([-0.02] * 8, crossed(-0.02)) == ("hurts", "hurts", None)
+    assert of(p=0.05, p_new=0.05).code == "helps"
+    here = "on this test set, too small to tell for new data"
+    assert of(p_new=0.0501) == ("helps_here", f"helps {here}", None)
+    assert of(p_new=0.06, maximize=False) == ("hurts_here", f"hurts {here}", None)
+    assert of(p=0.0501).code == "cannot_tell"
+    assert of(min_effect=0.03) == ("no_difference", "no difference larger than 3 points", None)
+    bound = equivalence_bound(0.02, 0.004, 20.0)
+    assert of(min_effect=bound).code == "helps"
+    assert of(min_effect=bound * 1.0001).code == "no_difference"
+
+
+def test_words_where_nothing_can_be_told():
+    one = verdict([0.1], None, 1.0, None)
+    assert one == ("cannot_tell", "cannot tell: one seed", None)
+    assert verdict([], None, None, None) == ("cannot_tell", "cannot tell: no complete pair", None)
+    few = verdict([0.02, 0.021, 0.019, 0.02], crossed(v=1e-7, c=1e-7), 0.125, 0.001, **SHOWS)
+    assert few == ("cannot_tell", "cannot tell: 4 seeds cannot reach p <= 0.05; about 2 more seeds", 2)
+    # Too few seeds forbid "no difference" too.
+    assert verdict([0.0] * 3, crossed(0.0, v=1e-9, c=1e-9), 1.0, 1.0, min_effect=1.0).code == "cannot_tell"
+    values = [0.02, -0.01, 0.03, 0.0, 0.01, -0.02, 0.04, 0.01]
+    v = float(np.var(values, ddof=1)) / 8
+    more = verdict(values, crossed(0.01, v=v, c=1e-8), 0.3, 0.3, **SHOWS)
+    assert more.words == f"cannot tell: about {more.more_seeds} more seeds"
+    small = verdict(values, crossed(0.01, v=v, c=1e-3), 0.3, 0.3, min_effect=0.001, **SHOWS)
+    assert small.words == "cannot tell: the test set is too small for 0.1 points"
+    assert small.more_seeds is None
+    values = [value - 0.00999 for value in values]
+    many = verdict(values, crossed(1e-5, v=v, c=0.0), 0.9, 0.9, **SHOWS)
+    assert many == ("cannot_tell", "cannot tell: it would take more than 1000 seeds", None)
+
+
+def test_without_predictions_nothing_is_said_of_new_data():
+    up = [0.02, 0.021, 0.022, 0.02, 0.019, 0.02, 0.02, 0.018]
+    assert verdict(up, None, 0.01, None, min_effect=1.0).words == (
+        "helps on this test set, predictions are missing to tell for new data"
+    )
+    flat = [0.01, -0.01] * 4
+    assert verdict(flat, None, 1.0, None, min_effect=1.0).words == (
+        "cannot tell: more seeds would not settle it, predictions are missing"
+    )
+
+
+def test_a_later_arm_in_holm_may_get_below_the_least_p():
+    # Six seeds after Holm over two arms reach 0.0625 at best; behind an arm with more seeds, 0.03125.
+    up = np.array([0.010, 0.011, 0.012, 0.013, 0.014, 0.015])
+    first, second = compare_arms([(range(12), np.tile(up, 2), None), (range(6), up, None)], 0.001)
+    assert first.p_holm == 4 / 2**12
+    assert (second.p_holm, second.smallest_p, second.code) == (1 / 32, 1 / 32, "helps_here")
+    assert compare_arms([(range(6), up, None)] * 2, 0.001)[0].code == "cannot_tell"
+
+
+def test_bad_questions_are_named():
+    with pytest.raises(ValueError, match="leave out missing pairs"):
+        verdict([0.1, float("nan")], None, 1.0, None)
+    for bad in (-0.1, float("nan")):
+        with pytest.raises(ValueError, match="min_effect"):
+            verdict([0.1, 0.2], None, 1.0, None, min_effect=bad)
+    with pytest.raises(ValueError, match="confidence"):
+        seed_interval([0.1, 0.2], confidence=95)
+
+
+def binary_arm(n, m, gain, seed=0, pool=None):
+    rng = np.random.default_rng(seed)
+    difficulty = rng.normal(1, 1, pool or m)
+    examples = []
+    for _ in range(n):
+        ids = rng.choice(pool, m, replace=False) if pool else np.arange(m)
+        one, other = (difficulty[ids] + shift + 0.5 * rng.normal(size=m) > 0 for shift in (gain, 0))
+        examples.append((ids, one.astype(int) - other.astype(int)))
+    return list(range(n)), [values.mean() for _, values in examples], examples
+
+
+def test_a_study_as_a_whole():
+    better, worse = binary_arm(8, 1000, 0.3, 1), binary_arm(6, 800, -0.4, 2, pool=2000)
+    one, none = (better[0][:1], better[1][:1], better[2][:1]), ([], [], [])
+    blind = (better[0], better[1], None)
+    found = compare_arms([better, worse, one, none, blind], 0.001, True, True)
+    p = [sign_flip_p(arm[1]) if arm[1] else None for arm in (better, worse, one, none, blind)]
+    assert [c.p for c in found] == p
+    assert [c.p_holm for c in found if c.p is not None] == [x for x in holm(p) if not np.isnan(x)]
+    assert found[0].code == "helps"
+    assert found[1].code == "cannot_tell"  # 4 arms, 6 seeds
+    assert found[1].smallest_p == found[1].p_holm == 2 * 2 / 2**6  # behind the two of eight seeds
+    assert found[1].mean < 0
+    assert found[2].words == "cannot tell: one seed"
+    assert (found[2].sd, found[2].retraining, found[2].new_data, found[2].p) == (None, None, None, 1)
+    assert (found[3].words, found[3].mean, found[3].p, found[3].p_holm, found[3].smallest_p) == (
+        "cannot tell: no complete pair", None, None, None, 1
+    )  # fmt: skip
+    assert (found[4].code, found[4].new_data) == ("helps_here", None)
+    expected = crossed_interval(worse[2])
+    assert found[1].new_data == (expected.low, expected.high)
+    assert found[1].test_examples == expected.examples > 800
+    assert found[0].retraining == pytest.approx(seed_interval(better[1]), **CLOSE)
+    assert found[0].sd == pytest.approx(np.std(better[1], ddof=1), **CLOSE)
+    assert compare_arms([worse], 0.001)[0].code == "hurts"
+    assert compare_arms([worse], 0.001, maximize=False)[0].code == "helps"
+    assert compare_arms([], 0.001) == []
+
+
+def test_the_order_of_seeds_and_of_arms_does_not_matter():
+    seeds, values, examples = binary_arm(8, 300, 0.1)
+    other = binary_arm(7, 200, 0.5, seed=4)
+    a, b = compare_arms([(seeds, values, examples), other], 0.001)
+    d, c = compare_arms([other, (seeds[::-1], values[::-1], examples[::-1])], 0.001)
+    assert (a, b) == (c, d)
+    assert a.seeds == tuple(range(8))
+
+
+def test_arms_without_a_pair_do_not_count():
+    values, none = [0.01, -0.01] * 4, ([], [], None)
+    found = compare_arms([none, (range(8), values, None), none], 0.001)
+    assert found[1].smallest_p == smallest_p(8)
+
+
+def test_identical_arms():
+    zero = [(np.arange(m), np.zeros(m, int)) for m in [300] * 8]
+    (small,) = compare_arms([(range(8), [0.0] * 8, zero)], 0.001, percent=True)
+    assert small.words == "cannot tell: the test set is too small for 0.1 points"
+    large = [(np.arange(5000), np.zeros(5000, int))] * 8
+    (found,) = compare_arms([(range(8), [0.0] * 8, large)], 0.001, percent=True)
+    assert found.words == "no difference larger than 0.1 points"
+    assert found.p == 1
+    assert compare_arms([(range(8), [0.0] * 8, None)], 0.001)[0].code == "cannot_tell"
+
+
+def test_how_differences_are_written():
+    assert plain(True)(0.001) == "0.1 points"
+    assert plain(True)(0.07) == "7 points"
+    assert plain(False)(0.005) == "0.005"
+
+
+@pytest.mark.parametrize(
+    ("arm", "words"),
+    [
+        (([0, 1], [0.5], None), "each seed once"),
+        (([0, 0], [0.5, 0.1], None), "each seed once"),
+        (([0, 1], [0.5, 0.5], [([0, 1], [1, 0])]), "1 sets of examples"),
+        (([0, 1], [0.5, float("nan")], None), "finite"),
+        (([0, 1], [0.5, 0.4], [([0, 1], [1, 0])] * 2), "mean of its per-example"),
+    ],
+)
+def test_bad_arms_are_named(arm, words):
+    with pytest.raises(ValueError, match=words):
+        compare_arms([arm], 0.001)
+
+
+# Choice
+
+
+def test_optimism_by_hand():
+    val = [[0.9, 0.5, 0.5], [0.6, 0.6, 0.6], [0.1, 0.2, 0.1]]
+    found = optimism_of_choosing(val, np.array(val) + 1)
+    # Without seed 0 the second arm is chosen (0.6 there), else the first (0.5 and 0.5).
+    assert (found.chosen, found.apparent) == (0, pytest.approx(1.9 / 3))
+    assert found.honest == pytest.approx((0.6 + 0.5 + 0.5) / 3)
+    assert found.bias == pytest.approx(0.3 / 3)
+    assert found.test == pytest.approx(1.9 / 3 + 1)
+
+
+def test_optimism_with_missing_runs():
+    nan = np.nan
+    found = optimism_of_choosing([[0.9, nan, 0.7], [0.6, 0.6, 0.6], [nan, nan, nan]])
+    assert (found.chosen, found.apparent, found.test) == (0, pytest.approx(0.8), None)
+    assert found.honest == pytest.approx((0.9 + 0.6 + 0.7) / 3)  # seed 1 has the second arm alone
+    single = optimism_of_choosing([[0.9], [0.8]])
+    assert (single.chosen, single.honest, single.bias) == (0, None, None)
+    for bad in ([[nan, nan]], [[np.inf, 0.1]], [], np.empty((0, 3))):
+        with pytest.raises(ValueError, match="val"):
+            optimism_of_choosing(bad)
+    with pytest.raises(ValueError, match="same shape"):
+        optimism_of_choosing([[0.1, 0.2]], [[0.1]])
+
+
+def test_optimism_is_that_of_the_best_of_equal_arms():
+    rng = np.random.default_rng(0)
+    found = [optimism_of_choosing(rng.normal(size=(5, 6))) for _ in range(2000)]
+    honest = np.array([one.honest for one in found])
+    assert abs(honest.mean()) < 4 * honest.std() / math.sqrt(2000)
+    expected = 1.16296 / math.sqrt(6)  # the largest of five normal means
+    assert np.mean([one.apparent for one in found]) == pytest.approx(expected, rel=0.05)
+
+
+# In simulated studies
+
+
+def test_simulated_studies_are_judged_as_users_are(simulation):
+    for law, shift in ((simulation.NULLS["example effects"], 0.0), (simulation.Law(), 0.15)):
+        found = simulation.studies(law, 100, 8, 300, shift=shift, min_effect=0.02)
+        for differences, codes in zip(found.differences[:40], found.codes[-100:], strict=False):
+            arms = [(range(8), arm.mean(1), same(arm)) for arm in differences]
+            assert [c.code for c in compare_arms(arms, 0.02, True, True)] == list(codes)
+        assert len(set(found.codes.ravel())) > 1
+
+
+@pytest.mark.parametrize("n", [8, 12])
+@pytest.mark.parametrize(
+    "null", ["no example effects", "example effects", "strong example effects, little luck", "luck of runs dominates"]
+)
+def test_without_an_effect_few_studies_say_that_there_is_one(simulation, null, n):
+    codes = simulation.studies(simulation.NULLS[null], 2000, n, 300, arms=4, seed=1).codes
+    assert simulation.said(codes, "helps", "hurts").any(1).mean() <= 0.05
+    if null in ("no example effects", "luck of runs dominates"):  # then it is false on this test set too
+        assert (codes != "cannot_tell").any(1).mean() <= 0.05
+
+
+@pytest.mark.parametrize("n", [8, 12])
+def test_a_difference_of_the_least_size_of_interest_is_seldom_denied(simulation, n):
+    law, shift = simulation.NULLS["example effects"], 0.2
+    effect = law.accuracy(shift) - law.accuracy()
+    codes = simulation.studies(law, 2000, n, 1000, arms=1, shift=shift, seed=2, min_effect=effect).codes
+    assert simulation.said(codes, "no_difference").mean() <= 0.065
+
+
+def assert_holds(found):
+    assert 0.93 <= found.retraining <= 0.97
+    assert 0.93 <= found.new_data <= 0.97
+
+
+@pytest.mark.parametrize("n", [8, 12])
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("parts", ["seeds", "examples", "mixed"])
+def test_intervals_hold_the_truth_on_one_test_set(simulation, parts, binary, n):
+    assert_holds(simulation.crossed_coverage(parts, binary, 2000, n, 300))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("parts", ["seeds", "examples", "mixed"])
+def test_intervals_hold_the_truth_on_a_large_test_set(simulation, parts, binary):
+    assert_holds(simulation.crossed_coverage(parts, binary, 1000, 8, 2000))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("parts", ["seeds", "examples", "mixed"])
+def test_intervals_hold_the_truth_on_test_sets_that_overlap(simulation, parts, binary):
+    assert_holds(simulation.carved_coverage(parts, binary, 1000, 8, 300, 900))
+
+
+def test_a_bootstrap_of_eight_seeds_does_not(simulation):
+    found = simulation.crossed_coverage("mixed", False, 1000, 8, 300, bootstraps=True)
+    assert found.percentile < 0.93
+    assert found.bca < 0.93
+
+
+def test_an_effect_of_one_standard_deviation_is_found_with_twelve_seeds(simulation):
+    assert simulation.power(simulation.NULLS["no example effects"], 500, 12, 1000, 1).helps > 0.8
+    assert simulation.power(simulation.NULLS["no example effects"], 500, 12, 1000, 4).helps > 0.7
+    assert simulation.power(simulation.NULLS["example effects"], 500, 12, 1000, 4).helps > 0.4
