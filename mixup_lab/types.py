@@ -1,4 +1,4 @@
-"""The two types that cross every border of the package, and the one error that a user sees.
+"""The types that cross every border of the package, and the errors that a user sees.
 
 Shapes: `B` examples in a batch, `...` the shape of one example.
 """
@@ -61,6 +61,16 @@ class Mixed(NamedTuple):
         """The batch cut into `count` of equal size, or nearly; views, nothing is copied."""
         fields = ([field] * count if field is None else field.tensor_split(count) for field in self)
         return (Mixed(*parts) for parts in zip(*fields, strict=True))
+
+
+class Labels(NamedTuple):
+    """What a mixing method may ask about the targets; every task answers it."""
+
+    num_classes: int | None = None  # None: targets are not classes
+    averaged: bool = True  # whether a label between two labels exists; sets of boxes have none
+    one_each: bool = True  # one label for each example; False where each pixel or each box has its own
+    whole: bool = False  # whether labels stay true only if both inputs are whole in the mixture, as boxes do
+    join: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # own, partner, lam -> both labels in one set
 
 
 class UserError(Exception):
