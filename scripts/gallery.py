@@ -16,11 +16,11 @@ from mixup_lab.config.assemble import ingredients
 from mixup_lab.config.build import build
 from mixup_lab.config.schema import RunConfig, parse, register
 from mixup_lab.config.words import config_dir
+from mixup_lab.disk import write_atomically
 from mixup_lab.mixing.mixer import Bound, Mixer, at_step, upload
 from mixup_lab.preview.canvas import LINE, Canvas
 from mixup_lab.preview.examples import Beginning, label_lines
 from mixup_lab.preview.strips import strips
-from mixup_lab.runs.files import write_atomically
 from mixup_lab.seeding import stream
 from mixup_lab.targets.kinds import Kind
 from mixup_lab.training.ingredients import Ingredients

@@ -11,7 +11,7 @@ from helpers.processes import CHECKOUT, environment
 
 PACKAGE = CHECKOUT / "mixup_lab"
 # Room -> the rooms that it may import, besides itself and the ground floor. `docs/architecture.md` draws it.
-GROUND = ("__init__", "types", "seeding", "notices", "visible", "look")
+GROUND = ("__init__", "types", "seeding", "disk", "notices", "visible", "look")
 FIRST = ("files", "inputs", "mixing", "models", "runs", "targets")
 MAY_IMPORT = {
     **dict.fromkeys((*GROUND, *FIRST), ()),
@@ -31,7 +31,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NO_TORCH = (
     "mixup_lab", "mixup_lab.types", "mixup_lab.seeding", "mixup_lab.cli", "mixup_lab.commands.train",
     "mixup_lab.commands.preview", "mixup_lab.commands.compare", "mixup_lab.commands.report",
-    "mixup_lab.runs.record", "mixup_lab.runs.files", "mixup_lab.runs.tensorboard", "mixup_lab.training.settings",
+    "mixup_lab.runs.record", "mixup_lab.disk", "mixup_lab.runs.tensorboard", "mixup_lab.training.settings",
     *(f"mixup_lab.config.{name}" for name in
       ("schema", "help", "errors", "completion", "identity", "launch", "tree", "nearest", "build", "words")),
     *(".".join(path.relative_to(CHECKOUT).with_suffix("").parts) for path in sorted(PACKAGE.glob("study/**/*.py"))),

@@ -16,7 +16,7 @@ from mixup_lab.commands.train import show_warning
 from mixup_lab.config import identity
 from mixup_lab.config.schema import RunConfig, parse
 from mixup_lab.config.tree import Tree
-from mixup_lab.runs.files import write_atomically
+from mixup_lab.disk import write_atomically
 from mixup_lab.runs.store import safe_name
 from mixup_lab.targets.kinds import Kind, Numbers, Tags
 from mixup_lab.types import UserError

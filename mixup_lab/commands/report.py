@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mixup_lab.config.commands import REPORT
 from mixup_lab.config.nearest import nearest
-from mixup_lab.runs.files import write_atomically
+from mixup_lab.disk import write_atomically
 from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.reading import TABLES, Run, read
 from mixup_lab.study.results import Answer

@@ -81,7 +81,7 @@ def run(
                 board.text("config", _as_markdown(config.resolved, start["choices"]))
             # The first letters have to tell the runs apart, and runs of one name must not fold into one row.
             trial = f"{run_dir.parent.name} {run_dir.name} {run_dir.parent.parent.name}"
-            board.hparams(trial, _hparams(config, start), [f"val/{primary}", f"test/{primary}", "val/loss"])
+            board.begin(trial, _hparams(config, start), [f"val/{primary}", f"test/{primary}", "val/loss"])
             scalars = fit.run(log, stop)
         except BaseException as error:
             # "pruned" for one that a search gave up. What is no Exception came from outside: a signal, or an exit.

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from mixup_lab.runs.files import write_atomically
+from mixup_lab.disk import write_atomically
 from mixup_lab.runs.progress import ProgressView
 from mixup_lab.runs.record import Record
 from mixup_lab.runs.tensorboard import TensorBoardView

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from mixup_lab.runs.files import clear_leftovers, try_lock, write_atomically
+from mixup_lab.disk import clear_leftovers, try_lock, write_atomically
 from mixup_lab.types import UserError
 
 Event = dict[str, Any]

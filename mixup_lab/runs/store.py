@@ -13,12 +13,11 @@ import json
 import re
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mixup_lab.runs.files import write_atomically
+from mixup_lab.disk import locked, write_atomically
 from mixup_lab.runs.record import read_summary
 from mixup_lab.types import UserError
 
@@ -72,7 +71,7 @@ def enter(
         UserError: if a setting that is no axis differs from those of the study, naming all that do, or the data lies
             in another folder.
     """
-    with _alone(study):
+    with locked(study / ".lock"):
         # A study without a run binds nobody: its line was a mistake.
         manifest = (read_manifest(study) if begun(study) else None) or {
             "schema": SCHEMA,
@@ -168,22 +167,3 @@ def read_error(folder: Path) -> str | None:
     if summary is not None and summary["status"] == "failed":
         return str(summary.get("error") or "failed")
     return None
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time changes `study.json`."""
-    path = folder / ".lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    with file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except (ImportError, OSError):  # Windows, or a file system without locks
-            pass
-        yield

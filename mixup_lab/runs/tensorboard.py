@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import time
@@ -12,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from mixup_lab.runs.event_file import EventFile
 from mixup_lab.types import UserError
 
 
-class TensorBoardView:
+class TensorBoardView(EventFile):
     """One event file in the run directory.
 
-    It is written in this thread, not by one of its own as torch's SummaryWriter does it: what was flushed is on the
-    disk even if the process is killed, and a full disk is a sentence instead of the traceback of a thread.
+    torch's SummaryWriter writes from a thread of its own; this one writes from the calling thread, so flushed events
+    are on the disk even if the process is killed, and a full disk is one sentence instead of the traceback of a thread.
 
     The hparams session is opened in the same file, so that the list of runs shows every run once; the scalars of the
     run serve as its metrics.
@@ -33,12 +35,6 @@ class TensorBoardView:
     """
 
     def __init__(self, run_dir: Path, resume_step: int | None = None) -> None:
-        # These cost a second where torch is not loaded yet.
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
-        from torch.utils.tensorboard import summary
-
-        self._make: Any = summary  # functions without types
         # Files are read in the order of their names, so the time in it is finer than a resume is quick.
         now = f"{time.time():017.6f}"
         self._path = run_dir / f"events.out.tfevents.{now}.{socket.gethostname()}.{os.getpid()}"
@@ -46,87 +42,55 @@ class TensorBoardView:
             self._file = self._path.open("xb")
         except OSError as error:
             raise UserError(f"cannot write {self._path}: {error.strerror}") from error
-        self._records = RecordWriter(self._file)
-        self._write(Event(file_version="brain.Event:2"))
-        if resume_step is not None:
-            self._write(Event(step=resume_step, session_log=SessionLog(status=SessionLog.START)))
+        super().__init__(self._file, hide_from=resume_step)
         self.flush()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write each value under its tag."""
         for tag, value in values.items():
-            self._summary(self._make.scalar(tag, value), step)
+            self.scalar(tag, value, step)
 
     def histogram(self, tag: str, values: np.ndarray, step: int, bins: int = 20) -> None:
         """The distribution of values in [0, 1], in bins of equal width."""
         counts, edges = np.histogram(values, bins=bins, range=(0, 1))
-        self._raw_histogram(tag, counts, edges[1:], step)
+        self.raw_histogram(tag, counts.tolist(), edges[1:].tolist(), step)
 
     def bars(self, tag: str, heights: np.ndarray, step: int) -> None:
         """One bar of width 1 for each class: `heights` (C,)."""
-        self._raw_histogram(tag, heights, np.arange(1, len(heights) + 1), step)
-
-    def _raw_histogram(self, tag: str, counts: np.ndarray, limits: np.ndarray, step: int) -> None:
-        """Bins from 0 on, `limits` their right ends."""
-        histogram = self._make.histogram_raw(
-            tag,
-            min=0.0,
-            max=float(limits[-1]),
-            num=float(counts.sum()),
-            sum=0.0,
-            sum_squares=0.0,
-            bucket_limits=limits.tolist(),
-            bucket_counts=counts.tolist(),
-        )
-        self._summary(histogram, step)
+        self.raw_histogram(tag, heights.tolist(), list(range(1, len(heights) + 1)), step)
 
     def picture(self, tag: str, picture: np.ndarray, step: int) -> None:
         """One picture, uint8 (height, width, 3)."""
-        self._summary(self._make.image(tag, picture, dataformats="HWC"), step)
+        from PIL import Image
 
-    def text(self, tag: str, text: str, step: int = 0) -> None:
-        """Markdown."""
-        self._summary(self._make.text(tag, text), step)
+        encoded = io.BytesIO()
+        Image.fromarray(picture).save(encoded, format="PNG")
+        self.png(tag, encoded.getvalue(), picture.shape[1], picture.shape[0], step)
 
     def layout(self, primary: str) -> None:
-        """Choose the charts of the CUSTOM SCALARS tab: what tells whether mixing helps."""
+        """Choose the charts of the CUSTOM SCALARS tab: those that show whether mixing helps."""
+        from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, MultilineChartContent
+
         charts = {
             f"{primary} on val": f"val/{primary}",
             "loss on val": "val/loss",
             f"{primary} on clean train": f"train_clean/{primary}",
             "loss on clean train": "train_clean/loss",
-            "loss that was optimised": "train/loss",
+            "optimised loss": "train/loss",
         }
-        category = {title: ["Multiline", [tag]] for title, tag in charts.items()}
-        self._summary(self._make.custom_scalars({"Does it help?": category}))
+        lines = [Chart(title=title, multiline=MultilineChartContent(tag=[tag])) for title, tag in charts.items()]
+        self.charts([Category(title="Does it help?", chart=lines)])
 
-    def hparams(self, trial: str, values: Mapping[str, Any], metrics: list[str]) -> None:
-        """Open this run's row in the HPARAMS table: its name there, its settings, and which scalars are its metrics."""
-        from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
-
-        plain = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in values.items()}
-        config = hparams_config_pb(hparams=[HParam(name) for name in plain], metrics=[Metric(tag) for tag in metrics])
-        self._summary(config)
-        self._summary(hparams_pb(plain, trial_id=trial))
+    def begin(self, trial: str, settings: Mapping[str, Any], metrics: list[str]) -> None:
+        """Open this run's row in the HPARAMS table: its name there, its settings, and the tags of its metrics."""
+        plain = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in settings.items()}
+        self.hparams(trial, plain, list(plain), metrics)
         self.flush()
 
     def end(self, status: str) -> None:
-        """Close this run's row: succeeded or failed. TensorBoard keeps the first word, so an interrupted one waits."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-
-        if status == "interrupted":
-            return
-        end = plugin_data_pb2.SessionEndInfo(
-            status=api_pb2.STATUS_SUCCESS if status == "ok" else api_pb2.STATUS_FAILURE, end_time_secs=time.time()
-        )
-        summary = Summary()
-        summary.value.add(
-            tag=metadata.SESSION_END_INFO_TAG,
-            metadata=metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end)),
-            tensor=metadata.NULL_TENSOR,
-        )
-        self._summary(summary)
+        """Close this run's row. That of an interrupted run stays open, since TensorBoard keeps the first end."""
+        if status != "interrupted":
+            self.end_hparams(status == "ok")
 
     def flush(self) -> None:
         """Write out what is pending."""
@@ -141,17 +105,11 @@ class TensorBoardView:
             try:
                 self.flush()
             finally:
-                with suppress(OSError):  # said by flush
+                with suppress(OSError):  # flush has reported it
                     self._file.close()
 
-    def _summary(self, summary: Any, step: int | None = None) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-
-        self._write(Event(summary=summary, step=step))
-
     def _write(self, event: Any) -> None:
-        event.wall_time = time.time()
         try:
-            self._records.write(event.SerializeToString())
+            super()._write(event)
         except OSError as error:
             raise UserError(f"cannot write {self._path}: {error.strerror}") from error

@@ -7,6 +7,8 @@ beginning of their names, so `val/accuracy_low` would turn up wherever `val/accu
 
 from __future__ import annotations
 
+import io
+import math
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mixup_lab.runs.event_file import EventFile, remove_event_files, replace_event_file
 from mixup_lab.runs.record import read_events
-from mixup_lab.study.event_files import RunEvents, replace_event_files
 from mixup_lab.study.results import Answer, Arm, Curve, Interval, Moments
 from mixup_lab.study.statistics.intervals import mean_interval
 from mixup_lab.types import UserError
@@ -38,22 +40,43 @@ def write_aggregate(answer: Answer, study_dir: Path) -> None:
     origins = {arm.id: _Origin.of(arm, study_dir) for arm in answer.arms}
     # TensorBoard lists runs by their beginning: arms shortly before the first of their runs.
     began = min((origin.began for origin in origins.values() if origin.began), default=2.0) - 1
-    runs = {_plain(arm.name): RunEvents(began) for arm in answer.arms}
+    runs = {_plain(arm.name): _Events(began) for arm in answer.arms}
     rows = {arm.id: _row(answer, arm, origins[arm.id].choices) for arm in answer.arms}
     for arm, run in zip(answer.arms, runs.values(), strict=True):
         _arm(run, answer, arm, origins[arm.id].steps_per_epoch)
         # The first letters have to tell the rows of arms from those of runs.
         run.hparams(f"MEAN {arm.name}", rows[arm.id], _columns(rows.values()), _metrics(answer.metric.name))
+        run.end_hparams()
     for name, arms in _doses(answer.arms).items():
-        runs[name] = RunEvents(began)
+        runs[name] = _Events(began)
         _dose_response(runs[name], answer.metric.name, arms)
     first = next(iter(runs.values()), None)
     if first is not None:
-        first.layout(_charts(answer.metric.name, {tag for run in runs.values() for tag in run.tags}))
+        first.charts(_charts(answer.metric.name, {tag for run in runs.values() for tag in run.tags}))
+    folder = study_dir / FOLDER
     try:
-        replace_event_files(study_dir / FOLDER, {name: run.content() for name, run in runs.items()})
+        for path in sorted(folder.glob("*/")):
+            if path.name not in runs:
+                remove_event_files(path)
+        for name, run in runs.items():
+            replace_event_file(folder / name, run.buffer.getvalue())
     except OSError as error:
-        raise UserError(f"cannot write {study_dir / FOLDER}: {error.strerror}") from error
+        raise UserError(f"cannot write {folder}: {error.strerror}") from error
+
+
+class _Events(EventFile):
+    """The events of one run of TensorBoard, in memory."""
+
+    def __init__(self, wall_time: float) -> None:
+        self.buffer = io.BytesIO()
+        super().__init__(self.buffer, wall_time, hide_from=0)  # whatever TensorBoard has read of this run before
+
+    def point(self, tag: str, step: int, value: float, band: Interval | None = None, about: str = "") -> None:
+        """A point with the ends of its band, if it has one; without those that are not finite."""
+        ends = {} if band is None else {f"low/{tag}": band[0], f"high/{tag}": band[1]}
+        for name, height in {tag: value, **ends}.items():
+            if math.isfinite(height):
+                self.scalar(name, height, step, about)
 
 
 @dataclass(frozen=True)
@@ -76,7 +99,7 @@ class _Origin:
         return _Origin()
 
 
-def _arm(run: RunEvents, answer: Answer, arm: Arm, steps_per_epoch: int) -> None:
+def _arm(run: _Events, answer: Answer, arm: Arm, steps_per_epoch: int) -> None:
     """Mean curves, the generalisation gap, and the numbers at the end."""
     metric = answer.metric.name
     curves = {curve.tag: curve for curve in answer.curves if curve.arm == arm.id}
@@ -84,19 +107,19 @@ def _arm(run: RunEvents, answer: Answer, arm: Arm, steps_per_epoch: int) -> None
     for tag, curve in curves.items():
         for epoch, mean, low, high in zip(curve.epochs, curve.mean, curve.low, curve.high, strict=True):
             last = max(last, epoch * steps_per_epoch)
-            run.scalar(tag, epoch * steps_per_epoch, mean, (low, high))
+            run.point(tag, epoch * steps_per_epoch, mean, (low, high))
     for name in dict.fromkeys((metric, "loss")):
         for epoch, gap in _gap(curves.get(f"train_clean/{name}"), curves.get(f"val/{name}")):
             # No band: how train and val vary together is not in the two curves.
-            run.scalar(f"gap/{name}", epoch * steps_per_epoch, gap, about="train_clean minus val, means over seeds")
+            run.point(f"gap/{name}", epoch * steps_per_epoch, gap, about="train_clean minus val, means over seeds")
     # `mean/val` stands for itself: seeds may end at different epochs, and then the curve ends with the longest ones.
     for tag, moments in ((f"test/{metric}", arm.test), (f"mean/val_{metric}", arm.val)):
         point = _mean(moments)
         if point is not None:
-            run.scalar(tag, last, *point)
+            run.point(tag, last, *point)
     difference = _difference(arm)
     if difference is not None:
-        run.scalar("mean/difference", last, *difference, about=f"test {metric}: arm minus baseline of the same seed")
+        run.point("mean/difference", last, *difference, about=f"test {metric}: arm minus baseline of the same seed")
 
 
 def _gap(train: Curve | None, val: Curve | None) -> list[tuple[int, float]]:
@@ -142,16 +165,16 @@ def _doses(arms: tuple[Arm, ...]) -> dict[str, list[Arm]]:
     return doses
 
 
-def _dose_response(run: RunEvents, metric: str, arms: list[Arm]) -> None:
+def _dose_response(run: _Events, metric: str, arms: list[Arm]) -> None:
     run.text("dose_response", _DOSE)
     for arm in arms:
         step = round((arm.alpha or 0.0) * DOSE_STEP)
         point = _mean(arm.test)
         if point is not None:
-            run.scalar(f"dose_response/test_{metric}", step, *point, about=_DOSE)
+            run.point(f"dose_response/test_{metric}", step, *point, about=_DOSE)
         difference = _difference(arm)
         if difference is not None:
-            run.scalar("dose_response/difference", step, *difference, about=_DOSE)
+            run.point("dose_response/difference", step, *difference, about=_DOSE)
 
 
 def _metrics(metric: str) -> list[str]:

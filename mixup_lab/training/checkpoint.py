@@ -12,7 +12,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import torch
 from torch import Tensor, nn
 
-from mixup_lab.runs.files import write_atomically
+from mixup_lab.disk import write_atomically
 from mixup_lab.training.device import Precision
 from mixup_lab.types import UserError
 

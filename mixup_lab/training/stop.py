@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from mixup_lab.runs.files import write_atomically
+from mixup_lab.disk import write_atomically
 from mixup_lab.types import RunFailed
 
 STOP_FILE = "stop"  # in the directory of a run; whoever watches the run can write it, from any process

@@ -15,7 +15,7 @@ import torch
 from helpers.processes import FAKE, environment, files_of, lines_of, summary_of
 from torch import nn
 
-from mixup_lab.runs.files import write_atomically
+from mixup_lab.disk import write_atomically
 from mixup_lab.runs.log import RunLog
 from mixup_lab.runs.progress import Silent
 from mixup_lab.runs.record import Record, read_epochs, read_events, read_summary

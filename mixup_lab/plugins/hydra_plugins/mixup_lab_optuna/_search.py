@@ -27,7 +27,7 @@ from optuna.trial import Trial, TrialState
 
 from mixup_lab.config.identity import LONGEST_NAME, MACHINE_KEYS
 from mixup_lab.config.words import quote
-from mixup_lab.runs.files import try_lock
+from mixup_lab.disk import try_lock
 from mixup_lab.runs.record import read_events
 from mixup_lab.training.stop import Pruned
 from mixup_lab.types import RunFailed, UserError

@@ -1,9 +1,10 @@
-"""Files that are whole or not there: written aside, flushed, then renamed over the old one."""
+"""Files that are complete or absent, since they are written aside and renamed; and locks between processes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,24 +34,47 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote have left in a folder that nobody else writes to."""
+    """Remove the half-written files of killed processes from a folder that no other process writes to."""
     for path in folder.glob("*.part"):
         path.unlink(missing_ok=True)
 
 
-def try_lock(file: IO[Any]) -> bool:
-    """Lock an open file until it is closed, or the process ends in whatever way; False if another process has it.
+def try_lock(file: IO[Any], *, wait: bool = False) -> bool:
+    """Lock an open file until it is closed or the process ends.
 
-    True where the system has no such locks.
+    Args:
+        file: any open file; every process must lock the same one.
+        wait: wait while another process holds the lock, instead of returning False.
+
+    Returns:
+        False if another process holds the lock. True also where the system has no such locks (Windows, some network
+        file systems).
     """
     try:
         import fcntl
     except ImportError:  # Windows
         return True
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks
         return True
     return True
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time enter; the others wait. The lock file `path` and its folder are made if missing.
+
+    Raises:
+        UserError: if the lock file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    with file:
+        try_lock(file, wait=True)
+        yield
