@@ -47,15 +47,18 @@ class Mixed(NamedTuple):
         own, partner = criterion(output, self.target), criterion(output, self.partner)
         if own.dim() == 0:
             raise ValueError('the criterion reduces its losses to one; make it with reduction="none"')
-        lam = self.lam.to(own.dtype)
+        return self.weighted(partner.lerp(own, self.lam_of(own)))
+
+    def lam_of(self, loss: Tensor) -> Tensor:
+        """lam, broadcastable to the loss of each element: (B,), (B, H, W) or (B, C, H, W)."""
+        lam = self.lam.to(loss.dtype)
         if lam.dim() == 1:
-            lam = lam.reshape(-1, *[1] * (own.dim() - 1))
-        elif own.dim() > lam.dim():  # (B, C, H, W): every channel of a pixel has the pixel's lam
-            lam = lam.unsqueeze(1)
-        loss = partner.lerp(own, lam)
-        if self.weight is None:
-            return loss
-        return loss * self.weight.reshape(-1, *[1] * (own.dim() - 1))
+            return lam.reshape(-1, *[1] * (loss.dim() - 1))
+        return lam.unsqueeze(1) if loss.dim() > lam.dim() else lam  # every channel of a pixel has the pixel's lam
+
+    def weighted(self, loss: Tensor) -> Tensor:
+        """The loss of each element (B, ...) times the weight of its example."""
+        return loss if self.weight is None else loss * self.weight.reshape(-1, *[1] * (loss.dim() - 1))
 
     def pieces(self, count: int) -> Iterator[Mixed]:
         """The batch cut into `count` of equal size, or nearly; views, nothing is copied."""

@@ -105,8 +105,8 @@ def step_pairs(args: argparse.Namespace, words: list[str]) -> list:
     """Seconds of a step with these words and of one with aug=none, in each round."""
     lr, device = "optimizer.lr=0.01", f"trainer.device={args.device}"
     arms = [make_fit(args.data, "small_cnn", *chosen, lr, device) for chosen in (words, ["aug=none"])]
-    plans = [fit.plan(0) for fit in arms]
-    drawing = [seconds(lambda fit=fit: fit.plan(0)) / fit.steps for fit in arms]
+    plans = [fit.batches.plan(0) for fit in arms]
+    drawing = [seconds(lambda fit=fit: fit.batches.plan(0)) / fit.steps for fit in arms]
     # Arms of one seed share their batches: they are made once, and what that costs a step is added to both.
     some = list(itertools.islice(arms[1].batches(plans[1], 0), BATCHES))
     data = seconds(lambda: [None for _ in itertools.islice(arms[1].batches(plans[1], 0), BATCHES)]) / len(some)

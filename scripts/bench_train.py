@@ -145,14 +145,14 @@ def stepper(fit):
     """A function that trains on the next `count` batches and returns its seconds."""
     from mixup_lab.training.tally import Tally
 
-    parts, plan = fit.parts, fit.plan(0)
+    parts, plan = fit.parts, fit.batches.plan(0)
     tally = Tally(parts.task, parts.device, {})
     parts.model.train()
 
     def run(count: int) -> float:
         assert count <= fit.steps
         started = time.perf_counter()
-        for i, mixed in itertools.islice(fit.mixed(plan, 0), count):
+        for i, mixed in itertools.islice(fit.batches.mixed(plan, 0), count):
             fit.train_batch(mixed, i, tally)
         return time.perf_counter() - started
 
@@ -171,7 +171,7 @@ def bare_stepper(fit, count: int = 1):
     parts = fit.parts
     model = copy.deepcopy(parts.model).train()
     optimizer = make_optimizer(model, "SGD", lr=0.01, momentum=0.9, weight_decay=1e-4)
-    ready = [batch for _, batch in itertools.islice(fit.batches(fit.plan(0), 0), count)]
+    ready = [batch for _, batch in itertools.islice(fit.batches.ready(fit.batches.plan(0), 0), count)]
 
     def run(count: int) -> float:
         started = time.perf_counter()

@@ -91,7 +91,7 @@ def mixer_of(parts: Ingredients, name: str) -> Mixer:
 def gallery(parts: Ingredients, mixers: dict[str, Mixer]) -> bytes:
     """Rows of own picture, partner and three mixtures."""
     beginning = Beginning(parts)
-    ((_, batch),) = beginning.batches(beginning.steps[:1])
+    _, batch = beginning.batch(*beginning.steps[0])
     rows = {int(k): i for i, k in reversed(list(enumerate(batch.target)))}  # the first of each class
     chosen = torch.tensor(sorted(rows.values())[:3])
     three = Batch(batch.inputs[chosen], batch.target[chosen])

@@ -54,7 +54,8 @@ class Mixer(ABC):
     `mixed = mixer(inputs, target)`.
     """
 
-    alpha: float  # parameter of the law of lam; 0 means that nothing is mixed
+    alpha: float = 1.0  # parameter of the law of lam; 0 means that nothing is mixed
+    prob: float = 1.0  # share of the batches that are mixed at all
     seed: int | None = None  # of the generator for direct calls
     needs_labels = False  # whether the draw depends on the labels
     whole_batch = False  # whether forward and backward have to see the batch in one piece

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mixup_lab.mixing.mixer import Draw, at_step
+from mixup_lab.mixing.schedules import Constant
 from mixup_lab.preview import methods
 from mixup_lab.targets.kinds import Classes, Kind
+from mixup_lab.training.batches import Batches, EpochPlan
 from mixup_lab.training.ingredients import Ingredients
-from mixup_lab.training.plan import EpochPlan
-from mixup_lab.types import Batch, Mixed, UserError
+from mixup_lab.types import Batch, Mixed
 
 COUNT = 8  # examples that are shown
 LOOKED = 48  # batches that they are chosen from
@@ -41,40 +42,24 @@ class Beginning:
     """The first batches of a run, drawn and transformed as training does it; a schedule of mixing is left out.
 
     Raises:
-        UserError: if the training split has not one batch.
+        UserError: if the training split is smaller than one batch.
     """
 
     def __init__(self, parts: Ingredients) -> None:
         self.parts = parts
-        size, count = parts.settings.batch_size, len(parts.data.train.ids)
-        if count < size:
-            raise UserError(f"trainer.batch_size={size} is larger than the training split ({count} examples)")
-        plans = [self._plan(epoch) for epoch in range(-(-LOOKED // (count // size)))]
+        self._batches = Batches(replace(parts, mix_schedule=Constant()))
+        epochs = -(-LOOKED // self._batches.steps)
+        plans = [self._batches.plan(epoch) for epoch in range(epochs)]
         self.steps = [(plan, step) for plan in plans for step in range(len(plan.order))][:LOOKED]
-
-    def _plan(self, epoch: int) -> EpochPlan:
-        parts, full = self.parts, lambda step: 1.0
-        return EpochPlan.draw(
-            parts.seed, epoch, parts.data.train.target, parts.settings.batch_size, parts.transform, parts.mixer,
-            full, "alpha", parts.device, parts.data.train.lengths,
-        )  # fmt: skip
 
     def draw(self, plan: EpochPlan, step: int) -> Draw:
         """What the mixer draws for a step."""
         return at_step(plan.mixing, step)
 
-    def batches(self, steps: Sequence[tuple[EpochPlan, int]]) -> list[tuple[Batch, Batch]]:
-        """The batches of these steps: as they are stored, and ready to be mixed."""
-        raws = self.parts.data.train.batches([plan.order[step] for plan, step in steps])
-        settings, found = self.parts.settings, []
-        for (plan, step), raw in zip(steps, raws, strict=True):
-            crops = {name: values[step] for name, values in plan.transform.items()}
-            stored, target = self.parts.transformed(raw, crops)
-            inputs = self.parts.data.encode(stored)
-            if inputs.dim() == 4 and settings.channels_last:
-                inputs = inputs.contiguous(memory_format=torch.channels_last)
-            found.append((raw, Batch(inputs, target)))
-        return found
+    def batch(self, plan: EpochPlan, step: int) -> tuple[Batch, Batch]:
+        """The batch of a step: as it is stored, and ready to be mixed."""
+        _, ready = next(self._batches.ready(plan, step))
+        return self._batches.stored(plan, step), ready
 
     def examples(self) -> list[Example]:
         """COUNT of them, or as many as there are, from the largest lam to the smallest."""
@@ -82,7 +67,7 @@ class Beginning:
         numbers = sorted({number for number, _ in chosen})
         found: dict[tuple[int, int], Example] = {}
         for number in numbers:  # one batch at a time: they may be large
-            ((raw, batch),) = self.batches([self.steps[number]])
+            raw, batch = self.batch(*self.steps[number])
             rows = [row for n, row in chosen if n == number]
             draw = self.draw(*self.steps[number])
             found |= {(number, row): example for row, example in self._shown(raw, batch, draw, rows).items()}

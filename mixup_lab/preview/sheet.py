@@ -56,7 +56,7 @@ def draw_sheet(parts: Ingredients, title: Title) -> tuple[bytes, tuple[int, int]
     facts = list(title.facts)
     shares = None
     if not untouched or any(example.lam < 1 for example in examples):
-        ((_, batch),) = beginning.batches(beginning.steps[:1])
+        _, batch = beginning.batch(*beginning.steps[0])
         shares = measure(parts.mixer, batch, parts.seed)
         facts += methods.facts(parts.mixer)
         if shares.layers:

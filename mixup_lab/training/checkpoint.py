@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on bit for bit, as data that loads without running code."""
+"""Checkpoints: everything a run needs to continue bit for bit, as data that loads without running code."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ class Checkpoint:
         write_atomically(run_dir / NAME, lambda file: torch.save(content, file))
 
     def load(self, run_dir: Path) -> State:
-        """Put everything back as it was saved, and say where the run stands.
+        """Restore everything that was saved, and return where the run stands.
 
         Raises:
-            UserError: if the file is damaged, not a checkpoint of ours, or of another run or other data.
+            UserError: if the file is damaged or foreign, or belongs to another run or other data.
         """
         path = run_dir / NAME
         content = read_checkpoint(path)
@@ -78,7 +78,7 @@ class Checkpoint:
             raise UserError(f"{path} belongs to a run with other settings than {run_dir / 'config.yaml'}")
         if content.get("digest") != self.digest:
             raise UserError(
-                f"{path} was trained on other data than dataset.root holds now (examples, labels or classes)"
+                f"{path} was trained on other data: examples, labels or classes in dataset.root have changed since"
             )
         try:
             self.model.load_state_dict(content["model"])
@@ -107,7 +107,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings(action="ignore"):  # about how a foreign file was pickled
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"there is no checkpoint {path}") from None
+        raise UserError(f"{path} does not exist") from None
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, BadZipFile, ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged or not a checkpoint: {_first_line(error)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -25,7 +25,7 @@ def resolve_device(name: str) -> torch.device:
     """`auto` takes CUDA, then MPS, then the CPU; a device that is named must be there.
 
     Raises:
-        UserError: for a name that torch does not know or a device that this machine lacks.
+        UserError: for a name that torch does not accept or a device that this machine lacks.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -90,9 +90,11 @@ def _cpu_has(name: str) -> bool:
 
 
 def compiled(model: nn.Module, device: torch.device) -> nn.Module:
-    """Compile in place with torch.compile; without a compiler for the CPU, warn once and go on without."""
+    """Compile in place with torch.compile; without a C++ compiler on a CPU, warn once and train uncompiled."""
     if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
-        warnings.warn("trainer.compile=true: no C++ compiler is found, the run goes on without", stacklevel=2)
+        warnings.warn(
+            "trainer.compile=true needs a C++ compiler, and none was found; the model is not compiled", stacklevel=2
+        )
         return model
     import torch._dynamo  # here: it takes a second
 

@@ -18,14 +18,14 @@ class Evaluator:
 
     Args:
         task: gives the metrics.
-        prepared: from a source's raw batch to what the model takes.
+        encode: turns a stored batch into what the model takes.
         precision: as in training.
         batch_size: examples at a time; does not change the metrics.
     """
 
-    def __init__(self, task: Task, prepared: Callable[[Tensor], Tensor], precision: Precision, batch_size: int) -> None:
+    def __init__(self, task: Task, encode: Callable[[Tensor], Tensor], precision: Precision, batch_size: int) -> None:
         self.task = task
-        self.prepared = prepared
+        self.encode = encode
         self.precision = precision
         self.batch_size = batch_size
 
@@ -45,8 +45,8 @@ class Evaluator:
         return {name: values[torch.from_numpy(np.argsort(order)).to(values.device)] for name, values in found.items()}
 
     @torch.inference_mode()
-    def said(self, model: nn.Module, split: Split, positions: np.ndarray) -> Tensor | None:
-        """What the model says of these positions in the form of targets (n, ...), if they have a place in pictures."""
+    def answers(self, model: nn.Module, split: Split, positions: np.ndarray) -> Tensor | None:
+        """The model's answers at these positions in the form of targets (n, ...); None if the task has no such form."""
         if not hasattr(self.task, "as_target"):
             return None
         return torch.cat([self.task.as_target(output) for output, _ in self._outputs(model, split, positions)])
@@ -58,7 +58,7 @@ class Evaluator:
         model.eval()
         for batch in split.batches(np.split(positions, cuts)):
             with self.precision.autocast():
-                output = model(self.prepared(batch.inputs))
+                output = model(self.encode(batch.inputs))
             yield output.float(), batch.target
         model.train(was_training)
 

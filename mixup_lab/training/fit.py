@@ -1,11 +1,10 @@
-"""The training loop: read it from top to bottom."""
+"""The training of one run: `Fit.run` is the loop, to be read from top to bottom."""
 
 from __future__ import annotations
 
 import math
 import shlex
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,24 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mixup_lab.mixing.mixer import at_step, at_steps
+from mixup_lab.mixing.mixer import at_step
 from mixup_lab.runs.log import RunLog
 from mixup_lab.runs.progress import Pace
 from mixup_lab.seeding import stream, torch_seed
+from mixup_lab.training.batches import Batches, EpochPlan
 from mixup_lab.training.checkpoint import Checkpoint, State
 from mixup_lab.training.device import Precision
 from mixup_lab.training.evaluate import Evaluator
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.pictures import mistakes_sheet, mixed_sheet
-from mixup_lab.training.plan import EpochPlan
 from mixup_lab.training.schedules import Schedule
 from mixup_lab.training.step import train_step
 from mixup_lab.training.stop import Pruned, StopRequest, withdraw
 from mixup_lab.training.tally import Tally
-from mixup_lab.types import Batch, Interrupted, Mixed, RunFailed, UserError
+from mixup_lab.types import Interrupted, Mixed, RunFailed
 
-PREPARED = 2**23  # input values, at most, that are prepared together for several steps
 MISTAKES = 9  # examples of val that are shown at the end
-TRAIN_CLEAN = 2000  # examples of the training split, at most, that are evaluated as they are
+TRAIN_CLEAN = 2000  # examples of the training split, at most, that are evaluated without mixing
 
 
 @dataclass(frozen=True)
@@ -45,64 +43,51 @@ class Parts(Ingredients):
     fingerprint: str
 
 
+class Clock:
+    """Seconds of an epoch, which also count towards those of the whole run."""
+
+    def __init__(self, state: State) -> None:
+        self._state, self._before, self._started = state, state.elapsed, time.perf_counter()
+
+    def read(self) -> float:
+        """Seconds since the epoch began, or was resumed; the run's own time is brought up to date."""
+        seconds = time.perf_counter() - self._started
+        self._state.elapsed = self._before + seconds
+        return seconds
+
+
 class Fit:
-    """One training: made from its parts, then `run`."""
+    """One training: made from its parts, then `run`.
+
+    Raises:
+        UserError: if the training split is smaller than one batch.
+    """
 
     def __init__(self, parts: Parts, run_dir: Path) -> None:
+        settings, train = parts.settings, parts.data.train
         self.parts, self.run_dir = parts, run_dir
-        settings, data, device = parts.settings, parts.data, parts.device
-        self.steps = len(data.train.ids) // settings.batch_size
-        if self.steps == 0:
-            count = len(data.train.ids)
-            raise UserError(
-                f"trainer.batch_size={settings.batch_size} is larger than the training split ({count} examples)"
-                f"; try trainer.batch_size={2 ** (max(1, count // 3).bit_length() - 1)}"
-            )
-        self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-        self.precision = Precision(settings.precision, device)
-        self.evaluator = Evaluator(parts.task, self.prepared, self.precision, settings.eval_batch_size)
-        self.ema = (
-            AveragedModel(
-                parts.model,
-                multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay),  # type: ignore[no-untyped-call]
-                use_buffers=True,
-            )
-            if settings.ema_decay is not None
-            else None
-        )
+        self.batches = Batches(parts)
+        self.precision = Precision(settings.precision, parts.device)
+        self.evaluator = Evaluator(parts.task, self.batches.encoded, self.precision, settings.eval_batch_size)
+        self.ema = _moving_average(parts.model, settings.ema_decay)
         self.checkpoint = Checkpoint(
-            parts.model, self.ema, parts.optimizer, self.precision, parts.fingerprint, data.digest, device
+            parts.model, self.ema, parts.optimizer, self.precision, parts.fingerprint, parts.data.digest, parts.device
         )
-        count = min(len(data.train.ids), TRAIN_CLEAN)
-        self.train_clean = np.sort(stream(parts.seed, "train_clean").permutation(len(data.train.ids))[:count])
+        chosen = stream(parts.seed, "train_clean").permutation(len(train))
+        self.train_clean = np.sort(chosen[:TRAIN_CLEAN])
         self.state = State()
         torch.manual_seed(torch_seed(parts.seed, "dropout"))
 
-    @property
-    def evaluated(self) -> nn.Module:
-        """The model that is evaluated: the moving average of the weights if there is one."""
-        return self.ema.module if self.ema is not None else self.parts.model
-
-    @property
-    def trained(self) -> bool:
-        """Whether training is over; the test may still be to come."""
-        return self.state.epoch >= self.parts.settings.epochs or self.state.stopped is not None
-
-    @property
-    def done_steps(self) -> int:
-        """Steps done since the start of the training."""
-        return self.state.epoch * self.steps + self.state.step
-
     def resume(self) -> None:
-        """Go on from the checkpoint in the run directory."""
+        """Continue from the checkpoint in the run directory."""
         self.state = self.checkpoint.load(self.run_dir)
 
     def run(self, log: RunLog, stop: StopRequest) -> dict[str, float]:
         """Train to the end, test once, and return the final scalars.
 
         Args:
-            log: is told everything.
-            stop: is looked at between two steps.
+            log: takes everything that is recorded and shown.
+            stop: checked between two steps.
 
         Raises:
             RunFailed: when a loss is not finite.
@@ -110,7 +95,7 @@ class Fit:
             Pruned: after an epoch, if the run directory has a file `stop`; a checkpoint is saved first.
         """
         settings, state = self.parts.settings, self.state
-        withdraw(self.run_dir)  # it was meant for the run before it was resumed
+        withdraw(self.run_dir)  # a request from before this run was resumed
         self.parts.model.train()
         while not self.trained:
             self._train_epoch(log, stop)
@@ -121,125 +106,68 @@ class Fit:
 
     def _train_epoch(self, log: RunLog, stop: StopRequest) -> None:
         parts, settings, state = self.parts, self.parts.settings, self.state
-        data, epoch = parts.data, state.epoch
-        plan = self.plan(epoch)
-        tally = Tally(parts.task, parts.device, state.tally)
-        first, started, before, pace = state.step, time.perf_counter(), state.elapsed, Pace()
+        plan = self.batches.plan(state.epoch, state.gaps)
+        tally, clock, pace, first = Tally(parts.task, parts.device, state.tally), Clock(state), Pace(), state.step
 
-        for i, mixed in self.mixed(plan, first):
+        for step, mixed in self.batches.mixed(plan, first):
             self._check_stop(stop, tally)
-            self.train_batch(mixed, i, tally)
-            if epoch == 0 and i == 0:
-                perm = at_step(plan.mixing, i).get("perm")
-                partners = mixed.inputs[perm] if data.tokens and perm is not None else None  # mixed inside the model
-                log.picture("mix/batch", mixed_sheet(mixed, data.encode, data.kind, partners=partners), step=0)
-
-            state.step = i + 1
-            seconds = time.perf_counter() - started
-            state.elapsed = before + seconds
+            self.train_batch(mixed, step, tally)
+            if self.done_steps == 0:
+                log.picture("mix/batch", self._picture(mixed, plan), step=0)
+            state.step = step + 1
+            seconds = clock.read()
             if pace.due():
-                log.step(epoch, i + 1, (i + 1 - first) * settings.batch_size / seconds)
+                log.step(state.epoch, state.step, (state.step - first) * settings.batch_size / seconds)
             if settings.max_seconds is not None and state.elapsed >= settings.max_seconds:
                 state.stopped = "max_seconds"
                 break
 
-        sums = tally.read()
-        seconds = time.perf_counter() - started
-        self._check_finite(sums["losses"], epoch)
+        sums, seconds = tally.read(), clock.read()
+        self._check_finite(sums["losses"])
         scalars = self._train_scalars(sums, float(plan.factor[state.step - 1]))
-        if (state.step - first) > 0:
+        if state.step > first:
             scalars["time/samples_per_second"] = (state.step - first) * settings.batch_size / seconds
-        if (epoch + 1) % settings.eval_every == 0 or epoch + 1 == settings.epochs or state.stopped:
-            scalars |= self._evaluate(epoch)
-        scalars["time/epoch_seconds"] = time.perf_counter() - started
-        state.elapsed = before + scalars["time/epoch_seconds"]
+        if (state.epoch + 1) % settings.eval_every == 0 or state.epoch + 1 == settings.epochs or state.stopped:
+            scalars |= self._evaluate()
+        scalars["time/epoch_seconds"] = clock.read()
         state.scalars |= scalars
-        log.epoch(
-            epoch + 1, epoch * self.steps + state.step, state.step * settings.batch_size, state.elapsed, scalars,
-            lam=sums["lam"].numpy(),
-            label_mass=(sums["label_mass"] / sums["label_mass"].sum()).numpy() if "label_mass" in sums else None,
-        )  # fmt: skip
-        state.epoch, state.step, state.tally = epoch + 1, 0, {}
+        lam, mass = sums["lam"].numpy(), sums.get("label_mass")
+        shares = None if mass is None else (mass / mass.sum()).numpy()
+        samples = state.step * settings.batch_size
+        log.epoch(state.epoch + 1, self.done_steps, samples, state.elapsed, scalars, lam, shares)
+        state.epoch, state.step, state.tally = state.epoch + 1, 0, {}
 
-    def plan(self, epoch: int) -> EpochPlan:
-        """All chance of an epoch, from seed, epoch, and the gaps measured before it."""
-        parts, gaps = self.parts, tuple(self.state.gaps)
-        num_steps = self.steps * parts.settings.epochs
-        return EpochPlan.draw(
-            parts.seed,
-            epoch,
-            parts.data.train.target,
-            parts.settings.batch_size,
-            parts.transform,
-            parts.mixer,
-            lambda step: parts.mix_schedule(step, num_steps, self.steps, gaps),
-            parts.mix_schedule.scales,
-            parts.device,
-            parts.data.train.lengths,
-        )
-
-    def batches(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Batch]]:
-        """Number and batch of each step of an epoch from number `first` on, transformed, ready to be mixed."""
-        size = self.parts.settings.batch_size
-        for start, batch in self._prepared_together(plan, first):
-            pairs = zip(torch.split(batch.inputs, size), torch.split(batch.target, size), strict=True)
-            for i, (inputs, target) in enumerate(pairs, start):
-                yield i, Batch(inputs if inputs.dim() == 2 else self.prepared(inputs), target)
-
-    def mixed(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Mixed]]:
-        """Number and mixed batch of each step, likewise. Rows of a table are mixed several steps at a time, too."""
-        mixer, size = self.parts.mixer, self.parts.settings.batch_size
-        if len(self.parts.data.input_shape) > 1 or not mixer.by_example:
-            for i, batch in self.batches(plan, first):
-                yield i, mixer.apply(batch, at_step(plan.mixing, i))
-            return
-        for start, batch in self._prepared_together(plan, first):
-            steps = len(batch.target) // size
-            mixed = mixer.apply(batch, at_steps(plan.mixing, start, start + steps))
-            yield from enumerate(mixed.pieces(steps), start)
-
-    def _prepared_together(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Batch]]:
-        """Batches of several steps in one, which spares the fixed cost of many small operations; number of the first.
-
-        Transforms look at one example only, so the batches are the same. Batches of their own length come one by one.
-        """
-        data, size = self.parts.data, self.parts.settings.batch_size
-        several = max(1, PREPARED // (size * math.prod(data.input_shape)))
-        group = several if data.train.lengths is None else 1
-        starts = range(first, self.steps, group)
-        raws = data.train.batches([plan.order[start : start + group].reshape(-1) for start in starts])
-        for start, raw in zip(starts, raws, strict=True):
-            draw = {name: values[start : start + group].flatten(0, 1) for name, values in plan.transform.items()}
-            inputs, target = self.parts.transformed(raw, draw)
-            yield start, Batch(self.prepared(inputs) if inputs.dim() == 2 else inputs, target)
-
-    def train_batch(self, mixed: Mixed, i: int, tally: Tally) -> None:
-        """Train on mixed batch number `i` of the epoch."""
+    def train_batch(self, mixed: Mixed, step: int, tally: Tally) -> None:
+        """Train on mixed batch number `step` of the epoch."""
         parts, settings = self.parts, self.parts.settings
-        self._set_lr(self.state.epoch * self.steps + i)
-        loss, output = train_step(
-            parts.model,
-            parts.task,
-            parts.optimizer,
-            mixed,
-            self.precision,
-            settings.accumulate,
-            settings.clip_grad_norm,
-        )
+        self._set_lr(self.state.epoch * self.steps + step)
+        options = settings.accumulate, settings.clip_grad_norm
+        loss, output = train_step(parts.model, parts.task, parts.optimizer, mixed, self.precision, *options)
         if self.ema is not None:
             self.ema.update_parameters(parts.model)
         tally.add(loss, output, mixed)
 
-    def prepared(self, inputs: Tensor) -> Tensor:
-        """From a stored batch to what the model takes. Arithmetic by channel is faster before the new layout."""
-        inputs = self.parts.data.encode(inputs)
-        return inputs.contiguous(memory_format=self.layout) if inputs.dim() == 4 else inputs
+    # ---- where the run stands ---------------------------------------------------------------------------------------
 
-    def _set_lr(self, step: int) -> float:
-        factor = self.parts.schedule(step, self.steps * self.parts.settings.epochs, self.steps)
-        for group in self.parts.optimizer.param_groups:
-            group["lr"] = group.setdefault("peak_lr", group["lr"]) * factor
-        return float(self.parts.optimizer.param_groups[0]["lr"])
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return self.batches.steps
+
+    @property
+    def done_steps(self) -> int:
+        """Steps done since the start of the training."""
+        return self.state.epoch * self.steps + self.state.step
+
+    @property
+    def trained(self) -> bool:
+        """Whether training is over; the test may still be to come."""
+        return self.state.epoch >= self.parts.settings.epochs or self.state.stopped is not None
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is evaluated: the moving average of the weights if there is one."""
+        return self.ema.module if self.ema is not None else self.parts.model
 
     def _check_stop(self, stop: StopRequest, tally: Tally) -> None:
         if stop.signum is None:
@@ -248,7 +176,7 @@ class Fit:
         self.checkpoint.save(self.run_dir, self.state)
         resume = shlex.quote(f"resume={self.run_dir}")
         where = f"epoch {self.state.epoch + 1}, step {self.state.step} of {self.steps}"
-        raise Interrupted(stop.signum, f"stopped in {where}; go on with: mixup-lab train {resume}")
+        raise Interrupted(stop.signum, f"stopped in {where}; continue with: mixup-lab train {resume}")
 
     def _check_pruned(self) -> None:
         reason = None if self.trained else withdraw(self.run_dir)
@@ -256,15 +184,27 @@ class Fit:
             self.checkpoint.save(self.run_dir, self.state)
             raise Pruned(f"ended after epoch {self.state.epoch} of {self.parts.settings.epochs}: {reason}")
 
-    def _check_finite(self, losses: Tensor, epoch: int) -> None:
+    def _check_finite(self, losses: Tensor) -> None:
         bad = torch.nonzero(~torch.isfinite(losses))
         if len(bad):
-            step = epoch * self.steps + int(bad[0])
-            lr = self._set_lr(step)
+            step, epoch = self.state.epoch * self.steps + int(bad[0]), self.state.epoch + 1
             raise RunFailed(
-                f"the loss is {float(losses[int(bad[0])])} at step {step + 1} (epoch {epoch + 1}, learning rate {lr:g})"
-                "; try a smaller optimizer.lr, a warm-up or trainer.clip_grad_norm"
+                f"the loss is {float(losses[int(bad[0])])} at step {step + 1} (epoch {epoch}, learning rate"
+                f" {self._set_lr(step):g}); try a smaller optimizer.lr, a warm-up or trainer.clip_grad_norm"
             )
+
+    # ---- parts of an epoch ------------------------------------------------------------------------------------------
+
+    def _set_lr(self, step: int) -> float:
+        factor = self.parts.schedule(step, self.steps * self.parts.settings.epochs, self.steps)
+        for group in self.parts.optimizer.param_groups:
+            group["lr"] = group.setdefault("peak_lr", group["lr"]) * factor
+        return float(self.parts.optimizer.param_groups[0]["lr"])
+
+    def _picture(self, mixed: Mixed, plan: EpochPlan) -> np.ndarray:
+        data, perm = self.parts.data, at_step(plan.mixing, 0).get("perm")
+        partners = mixed.inputs[perm] if data.tokens and perm is not None else None  # mixed inside the model
+        return mixed_sheet(mixed, data.encode, data.kind, partners=partners)
 
     def _train_scalars(self, sums: dict[str, Tensor], factor: float) -> dict[str, float]:
         parts, scales = self.parts, self.parts.mix_schedule.scales
@@ -272,12 +212,13 @@ class Fit:
             "train/loss": float(sums["losses"].double().mean()),
             **parts.task.train_scalars(sums),
             "mix/alpha": parts.mixer.alpha * (factor if scales == "alpha" else 1.0),
-            "mix/prob": getattr(parts.mixer, "prob", 1.0) * (factor if scales == "prob" else 1.0),
+            "mix/prob": parts.mixer.prob * (factor if scales == "prob" else 1.0),
             "mix/lam_mean": float(sums["lam"].double().mean()),
             "optim/lr": float(parts.optimizer.param_groups[0]["lr"]),
         }
 
-    def _evaluate(self, epoch: int) -> dict[str, float]:
+    def _evaluate(self) -> dict[str, float]:
+        """Metrics of clean training examples and of val; the best weights on val are kept."""
         data, task, state = self.parts.data, self.parts.task, self.state
         scalars: dict[str, float] = {}
         for name, split, positions in (("train_clean", data.train, self.train_clean), ("val", data.val, None)):
@@ -287,38 +228,34 @@ class Fit:
         gap = scalars[f"train_clean/{task.primary}"] - value
         state.gaps.append(gap if task.maximize else -gap)
         if state.best is None or (value > state.best["value"] if task.maximize else value < state.best["value"]):
-            weights = {name: tensor.clone() for name, tensor in self.evaluated.state_dict().items()}
-            state.best, state.stale = {"value": value, "epoch": epoch + 1, "model": weights}, 0
+            state.best, state.stale = {"value": value, "epoch": state.epoch + 1, "model": _copy(self.evaluated)}, 0
         else:
             state.stale += 1
             if self.parts.settings.early_stopping is not None and state.stale >= self.parts.settings.early_stopping:
                 state.stopped = state.stopped or "early_stopping"
         return scalars
 
+    # ---- the end ----------------------------------------------------------------------------------------------------
+
     def _finish(self, log: RunLog) -> dict[str, float]:
-        """Test the last weights, which are the headline, and the weights that were best on val beside them."""
+        """Test the last weights, which are the headline, and also the weights that were best on val."""
         data, task, state, evaluator = self.parts.data, self.parts.task, self.state, self.evaluator
         assert state.best is not None
-        arrays: dict[str, np.ndarray[Any, Any]] = {}
-        for name, split in (("val", data.val), ("test", data.test)):
+        arrays: dict[str, np.ndarray] = {}
+        for split in (data.val, data.test):
             kept = evaluator.observe(self.evaluated, split)
-            arrays |= {f"{name}_{key}": values.cpu().numpy() for key, values in kept.items()}
-            arrays[f"{name}_id"] = split.ids
-            metrics = evaluator.metrics(kept)
-            if name == "val" and (found := task.mistakes(kept, data.class_names, MISTAKES)):
-                said = evaluator.said(self.evaluated, split, np.array([i for i, _ in found]))
-                log.picture("val/mistakes", mistakes_sheet(split, found, data.encode, data.kind, said), self.done_steps)
-            state.scalars |= {f"{name}/{key}": value for key, value in metrics.items()}
-        best_test = state.scalars[f"test/{task.primary}"]
-        if state.best["epoch"] != state.epoch:
-            last = {name: tensor.clone() for name, tensor in self.evaluated.state_dict().items()}
-            self.evaluated.load_state_dict(state.best["model"])
-            best_test = evaluator.metrics(evaluator.observe(self.evaluated, data.test))[task.primary]
-            self.evaluated.load_state_dict(last)
+            arrays |= {f"{split.name}_{key}": values.cpu().numpy() for key, values in kept.items()}
+            arrays[f"{split.name}_id"] = split.ids
+            state.scalars |= {f"{split.name}/{key}": value for key, value in evaluator.metrics(kept).items()}
+            mistakes = task.mistakes(kept, data.class_names, MISTAKES) if split is data.val else []
+            if mistakes:
+                answers = evaluator.answers(self.evaluated, split, np.array([i for i, _ in mistakes]))
+                sheet = mistakes_sheet(split, mistakes, data.encode, data.kind, answers)
+                log.picture("val/mistakes", sheet, self.done_steps)
         state.scalars |= {
             "val_best/epoch": float(state.best["epoch"]),
             f"val_best/val_{task.primary}": state.best["value"],
-            f"val_best/test_{task.primary}": best_test,
+            f"val_best/test_{task.primary}": self._test_of_best(state.best),
         }
         if self.parts.settings.save_predictions:
             log.predictions(arrays)
@@ -326,3 +263,25 @@ class Fit:
             if not math.isfinite(value):
                 raise RunFailed(f"{name} of the last weights is {value}")
         return state.scalars
+
+    def _test_of_best(self, best: dict[str, Any]) -> float:
+        """The primary metric on test of the weights that were best on val."""
+        primary = self.parts.task.primary
+        if best["epoch"] == self.state.epoch:
+            return self.state.scalars[f"test/{primary}"]
+        last = _copy(self.evaluated)
+        self.evaluated.load_state_dict(best["model"])
+        value = self.evaluator.metrics(self.evaluator.observe(self.evaluated, self.parts.data.test))[primary]
+        self.evaluated.load_state_dict(last)
+        return value
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def _moving_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    if decay is None:
+        return None
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)

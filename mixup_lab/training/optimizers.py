@@ -31,13 +31,14 @@ def make_optimizer(
     Raises:
         ValueError: for an unknown name, an argument the class does not take, or a value it refuses.
     """
-    known = sorted(
+    names = sorted(
         n for n, c in vars(torch.optim).items() if inspect.isclass(c) and issubclass(c, torch.optim.Optimizer)
     )
-    known.remove("Optimizer")
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        raise ValueError(f"torch.optim has no {name}; " + (f"did you mean {near[0]}?" if near else f"it has: {known}"))
+    names.remove("Optimizer")
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"it must be one of {', '.join(names)}"
+        raise ValueError(f"torch.optim does not have {name}; {hint}")
     if not lr > 0:
         raise ValueError(f"lr must be greater than 0, got {lr}")
     cls = getattr(torch.optim, name)

@@ -1,8 +1,6 @@
-"""The training step: one mixed batch, one formula, one update. Static shapes, no host synchronisation."""
+"""The training step: one mixed batch, one formula, one update. Static shapes, no wait for the device."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +19,8 @@ def train_step(
     accumulate: int = 1,
     clip_grad_norm: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Forward, loss, backward, update.
+    """Forward, loss, backward, update; the same for every method, since the baseline is lam = 1.
 
-    The loss is mean(lam * L(output, own) + (1 - lam) * L(output, partner)) for every arm; the baseline has lam = 1.
     With `accumulate` the batch, mixed as a whole, is cut into pieces to save memory; the gradient is the same (batch
     norms see each piece alone).
 
@@ -36,8 +33,16 @@ def train_step(
         with precision.autocast():
             output = model(piece.inputs)
         output = output.float()
-        each = piece.loss(*_criterion(task, output))  # (B,), or (B, H, W): every pixel counts alike
-        loss = each.mean() if accumulate == 1 else each.mean() * (len(each) / len(mixed.lam))
+        scores = task.normalize(output) if hasattr(task, "normalize") else output
+        element_loss = getattr(
+            task, "normalized_loss", task.loss
+        )  # what the losses of both labels share, such as the softmax
+        own = element_loss(scores, piece.target)  # L(output, own): (B,), or (B, H, W) with a label for each pixel
+        partner = element_loss(scores, piece.partner)  # L(output, partner)
+        each = torch.lerp(partner, own, piece.lam_of(own))  # lam * L(output, own) + (1 - lam) * L(output, partner)
+        loss = piece.weighted(each).mean()
+        if accumulate > 1:
+            loss = loss * (len(piece.lam) / len(mixed.lam))
         precision.scale(loss).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         outputs.append(output.detach())
@@ -45,10 +50,3 @@ def train_step(
     if accumulate == 1:
         return losses[0], outputs[0]
     return torch.stack(losses).sum(), torch.cat(outputs)
-
-
-def _criterion(task: Task, output: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], Tensor]:
-    """The loss, and what it is of."""
-    if hasattr(task, "normalize") and hasattr(task, "normalized_loss"):
-        return task.normalized_loss, task.normalize(output)
-    return task.loss, output

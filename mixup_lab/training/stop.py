@@ -1,4 +1,4 @@
-"""Wishes to stop: a signal, which the loop sees between two steps, or a file, which it sees after an epoch."""
+"""Requests to stop: a signal, which the loop checks between two steps, or a file, which it checks after an epoch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from types import FrameType, TracebackType
 from mixup_lab.disk import write_atomically
 from mixup_lab.types import RunFailed
 
-STOP_FILE = "stop"  # in the directory of a run; whoever watches the run can write it, from any process
+STOP_FILE = "stop"  # in the directory of a run; any process may write it
 
 
 class Pruned(RunFailed):
-    """A run that was ended before its last epoch on request: it is neither finished nor broken."""
+    """A run that was ended on request before its last epoch: neither finished nor broken."""
 
     status = "pruned"
 
@@ -26,7 +26,7 @@ def ask_to_stop(run_dir: Path, reason: str) -> None:
 
 
 def withdraw(run_dir: Path) -> str | None:
-    """Take the wish back, if there is one; its reason."""
+    """Withdraw a request to stop, and return its reason; None if there is none."""
     path = run_dir / STOP_FILE
     with suppress(OSError):
         reason = path.read_text(encoding="utf-8").strip()
@@ -38,7 +38,7 @@ def withdraw(run_dir: Path) -> str | None:
 class StopRequest:
     """While it is entered, the first SIGINT or SIGTERM sets `signum`; the second one acts at once.
 
-    So does SIGUSR2 where somebody listens to it: Slurm's warning that the time is nearly over, under submitit.
+    So does SIGUSR2 if a handler is installed for it: under submitit it is Slurm's warning that the time is nearly over.
     Outside the main thread Python allows no handlers, and nothing is caught.
     """
 

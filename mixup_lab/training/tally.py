@@ -1,4 +1,4 @@
-"""What is summed over the steps of an epoch: on the device, read once at its end."""
+"""Sums over the steps of an epoch: kept on the device, read once at its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Tally:
     resumed adds up the same numbers in the same order.
 
     Args:
-        task: says what is summed.
+        task: defines the sums.
         device: where the sums are kept.
         state: what `state()` gave in the part of the epoch that was trained before a resume.
     """
@@ -44,7 +44,7 @@ class Tally:
             self._sum_up()
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint needs to go on counting."""
+        """The state that a checkpoint keeps, so that counting can continue."""
         return {"sums": self.sums, "kept": self.kept, "pending": self.pending}
 
     def read(self) -> dict[str, Tensor]:
@@ -67,7 +67,7 @@ class Tally:
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
-    """As one tensor; without a copy of what is one already, and may be large."""
+    """The parts as one tensor; a single part, which may be large, is not copied."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 

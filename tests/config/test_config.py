@@ -95,7 +95,7 @@ def test_any_torch_optimizer_and_its_refusals():
         return build("optimizer", config_of("optimizer=torch_optim", *words).optimizer, model=model)
 
     assert made("optimizer.name=RMSprop", "optimizer.args={alpha: 0.9}").defaults["alpha"] == 0.9
-    with pytest.raises(UserError, match=r"torch.optim has no RMSProp; did you mean RMSprop\?"):
+    with pytest.raises(UserError, match=r"torch.optim does not have RMSProp; did you mean RMSprop\?"):
         made("optimizer.name=RMSProp")
     with pytest.raises(UserError, match=r"torch\.optim\.RMSprop takes no beta"):
         made("optimizer.name=RMSprop", "optimizer.args={beta: 0.9}")

@@ -130,10 +130,10 @@ def test_accumulation_of_what_mixes_before_the_model(train):
 def test_rows_mixed_many_steps_at_once_are_those_of_each_step(tmp_path, dataset, words, at_once, first):
     words = (f"dataset={dataset}", "model=mlp", "trainer.batch_size=16", "trainer.device=cpu", *words)
     fit = Fit(assemble(config_of(*words), "x"), tmp_path)
-    mixer, plan = fit.parts.mixer, fit.plan(0)
+    mixer, plan = fit.parts.mixer, fit.batches.plan(0)
     assert mixer.by_example is at_once
-    found = list(fit.mixed(plan, first))
-    wanted = [(i, mixer.apply(batch, at_step(plan.mixing, i))) for i, batch in fit.batches(plan, first)]
+    found = list(fit.batches.mixed(plan, first))
+    wanted = [(i, mixer.apply(batch, at_step(plan.mixing, i))) for i, batch in fit.batches.ready(plan, first)]
     assert [i for i, _ in found] == [i for i, _ in wanted] == list(range(first, fit.steps))
     for (_, ours), (_, theirs) in zip(found, wanted, strict=True):
         for one, other in zip(ours, theirs, strict=True):

@@ -75,10 +75,10 @@ def pair() -> Batch:
 def test_the_batches_are_those_of_a_training():
     words = (*SMALL, "transform=crop_flip", "aug=cutmix", "aug.lam_per=sample", "seed=3")
     fit = Fit(assemble(config_of(*words), ""), CHECKOUT)
-    plan = fit.plan(0)
+    plan = fit.batches.plan(0)
     shown = Beginning(ingredients(config_of(*words)))
-    for (i, batch), place in zip(fit.batches(plan, 0), shown.steps, strict=False):
-        ((_, same),) = shown.batches([place])
+    for (i, batch), place in zip(fit.batches.ready(plan, 0), shown.steps, strict=False):
+        _, same = shown.batch(*place)
         assert torch.equal(same.inputs, batch.inputs)
         assert torch.equal(same.target, batch.target)
         for name, value in at_step(plan.mixing, i).items():

@@ -382,7 +382,7 @@ def _without(key: str):
 
 DAMAGED = "is damaged or not a checkpoint"
 FOREIGN = {
-    "missing": (lambda path: None, "there is no checkpoint"),
+    "missing": (lambda path: None, "checkpoint.pt does not exist"),
     "empty": (lambda path: path.write_bytes(b""), DAMAGED),
     "random": (lambda path: path.write_bytes(np.random.default_rng(0).bytes(5000)), DAMAGED),
     "text": (lambda path: path.write_text("hello\n"), DAMAGED),
@@ -424,7 +424,10 @@ def test_the_malicious_file_is_one(tmp_path):
     ("change", "sentence"),
     [
         ({"fingerprint": "other"}, r"checkpoint\.pt belongs to a run with other settings than .*config\.yaml"),
-        ({"digest": "other"}, r"checkpoint\.pt was trained on other data than dataset\.root holds now"),
+        (
+            {"digest": "other"},
+            r"checkpoint\.pt was trained on other data: examples, labels or classes in dataset\.root",
+        ),
         ({"model": nn.Linear(100, 21)}, r"checkpoint\.pt does not fit this run"),
         ({"ema": nn.Linear(100, 20)}, r"checkpoint\.pt does not fit this run"),
     ],

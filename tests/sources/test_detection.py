@@ -713,7 +713,7 @@ def test_boxes_of_a_training_batch_lie_on_their_pixels(tree, tmp_path):
     fit = Fit(assemble(config_of(*words), "fingerprint"), tmp_path)
     mean, std = (torch.tensor(v)[:, None, None] for v in (fit.parts.data.mean, fit.parts.data.std))
     count = 0
-    for _, batch in fit.batches(fit.plan(0), 0):
+    for _, batch in fit.batches.ready(fit.batches.plan(0), 0):
         for inputs, boxes in zip(batch.inputs * std + mean, batch.target, strict=True):
             for kind, *edges in real(boxes):
                 left, top, right, bottom = map(int, edges)
@@ -860,7 +860,7 @@ def test_torchvision_detection_in_a_run(tree, tmp_path):
         "model.name=fcos_resnet18_fpn",
     )
     fit = Fit(assemble(config_of(*given, f"dataset.root={tree}", *words, "trainer.device=cpu"), "x"), tmp_path)
-    (_, mixed), *_ = fit.mixed(fit.plan(0), 0)
+    (_, mixed), *_ = fit.batches.mixed(fit.batches.plan(0), 0)
     tally = Tally(fit.parts.task, fit.parts.device, {})
     fit.train_batch(mixed, 0, tally)
     assert mixed.target.shape == (4, 4, 6)

@@ -561,7 +561,7 @@ def test_the_mask_that_was_said_stands_above_the_true_one(folder, tmp_path):
     data, model = fit.parts.data, fit.parts.model.eval()
     chosen, names = [5, 2], ("ground", "red", "blue")
     (batch,) = data.val.batches([np.array(chosen)])
-    said = fit.evaluator.said(model, data.val, np.array(chosen))
+    said = fit.evaluator.answers(model, data.val, np.array(chosen))
     with torch.no_grad():
         assert torch.equal(said.long(), model(data.encode(batch.inputs)).argmax(1))
     sheet = mistakes_sheet(data.val, [(i, "words") for i in chosen], data.encode, data.kind, said)
@@ -601,8 +601,8 @@ def test_training_sees_masks_where_the_transform_has_moved_them(folder):
     parts = assemble(config_of(*folder, "transform=crop_flip", "optimizer=adam"), "")
     assert isinstance(parts.transform, CropFlip)
     fit = Fit(parts, None)
-    plan = fit.plan(0)
-    for i, batch in fit.batches(plan, 0):
+    plan = fit.batches.plan(0)
+    for i, batch in fit.batches.ready(plan, 0):
         draw = {name: values[i] for name, values in plan.transform.items()}
         stored = torch.from_numpy(parts.data.train.target[plan.order[i]])
         assert torch.equal(batch.target, parts.transform.apply_mask(stored, draw))

@@ -35,9 +35,9 @@ from mixup_lab.seeding import stream
 from mixup_lab.sources.text_table import TextTable
 from mixup_lab.targets.classes import Classification
 from mixup_lab.targets.kinds import Classes
+from mixup_lab.training.batches import SORTED, alike
 from mixup_lab.training.fit import Fit
 from mixup_lab.training.pictures import mixed_sheet
-from mixup_lab.training.plan import SORTED, alike
 from mixup_lab.types import Batch, Interrupted, UserError
 
 VOCABULARY, LENGTH, CLASSES = 30, 12, 3
@@ -334,7 +334,7 @@ def test_epochs_hold_every_example_once_in_batches_of_similar_lengths():
 
 def test_plans_of_texts_are_sorted_and_of_pictures_are_not(folder):
     fit = Fit(assemble(config_of(*TEXT, f"dataset.root={folder}"), "f"), folder)
-    first, again, second = fit.plan(0).order, fit.plan(0).order, fit.plan(1).order
+    first, again, second = fit.batches.plan(0).order, fit.batches.plan(0).order, fit.batches.plan(1).order
     assert np.array_equal(first, again)
     assert not np.array_equal(first, second)
     lengths = fit.parts.data.train.lengths
@@ -342,7 +342,7 @@ def test_plans_of_texts_are_sorted_and_of_pictures_are_not(folder):
     assert sorted(first.ravel()) == list(range(160))
     assert np.ptp(lengths[first], axis=1).mean() < 0.3 * np.ptp(lengths[shuffled], axis=1).mean()
     shapes = set()
-    for i, batch in fit.batches(fit.plan(0), 0):
+    for i, batch in fit.batches.ready(fit.batches.plan(0), 0):
         assert batch.inputs.dtype == torch.int64
         longest = int(lengths[first[i]].max())
         assert batch.inputs.shape == (16, min(-(-longest // 8) * 8, *fit.parts.data.input_shape))

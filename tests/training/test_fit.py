@@ -31,7 +31,7 @@ def test_arms_of_one_seed_share_all_chance_but_the_mixing():
     for name in ("train", "val", "test"):
         assert (getattr(arms[0].parts.data, name).ids == getattr(arms[1].parts.data, name).ids).all()
     assert_same(arms[0].parts.model.state_dict(), arms[1].parts.model.state_dict())
-    plans = [fit.plan(3) for fit in arms]
+    plans = [fit.batches.plan(3) for fit in arms]
     assert (plans[0].order == plans[1].order).all()
     other = Fit(assemble(config_of(*TINY, "seed=1"), "f"), Path())
     assert not torch.equal(next(other.parts.model.parameters()), next(arms[0].parts.model.parameters()))
@@ -53,7 +53,9 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, train, extra, stop_a
     expected = state(whole)
 
     first = Training(tmp_path / "cut", *extra)
-    with pytest.raises(Interrupted, match=r"stopped in epoch \d, step \d of \d; go on with: mixup-lab train resume="):
+    with pytest.raises(
+        Interrupted, match=r"stopped in epoch \d, step \d of \d; continue with: mixup-lab train resume="
+    ):
         first.run(StopAfter(stop_after))
     torch.manual_seed(12345)  # the process that resumes has another state
     second = Training(tmp_path / "cut", *extra, resume=True)
