@@ -5,10 +5,12 @@ Shapes: `B` examples in a batch, `...` the shape of one example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 Inputs: TypeAlias = Any  # a tensor (B, ...), or a dict of such tensors
@@ -74,6 +76,42 @@ class Labels(NamedTuple):
     one_each: bool = True  # one label for each example; False where each pixel or each box has its own
     whole: bool = False  # whether labels stay true only if both inputs are whole in the mixture, as boxes do
     join: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # own, partner, lam -> both labels in one set
+
+
+class Pool(ABC):
+    """The examples that a source gives for one of train, val and test. N: examples; `...`: one as it is stored."""
+
+    target: np.ndarray  # (N, ...), as the kind of the targets has them: class indices (N,) int64, for example
+    shape: tuple[int, ...]  # of every example, as it is stored: (C, H, W) for pictures
+    names: Sequence[str] | None = None  # of the examples, such as paths below the root; None: they have numbers only
+    # (N,) int64: an example (L, ...) is 0 behind its length, which means nothing, as texts are; batches are then made
+    # of similar lengths and trimmed. None: examples are whole.
+    lengths: np.ndarray | None = None
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Memory that all examples take."""
+
+    @abstractmethod
+    def load(self) -> Tensor:
+        """All examples, (N, ...): uint8 for pictures, channels_last is fastest. May take a while, with progress."""
+
+    @abstractmethod
+    def read(self, i: int) -> Tensor:
+        """Example number `i`, (...), equal to `load()[i]`. Called in worker processes."""
+
+    def rows(self, rows: np.ndarray) -> Tensor:
+        """Some examples, (n, ...), equal to `load()[rows]`. Default: read one by one."""
+        import torch
+
+        first = self.read(int(rows[0]))
+        layout = torch.channels_last if first.dim() == 3 else torch.contiguous_format
+        examples = torch.empty((len(rows), *first.shape), dtype=first.dtype, memory_format=layout)
+        examples[0] = first
+        for place, row in enumerate(rows[1:].tolist(), 1):
+            examples[place] = self.read(row)
+        return examples
 
 
 class UserError(Exception):

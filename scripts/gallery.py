@@ -22,7 +22,7 @@ from mixup_lab.preview.canvas import LINE, Canvas
 from mixup_lab.preview.examples import Beginning, label_lines
 from mixup_lab.preview.strips import strips
 from mixup_lab.seeding import stream
-from mixup_lab.targets.kinds import Kind
+from mixup_lab.targets.target import Target
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import Batch
 
@@ -140,7 +140,7 @@ def row(beginning: Beginning, name: str, mixer: Mixer, three: Batch) -> list[Til
     return tiles
 
 
-def label_of(mixer: Mixer, batch: Batch, kind: Kind) -> tuple[str, ...]:
+def label_of(mixer: Mixer, batch: Batch, kind: Target) -> tuple[str, ...]:
     """What the label of the first picture becomes."""
     size = len(batch.target)
     draw = at_step(upload(mixer.draw(stream(0, "preview"), 1, size), batch.target.device), 0)

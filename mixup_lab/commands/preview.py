@@ -18,7 +18,6 @@ from mixup_lab.config.schema import RunConfig, parse
 from mixup_lab.config.tree import Tree
 from mixup_lab.disk import write_atomically
 from mixup_lab.runs.store import safe_name
-from mixup_lab.targets.kinds import Kind, Numbers, Tags
 from mixup_lab.types import UserError
 
 SAID = ("_target_", "alpha", "lam_per", "partner", "labels")  # the heading and the sheet itself say these
@@ -60,13 +59,13 @@ def draw(config: RunConfig, choices: Mapping[str, str], tree: Tree) -> tuple[byt
     from mixup_lab.preview.sheet import Title, draw_sheet
 
     parts = ingredients(config)
+    data = parts.data
     aug = _choice("aug", config.aug, choices)
     about = tree.options("aug").get(aug, "")
     if identity.mixes_nothing(config.aug) and aug != "none":
         about = "With these settings nothing is mixed: it is the baseline"
-    shape = " x ".join(str(size) for size in parts.data.input_shape) + " tokens" * parts.data.tokens
     facts = [
-        ("data", f"{len(parts.data.train.ids):,} examples of {shape}, {_answer(parts.data.kind)}"),
+        ("data", f"{len(data.train.ids):,} examples of {data.encode.describe()}, {data.kind.describe()}"),
         ("batches", f"of {config.trainer.batch_size}; seed {config.seed}"),
         ("transform", _described("transform", config.transform, choices, tree)),
     ]
@@ -78,13 +77,6 @@ def draw(config: RunConfig, choices: Mapping[str, str], tree: Tree) -> tuple[byt
         facts.append(("smoothing", f"of labels in the loss, by {config.trainer.label_smoothing:g}"))
     heading = ", ".join([aug, *_alpha(config, "alpha {:g}"), f"on {_data_name(config, choices)}"])
     return draw_sheet(parts, Title(heading, about, tuple(facts)))
-
-
-def _answer(kind: Kind) -> str:
-    """What is asked of each example: `10 classes`, `1 number`."""
-    noun = {Numbers: "number", Tags: "tag"}.get(type(kind))
-    count = len(kind.names)
-    return f"{count} {noun}{'s'[: count != 1]}" if noun else f"{count} classes"
 
 
 def _checked(out: str) -> Path:

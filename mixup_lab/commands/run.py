@@ -143,6 +143,7 @@ def _facts(fit: Any) -> dict[str, Any]:
             "dropped": data.dropped,
             "storage": data.storage,
             "digest": data.digest,
+            "kind": data.kind.kind,
             "class_names": list(data.class_names[:MOST_CLASSES]),
         },
     }

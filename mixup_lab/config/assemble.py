@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
+from torch import nn
 
-from mixup_lab.config.build import build
+from mixup_lab.config.build import accepts, build
 from mixup_lab.config.identity import mixes_nothing
 from mixup_lab.config.schema import RunConfig
-from mixup_lab.config.suits import check_answers, check_reads, check_transform
 from mixup_lab.data.prepare import prepare
 from mixup_lab.mixing.mixer import Bound, NoMixing
 from mixup_lab.seeding import torch_seed
-from mixup_lab.targets.choose import make_task
-from mixup_lab.targets.kinds import Boxes, Pixels
+from mixup_lab.targets.target import Target
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import UserError
-
-OFFERED = ("num_tokens", "blocks")  # what a model may want to know of the encoder, where that has it
 
 
 def assemble(config: RunConfig, fingerprint: str) -> Parts:
@@ -59,43 +58,64 @@ def ingredients(config: RunConfig) -> Ingredients:
     mix_schedule = build("mix_schedule", config.mix_schedule, trust=trust)
     source = build("dataset", config.source, trust=trust)
     data = prepare(source, seed=config.seed, device=device, **vars(config.data))
-    check_transform(transform, data)
-    if hasattr(transform, "bind"):
-        try:
-            transform.bind(data.input_shape, data.mean)
-        except ValueError as error:
-            raise UserError(f"transform: {error}") from error
-    try:
-        task = make_task(
-            data.kind, data.train.target, device, settings.label_smoothing, settings.class_weights, data.input_shape
+    if data.kind.placed and not transform.moves_targets:
+        raise UserError(
+            f"transform: {data.kind.kind} cannot follow what {type(transform).__name__} does;"
+            " use none, crop_flip, cutout or random_erasing"
         )
-    except ValueError as error:
-        raise UserError(f"trainer.{error}") from error
+    with _named("transform: "):
+        transform.bind(data.encode)
+    with _named("trainer."):
+        task = data.kind.task(
+            data.train.target,
+            device,
+            label_smoothing=settings.label_smoothing,
+            class_weights=settings.class_weights,
+            input_shape=data.input_shape,
+        )
+    if data.encode.tokens and not accepts("model", config.model, "num_tokens", trust=trust):
+        raise UserError("model: the examples are texts; set model=text_cnn, bilstm or text_transformer")
     torch.manual_seed(torch_seed(config.seed, "weights"))
-    check_reads(config, data)
     model = build(
         "model",
         config.model,
         trust=trust,
-        offered={name: getattr(data.encode, name) for name in OFFERED if hasattr(data.encode, name)},
+        offered=data.encode.offers(),
         input_shape=data.input_shape,
         num_outputs=task.num_outputs,
     )
-    check_answers(model, data)
+    _check_answers(model, data.kind)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)
-    try:
+    whole, one_each = task.labels.whole, task.labels.one_each
+    with _named("aug: "):
         mixer.bind(
             Bound(
                 model,
                 task.loss,
                 data.input_shape,
-                task.num_classes,
-                tokens=data.tokens,
-                boxes=isinstance(data.kind, Boxes),
-                masks=isinstance(data.kind, Pixels),
+                task.labels.num_classes,
+                tokens=data.encode.tokens,
+                boxes=whole,
+                masks=not (whole or one_each),
             )
         )
-    except ValueError as error:
-        raise UserError(f"aug: {error}") from error
     return Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
+
+
+@contextmanager
+def _named(prefix: str) -> Iterator[None]:
+    """A ValueError of a component as a UserError, with the group or key in front."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{prefix}{error}") from error
+
+
+def _check_answers(model: nn.Module, kind: Target) -> None:
+    """Raise UserError unless the model answers in the kind of the targets; see `mixup_lab.models`."""
+    answers, name = getattr(model, "answers", None), type(model).__name__
+    if answers not in (None, kind.kind):
+        raise UserError(f"model: {name} answers with {answers}, and the targets are {kind.kind}")
+    if answers is None and kind.models:
+        raise UserError(f"model: {name} does not answer with {kind.kind}; use {kind.models}")

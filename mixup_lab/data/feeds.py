@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mixup_lab.data.source import Pool
-from mixup_lab.types import Batch, UserError
+from mixup_lab.types import Batch, Pool, UserError
 
 
 class Feed(Protocol):
@@ -119,16 +118,6 @@ class _Reader(Dataset[Any]):
 
     def __getitems__(self, rows: np.ndarray) -> tuple[Tensor, Tensor] | UserError:
         try:
-            inputs = self._pool.rows(rows) if hasattr(self._pool, "rows") else self._each(rows)
+            return self._pool.rows(rows), torch.from_numpy(self._pool.target[rows])
         except UserError as error:
             return error
-        return inputs, torch.from_numpy(self._pool.target[rows])
-
-    def _each(self, rows: np.ndarray) -> Tensor:
-        first = self._pool.read(int(rows[0]))
-        layout = torch.channels_last if first.dim() == 3 else torch.contiguous_format
-        inputs = torch.empty((len(rows), *first.shape), dtype=first.dtype, memory_format=layout)
-        inputs[0] = first
-        for place, row in enumerate(rows[1:].tolist(), 1):
-            inputs[place] = self._pool.read(row)
-        return inputs

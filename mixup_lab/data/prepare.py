@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,16 +12,17 @@ from torch import Tensor
 
 from mixup_lab.data.ahead import encode_ahead
 from mixup_lab.data.feeds import Feed, Resident, Streaming
-from mixup_lab.data.source import Encoder, Loaded, Pool, Source
+from mixup_lab.data.source import Loaded, Source
 from mixup_lab.data.split_groups import carve_groups
 from mixup_lab.data.split_times import carve_times
-from mixup_lab.data.splits import Rows, carve, check_fraction, too_few
+from mixup_lab.data.splits import Rows, carve, too_few
 from mixup_lab.data.storage import choose
+from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.inputs.moments import CHUNK, SAMPLE, Moments, checked, moments, spread
 from mixup_lab.inputs.pictures import Pictures
 from mixup_lab.notices import say, track
-from mixup_lab.targets.kinds import Classes, Kind
-from mixup_lab.types import Batch, UserError
+from mixup_lab.targets.target import Target
+from mixup_lab.types import Batch, Pool, UserError
 
 ROUND = 8  # lengths of batches are multiples of it
 SHOWN = 5  # names in a sentence
@@ -61,15 +62,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """All that a run knows about its data. `digest` changes when classes, sizes or labels of the splits do."""
+    """The data of a run. `digest` changes when classes, sizes or labels of the splits do."""
 
     train: Split
     val: Split
     test: Split
-    kind: Kind  # of the targets
+    kind: Target
     encode: Encoder  # from stored batches to what a model takes, on the device
-    mean: tuple[float, ...]  # of pictures, per channel on the scale [0, 1]; else empty
-    std: tuple[float, ...]
     storage: str  # "resident" or "streaming"
     dropped: int
     digest: str
@@ -78,11 +77,6 @@ class Data:
     def input_shape(self) -> tuple[int, ...]:
         """Of one example, as a model takes it."""
         return self.encode.shape
-
-    @property
-    def tokens(self) -> bool:
-        """Whether inputs are token ids, which have no mean."""
-        return hasattr(self.encode, "num_tokens")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -121,17 +115,10 @@ def prepare(
         std: likewise.
 
     Raises:
-        UserError: for values outside their range, and for data that cannot be used so.
+        UserError: for data that break the contract of `Loaded`, and for a mean or std that does not suit them.
     """
-    for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
-        check_fraction(key, fraction)
-    if workers < 0:
-        raise UserError(f"dataset.workers must be 0 or more, got {workers}")
-    if split_seed is not None and split_seed < 0:
-        raise UserError(f"dataset.split_seed must be null or 0 or more, got {split_seed}")
     loaded = source.load()
-    pools = {name: loaded.train if pool is None else pool for name, pool in _given(loaded).items()}
-    _check(loaded, pools)
+    _check(source, loaded)
     carved = _carved(
         loaded,
         seed=seed if split_seed is None else split_seed,
@@ -141,8 +128,10 @@ def prepare(
     )
     if loaded.fit is not None:
         loaded = loaded.fit(carved.train)
-        pools = {name: loaded.train if pool is None else pool for name, pool in _given(loaded).items()}
+    pools = _pools(loaded)
     unique = {id(pool): pool for pool in pools.values()}
+    if loaded.encoder is None:
+        _check_pictures(unique.values())
     storage = choose(storage, unique.values(), device)
     feeds: dict[int, Feed] = {
         key: Resident.of(pool, device) if storage == "resident" else Streaming(pool, device, workers)
@@ -156,30 +145,29 @@ def prepare(
         pool = pools[name]
         ids = rows if pool is loaded.train else np.arange(len(pool.target), dtype=np.int64)
         names = None if pool.names is None else [pool.names[i] for i in ids.tolist()]
-        lengths = getattr(pool, "lengths", None)
-        splits[name] = Split(
-            name, ids, pool.target[ids], names, feeds[id(pool)], None if lengths is None else lengths[ids]
-        )
-    known: tuple[tuple[float, ...], tuple[float, ...]] = (), ()
+        lengths = None if pool.lengths is None else pool.lengths[ids]
+        splits[name] = Split(name, ids, pool.target[ids], names, feeds[id(pool)], lengths)
     if encoder is None:
-        known = _known_moments(splits["train"], loaded, storage, mean, std)
-        encoder = Pictures(loaded.train.shape, *known, device)
+        encoder = Pictures(loaded.train.shape, *_known_moments(splits["train"], loaded, storage, mean, std), device)
     elif mean is not None or std is not None:
-        raise UserError("dataset.mean and dataset.std are for pictures; these data are standardised by their own train")
+        raise UserError(
+            f"dataset.mean and dataset.std are for pictures; the examples are {encoder.noun}, which their encoder"
+            " standardises"
+        )
     return Data(
         **splits,
         kind=loaded.kind,
         encode=encoder,
-        mean=known[0],
-        std=known[1],
         storage=storage,
         dropped=loaded.dropped,
         digest=_digest(splits, loaded),
     )
 
 
-def _given(loaded: Loaded) -> dict[str, Pool | None]:
-    return {"train": loaded.train, "val": loaded.val, "test": loaded.test}
+def _pools(loaded: Loaded) -> dict[str, Pool]:
+    """The pool that each split comes from."""
+    given = {"train": loaded.train, "val": loaded.val, "test": loaded.test}
+    return {name: loaded.train if pool is None else pool for name, pool in given.items()}
 
 
 def _carved(
@@ -193,8 +181,8 @@ def _carved(
     """Rows of the train pool: stratified, and by whole groups or by time where the source has these."""
     kind, target = loaded.kind, loaded.train.target
     if loaded.groups is None and loaded.times is None:
-        if isinstance(kind, Classes):
-            _tell_of_rare_classes(target, kind.names, 1 + sum(f is not None for f in (val_fraction, test_fraction)))
+        if kind.strata_are_classes:
+            _announce_rare_classes(target, kind.names, 1 + sum(f is not None for f in (val_fraction, test_fraction)))
         return carve(
             kind.strata(target),
             seed=seed,
@@ -210,7 +198,7 @@ def _carved(
         rows = carve_groups(
             kind.strata(target),
             loaded.groups,
-            classes=isinstance(kind, Classes),
+            classes=kind.strata_are_classes,
             seed=seed,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
@@ -220,29 +208,41 @@ def _carved(
         assert loaded.times is not None
         rows = carve_times(loaded.times, val_fraction=val_fraction, test_fraction=test_fraction, train_size=train_size)
     kind.check("train", target[rows.train])
-    if isinstance(kind, Classes) and np.ptp(target[rows.train]) == 0:
-        only = kind.say(target[rows.train[0]])
-        raise UserError(f"all training examples of this split are of class {only}: there is nothing to learn")
     return rows
 
 
-def _tell_of_rare_classes(target: np.ndarray, names: Sequence[str], splits: int) -> None:
+def _announce_rare_classes(target: np.ndarray, names: Sequence[str], splits: int) -> None:
     rare = too_few(target, names, splits)
     if rare:
         shown = ", ".join(rare[:SHOWN]) + (f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else "")
         what = f"class {shown} has" if len(rare) == 1 else f"{len(rare)} classes ({shown}) have"
-        say(
-            f"{what} fewer than {splits} examples for {splits} splits: train keeps one of each, not every split has one"
-        )
+        say(f"{what} fewer than {splits} examples for {splits} splits: train keeps one of each, val or test has none")
 
 
-def _check(loaded: Loaded, pools: dict[str, Pool]) -> None:
-    for name, pool in pools.items():
+def _check(source: Source, loaded: Loaded) -> None:
+    if not isinstance(loaded, Loaded):
+        raise UserError(f"dataset: load() of {type(source).__name__} must return a Loaded, got {type(loaded).__name__}")
+    for name, of_each in (("groups", loaded.groups), ("times", loaded.times)):
+        if of_each is not None and len(of_each) != len(loaded.train.target):
+            raise UserError(f"the dataset has {len(of_each)} {name} for {len(loaded.train.target)} examples of train")
+    for name, pool in _pools(loaded).items():
         if len(pool.target) == 0:
             raise UserError(f"the dataset has no examples for {name}")
         if pool.shape != loaded.train.shape:
             raise UserError(f"examples of {name} have shape {pool.shape}, those of train have {loaded.train.shape}")
         loaded.kind.check(name, pool.target)
+
+
+def _check_pictures(pools: Iterable[Pool]) -> None:
+    for pool in pools:
+        first = pool.read(0)
+        if first.dtype != torch.uint8 or first.dim() != 3:
+            shape = ", ".join(map(str, ("N", *first.shape)))
+            dtype = str(first.dtype).removeprefix("torch.")
+            raise UserError(
+                f"the dataset has inputs {dtype} ({shape}) and no encoder; pictures must be uint8 (N, C, H, W), and any"
+                " other input needs an encoder (`Loaded.encoder` or `Loaded.fit`)"
+            )
 
 
 def _known_moments(

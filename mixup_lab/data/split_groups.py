@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixup_lab.data.splits import TEST, TRAIN, VAL, Rows, check_fraction, stratified_order, train_count
+from mixup_lab.data.splits import TEST, TRAIN, VAL, Rows, stratified_order, train_count
 from mixup_lab.seeding import stream
 from mixup_lab.types import UserError
 
@@ -45,10 +45,11 @@ def carve_groups(
         train_size: see `carve`; a stratified part of train, whatever the groups.
 
     Raises:
-        UserError: for values outside their range, and for fewer groups than splits.
+        UserError: for fewer groups than splits, and for a train_size above what is left.
     """
-    stages = [("test_fraction", test_fraction, TEST), ("val_fraction", val_fraction, VAL)]
-    wanted = [(key, fraction, stage) for key, fraction, stage in stages if fraction is not None]
+    wanted = [
+        (stage, fraction) for stage, fraction in ((TEST, test_fraction), (VAL, val_fraction)) if fraction is not None
+    ]
     known, group_of = np.unique(groups, return_inverse=True)
     if len(known) < 1 + len(wanted):
         raise UserError(
@@ -57,8 +58,7 @@ def carve_groups(
         )
     rows = np.arange(len(strata), dtype=np.int64)
     carved = {TEST: rows[:0], VAL: rows[:0]}
-    for done, (key, fraction, stage) in enumerate(wanted):
-        check_fraction(key, fraction)
+    for done, (stage, fraction) in enumerate(wanted):
         table = _Table.of(strata[rows], group_of[rows], len(known))
         chosen = table.choose(fraction, stream(seed, "split", stage), keep=len(wanted) - done, classes=classes)
         taken = chosen[group_of[rows]]

@@ -45,11 +45,8 @@ def carve(
     A stratum of fewer examples than there are splits stays in train, and in val if there are two: see `too_few`.
 
     Raises:
-        UserError: for values outside their range, and if no stratum is large enough to be in every split.
+        UserError: for a train_size above what is left, and if no stratum is large enough to be in every split.
     """
-    for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
-        if fraction is not None:
-            check_fraction(key, fraction)
     rows = np.arange(len(target), dtype=np.int64)
     none = rows[:0]
     # Each stratum keeps an example for every split that is still to come.
@@ -97,12 +94,6 @@ def stratified_order(target: np.ndarray, rng: np.random.Generator, keep: int = 0
     return chosen
 
 
-def check_fraction(key: str, fraction: float) -> None:
-    """Raise UserError unless 0 < fraction < 1."""
-    if not 0 < fraction < 1:
-        raise UserError(f"dataset.{key} must be between 0 and 1 (exclusive), got {fraction}")
-
-
 def _take(
     target: np.ndarray, rows: np.ndarray, fraction: float, seed: int, stage: int, keep: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -115,19 +106,14 @@ def _take(
 
 
 def train_count(train_size: int | float | None, available: int) -> int:
-    """How many examples `dataset.train_size` means; raises UserError for a value out of range."""
+    """The number of examples that `dataset.train_size` stands for; raises UserError if it is more than there are."""
     if train_size is None:
         return available
-    if isinstance(train_size, int) and not isinstance(train_size, bool) and train_size >= 1:
-        if train_size > available:
-            raise UserError(f"dataset.train_size={train_size} is more than the {available} examples that are available")
-        return train_size
-    if isinstance(train_size, float) and 0 < train_size <= 1:
+    if isinstance(train_size, float):
         return max(1, round(train_size * available))
-    raise UserError(
-        "dataset.train_size must be null, a number of examples >= 1 or a share in (0, 1] such as 0.5"
-        f" (1 is one example, 1.0 is all), got {train_size}"
-    )
+    if train_size > available:
+        raise UserError(f"dataset.train_size={train_size} is more than the {available} examples that are available")
+    return train_size
 
 
 def too_few(target: np.ndarray, class_names: Sequence[str], splits: int) -> list[str]:

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import torch
 
-from mixup_lab.data.source import Pool
 from mixup_lab.notices import say
-from mixup_lab.types import UserError
+from mixup_lab.types import Pool
 
-STORAGE = ("auto", "resident", "streaming")
 SHARE = 0.5  # of the memory that is free; the rest is for the model, its activations and other programs
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -19,8 +17,6 @@ CGROUP = Path("/sys/fs/cgroup")
 
 def choose(storage: str, pools: Iterable[Pool], device: torch.device) -> str:
     """`resident` or `streaming`; `auto` is resident where the pools take at most half of the free memory."""
-    if storage not in STORAGE:
-        raise UserError(f"dataset.storage must be one of {', '.join(STORAGE)}, got {storage}")
     if storage != "auto":
         return storage
     needed = sum(pool.nbytes for pool in pools)

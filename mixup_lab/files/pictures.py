@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,14 +17,14 @@ from torch import Tensor
 from mixup_lab.files.cache import Cache, default_folder
 from mixup_lab.files.picture import decode, decode_all, scan
 from mixup_lab.notices import say, track
-from mixup_lab.types import UserError
+from mixup_lab.types import Pool, UserError
 
 ON_ERROR = ("raise", "skip")
 LARGEST = 224  # short side that pictures of unequal sizes are reduced to, if they are larger
 
 
 @dataclass(frozen=True)
-class FolderPool:
+class FolderPool(Pool):
     """The pictures of one split. `load` keeps what it decodes on disk; `read` goes to the file each time.
 
     `names` are paths below `root`, or whole ones.
@@ -32,7 +32,7 @@ class FolderPool:
 
     root: str
     split: str
-    names: Sequence[str]
+    names: Sequence[str] = field()
     target: np.ndarray
     shape: tuple[int, int, int]
     cache: Cache | None

@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mixup_lab.inputs.encoder import Encoder
 
-class Pictures:
+
+class Pictures(Encoder):
     """The encoder of pictures: standardised by channel.
 
     Args:
@@ -20,16 +22,19 @@ class Pictures:
         device: where the pictures will be.
     """
 
+    noun = "pictures"
+    pictures = True
+    planar = True
+
     def __init__(
         self, shape: tuple[int, ...], mean: Sequence[float], std: Sequence[float], device: torch.device | str = "cpu"
     ) -> None:
-        self.shape = shape
-        self._moments = mean, std
+        self.shape, self.mean, self.std = shape, tuple(mean), tuple(std)
         self._standardize = Standardize(mean, std, device)
 
     def to(self, device: torch.device) -> Pictures:
         """The same on a device."""
-        return Pictures(self.shape, *self._moments, device)
+        return Pictures(self.shape, self.mean, self.std, device)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """uint8 (B, C, H, W) to float32; the memory format stays as it is."""

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from mixup_lab.inputs.coordinates import draw_rows
+from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.types import UserError
 
 MOST = 1000  # categories of one column
@@ -85,7 +86,7 @@ def _moments(column: np.ndarray) -> tuple[float, float, float, bool]:
     return median, float(mean), float(1 / np.sqrt(full.mean())), bool(missing.any())
 
 
-class TableEncoder:
+class TableEncoder(Encoder):
     """Stored (B, C) float32 to encoded (B, F) float32: numbers, then flags of missing values, then one-hot vectors.
 
     Args:
@@ -94,6 +95,9 @@ class TableEncoder:
         categories: which are codes of categories.
         device: where batches will be.
     """
+
+    noun = "rows of a table"
+    together = True
 
     def __init__(
         self, learnt: Learnt, numbers: Sequence[int], categories: Sequence[int], device: torch.device | str = "cpu"
@@ -137,6 +141,10 @@ class TableEncoder:
             hot = inputs.new_zeros(len(inputs), self._hot)
             parts.append(hot.scatter_(1, self._places[codes], 1.0))
         return torch.cat(parts, 1)
+
+    def offers(self) -> dict[str, tuple[int, ...]]:
+        """`blocks`: how many values of a row belong to each column, numbers first."""
+        return {"blocks": self.blocks}
 
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
         """Each row as a line over its columns, with bars for flags and one-hot vectors: uint8 (n, box, box, 3)."""

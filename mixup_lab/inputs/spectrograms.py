@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mixup_lab.inputs.encoder import Encoder
+
 # Every sixteenth colour of matplotlib's magma, which is even to the eye and in print: dark is quiet, light is loud.
 COLOURS = (
     "000004 0a0822 1d1147 36106b 51127c 6a1c81 832681 9c2e7f b73779"
@@ -14,7 +16,7 @@ COLOURS = (
 )
 
 
-class Spectrograms:
+class Spectrograms(Encoder):
     """The encoder of audio: standardised by one mean and one deviation of all values, as in Gong et al. (2021).
 
     One pair for all bands, so that silence has one value everywhere, and the shape of the spectrum stays.
@@ -27,18 +29,17 @@ class Spectrograms:
         high: level in dB that is drawn lightest.
     """
 
+    noun = "sounds"
+    planar = True
+
     def __init__(self, shape: tuple[int, ...], mean: float, std: float, low: float, high: float) -> None:
         self.shape = shape
-        self.mean, self.std = mean, std
+        self.mean_db, self.std_db = mean, std
         self._range = low, high
-
-    def to(self, device: torch.device) -> Spectrograms:
-        """Itself: two numbers have no device."""
-        return self
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """float16 (B, 1, M, T) in dB to float32."""
-        return inputs.to(torch.float32, copy=True).sub_(self.mean).mul_(1 / self.std)
+        return inputs.to(torch.float32, copy=True).sub_(self.mean_db).mul_(1 / self.std_db)
 
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
         """Time goes right, low bands are at the bottom; time and frequency have no common unit, so the box is filled.
@@ -46,7 +47,7 @@ class Spectrograms:
         Mixed ones are drawn by their mixed levels. Returns uint8 (n, box, box, 3).
         """
         low, high = self._range
-        level = ((inputs.float() * self.std + self.mean - low) / (high - low)).clamp(0, 1)
+        level = ((inputs.float() * self.std_db + self.mean_db - low) / (high - low)).clamp(0, 1)
         pixels = coloured(level[:, 0].flip(1).cpu().numpy())
         return np.stack([np.asarray(Image.fromarray(p).resize((box, box), Image.Resampling.BOX)) for p in pixels])
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.inputs.vocabulary import PADDING, spelt
 
 SIZES = range(14, 7, -1)  # of the letters on a tile, in pixels: the largest with which the text has room
@@ -17,7 +18,7 @@ INK, PAPER = (28, 31, 35), (250, 248, 242)
 MARGIN = 4
 
 
-class Tokens:
+class Tokens(Encoder):
     """The encoder of texts: ids as they are, int64.
 
     Args:
@@ -25,18 +26,24 @@ class Tokens:
         length: L, tokens of the longest text.
     """
 
+    noun = "texts"
+    tokens = True
+
     def __init__(self, names: Sequence[str], length: int) -> None:
         self.names = names
         self.shape = (length,)
 
-    @property
-    def num_tokens(self) -> int:
-        """How many ids there are; that a model is told of it tells it, and the mixing, that inputs are tokens."""
-        return len(self.names)
+    def offers(self) -> dict[str, int]:
+        """`num_tokens`: how many ids there are."""
+        return {"num_tokens": len(self.names)}
 
-    def to(self, device: torch.device) -> Tokens:
-        """Nothing is kept on the device."""
-        return self
+    def whole(self, example: Tensor) -> Tensor:
+        """A text with the padding that its batch did not need."""
+        return F.pad(example, (0, self.shape[0] - len(example)), value=PADDING)
+
+    def describe(self) -> str:
+        """`40 tokens`."""
+        return f"{self.shape[0]} tokens"
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """int32 (B, L or less) to int64."""

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mixup_lab.mixing.mixer import Draw, at_step
 from mixup_lab.mixing.schedules import Constant
 from mixup_lab.preview import methods
-from mixup_lab.targets.kinds import Classes, Kind
+from mixup_lab.targets.target import Target
 from mixup_lab.training.batches import Batches, EpochPlan
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import Batch, Mixed
@@ -84,9 +83,9 @@ class Beginning:
             targets = tuple(batch.target[j].clone() for j in (i, *partners))
             shown[i] = Example(
                 stored=raw.inputs[i].clone(),  # a view would keep the whole batch
-                own=self._whole(batch.inputs[i]),
-                others=tuple(self._whole(batch.inputs[j]) for j in partners),
-                mixed=self._whole(mixed.inputs[i]),
+                own=self.parts.data.encode.whole(batch.inputs[i]),
+                others=tuple(self.parts.data.encode.whole(batch.inputs[j]) for j in partners),
+                mixed=self.parts.data.encode.whole(mixed.inputs[i]),
                 targets=targets,
                 asked=(mixed.target[i].clone(), mixed.partner[i].clone(), mixed.lam[i].clone()),
                 lam=float(mixed.lam[i].mean()),
@@ -94,12 +93,6 @@ class Beginning:
                 layer=layer,
             )
         return shown
-
-    def _whole(self, encoded: Tensor) -> Tensor:
-        """A copy of an encoded example; a text, whose batch was trimmed, with its padding again."""
-        if self.parts.data.tokens:
-            return F.pad(encoded, (0, self.parts.data.input_shape[0] - len(encoded)))
-        return encoded.clone()
 
     def _chosen(self) -> list[tuple[int, int]]:
         """Numbers of a step and of a row: lam spread over its range; classes and kinds of mixing that differ."""
@@ -144,7 +137,7 @@ class Beginning:
         return own[perms[0].cpu().numpy()] if perms else np.full_like(own, -1)
 
 
-def label_lines(mixed: Mixed, i: int, targets: Sequence[Tensor], kind: Kind) -> tuple[str, ...]:
+def label_lines(mixed: Mixed, i: int, targets: Sequence[Tensor], kind: Target) -> tuple[str, ...]:
     """The label of example `i` of a batch: `0.70 * three` and `0.30 * eight`; soft labels by their parts.
 
     Args:
@@ -154,18 +147,16 @@ def label_lines(mixed: Mixed, i: int, targets: Sequence[Tensor], kind: Kind) -> 
         kind: of the targets.
     """
     own, partner, lam = mixed.target[i], mixed.partner[i], float(mixed.lam[i].mean())
-    if isinstance(kind, Classes) and own.is_floating_point():
-        return _soft_lines((lam * own + (1 - lam) * partner).cpu().numpy(), [int(t) for t in targets], kind.names)
-    first, second = kind.say(own.cpu().numpy()), kind.say(partner.cpu().numpy())
+    parts = kind.label_parts(own.cpu().numpy(), partner.cpu().numpy(), lam)
     if torch.equal(own, targets[0]) and torch.equal(partner, targets[-1 if len(targets) < 2 else 1]):
-        return tuple(f"{share:.2f} * {name}" for share, name in ((lam, first), (1 - lam, second)) if share > 0)
-    return f"1.00 * {first}", f"(lam {lam:.2f})"  # the label is not mixed as the inputs are
-
-
-def _soft_lines(label: np.ndarray, classes: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
-    """The classes of the pictures in their order; what all others have alike stands once."""
-    known = list(dict.fromkeys(classes))
-    rest = float(np.delete(label, known).max(initial=0.0))
-    digits = 3 if rest > SEEN else 2
-    lines = [f"{label[k]:.{digits}f} * {names[k]}" for k in known if label[k] > 0.005]
+        return tuple(f"{share:.2f} * {words}" for share, words in parts)
+    shares: dict[str, float] = {}
+    for share, words in parts:
+        shares[words] = shares.get(words, 0.0) + share
+    if len(shares) == 1:  # the label is not mixed as the inputs are
+        return f"1.00 * {parts[0][1]}", f"(lam {lam:.2f})"
+    pictures = dict.fromkeys(kind.describe_one(target.cpu().numpy()) for target in targets)
+    rest = max((share for words, share in shares.items() if words not in pictures), default=0.0)
+    digits = 3 if rest > SEEN else 2  # all other classes have the same share
+    lines = [f"{shares[words]:.{digits}f} * {words}" for words in pictures if shares.get(words, 0.0) > 0.005]
     return (*lines, f"{rest:.{digits}f} * each other") if rest > SEEN else tuple(lines)

@@ -11,7 +11,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from mixup_lab.data.source import Encoder
+from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.look import BLUE, GRID, INK, MUTED, VERMILLION, short
 from mixup_lab.mixing.mixer import NoMixing
 from mixup_lab.preview import methods
@@ -19,10 +19,7 @@ from mixup_lab.preview.canvas import CHARACTER, LINE, Canvas, plain
 from mixup_lab.preview.examples import Beginning, Example
 from mixup_lab.preview.shares import BINS, EDGES, NEARLY, Shares, measure
 from mixup_lab.preview.strips import Strip, strips
-from mixup_lab.targets.kinds import Boxes, Pixels
-from mixup_lab.targets.overlays import draw_mixed_targets, draw_targets, legend
 from mixup_lab.training.ingredients import Ingredients
-from mixup_lab.transforms.transform import NoTransform
 from mixup_lab.types import Batch
 
 LEFT, CONTENT, RIGHT = 116, 1096, 16  # pixels: the names of rows, the pictures, the margin
@@ -77,7 +74,7 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
     mixer, encode = parts.mixer, parts.data.encode
     partners = max(len(example.others) for example in examples)
     rows: list[tuple[str, list[np.ndarray | None]]] = []
-    if not isinstance(parts.transform, NoTransform):
+    if parts.transform.changes:
         stored = encode(torch.stack([example.stored for example in examples]))
         rows.append(("as stored", list(encode.draw(stored, TILE))))
     own = _with_targets(parts, [example.own for example in examples], [example.targets[0] for example in examples])
@@ -90,10 +87,9 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
         rows.append((name, [None if other is None else next(drawn) for other in others]))
     if not untouched:
         mixed = encode.draw(torch.stack([example.mixed for example in examples]), TILE)
-        if isinstance(parts.data.kind, (Boxes, Pixels)):
-            for k, example in enumerate(examples):
-                asked = (part[None].cpu().numpy() for part in example.asked)
-                mixed[k : k + 1] = draw_mixed_targets(mixed[k : k + 1], asked, parts.data.kind, encode.shape)
+        for k, example in enumerate(examples):
+            label, other, lam = (part[None].cpu().numpy() for part in example.asked)
+            mixed[k : k + 1] = parts.data.kind.draw_mixed(mixed[k : k + 1], label, other, lam, encode.shape)
         inside = [None if example.layer else tile for example, tile in zip(examples, mixed, strict=True)]
         rows.append((methods.row_title(mixer), inside))
 
@@ -118,7 +114,7 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
 
 def _legend(canvas: Canvas, parts: Ingredients) -> None:
     """What the colours of masks and boxes mean, eight names to a line."""
-    known = legend(parts.data.kind)
+    known = parts.data.kind.legend()
     if not known:
         return
     lines = -(-len(known) // COLUMNS)
@@ -134,7 +130,7 @@ def _legend(canvas: Canvas, parts: Ingredients) -> None:
 def _with_targets(parts: Ingredients, inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
     encode, kind = parts.data.encode, parts.data.kind
     tiles = encode.draw(torch.stack(list(inputs)), TILE)
-    return draw_targets(tiles, torch.stack(list(targets)).cpu().numpy(), kind, encode.shape)
+    return kind.draw(tiles, torch.stack(list(targets)).cpu().numpy(), encode.shape)
 
 
 def _column(number: int, step: int, box: int, wide: int) -> int:

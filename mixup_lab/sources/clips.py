@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -16,26 +16,26 @@ from mixup_lab.files.sound import CHUNK, decode
 from mixup_lab.files.threads import in_threads
 from mixup_lab.inputs.log_mel import LogMel
 from mixup_lab.notices import track
+from mixup_lab.types import Pool
 
 VERSION = 1  # of what is kept on disk; another one makes it anew
 
 
 @dataclass(frozen=True)
-class AudioPool:
+class AudioPool(Pool):
     """`load` decodes all clips once and keeps them on disk; `read` goes to the file each time."""
 
     root: str
     split: str
-    names: Sequence[str]
+    names: Sequence[str] = field()
     target: np.ndarray
     log_mel: LogMel
     samples: int  # of a clip, at the sample rate of `log_mel`
     cache: Cache | None
+    shape: tuple[int, ...] = field(init=False)  # (1, M, T)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(1, M, T)."""
-        return 1, self.log_mel.n_mels, self.log_mel.frames(self.samples)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", (1, self.log_mel.n_mels, self.log_mel.frames(self.samples)))
 
     @property
     def nbytes(self) -> int:

@@ -21,7 +21,7 @@ from mixup_lab.files.folders import digested
 from mixup_lab.files.picture import Header, scan
 from mixup_lab.files.pictures import ON_ERROR, FolderPool
 from mixup_lab.notices import say, track
-from mixup_lab.targets.kinds import Boxes
+from mixup_lab.targets.boxes import Boxes
 from mixup_lab.types import UserError
 
 SLACK = 0.5  # pixels that a box may reach over the border, by rounding; it is cut off there

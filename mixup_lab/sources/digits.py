@@ -12,7 +12,7 @@ from importlib.resources import files
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 
 STEP = 15  # 0..16 becomes 0..240, so that nothing is lost by rounding
 

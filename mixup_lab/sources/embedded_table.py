@@ -21,7 +21,9 @@ import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.sources.rows import fitted
-from mixup_lab.targets.kinds import Classes, Kind, Numbers
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.numbers import Numbers
+from mixup_lab.targets.target import Target
 from mixup_lab.types import UserError
 
 TABLES = ("breast_cancer", "wine", "iris", "diabetes")
@@ -49,7 +51,7 @@ class EmbeddedTable:
             files("mixup_lab.sources").joinpath("embedded", f"{self.name}.npz").open("rb") as file,
             np.load(file) as arrays,
         ):
-            kind: Kind
+            kind: Target
             if "classes" in arrays:
                 kind, target = Classes(tuple(arrays["classes"].tolist())), arrays["target"].astype(np.int64)
             else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
 WAVES = 3  # plane waves that make up a pattern

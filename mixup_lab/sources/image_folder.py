@@ -10,7 +10,7 @@ import numpy as np
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.folders import list_folder
 from mixup_lab.files.pictures import FolderPool, ImageFiles
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
 

@@ -18,7 +18,9 @@ import numpy as np
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.notices import say
 from mixup_lab.sources.medmnist_names import names_of
-from mixup_lab.targets.kinds import Classes, Kind, Tags
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.tags import Tags
+from mixup_lab.targets.target import Target
 from mixup_lab.types import UserError
 
 SPLITS = ("train", "val", "test")
@@ -113,7 +115,7 @@ def _pool(path: Path, split: str, arrays: dict[str, np.ndarray]) -> ArrayPool:
     return ArrayPool(images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1), target)
 
 
-def _kind(name: str, pools: dict[str, ArrayPool]) -> Kind:
+def _kind(name: str, pools: dict[str, ArrayPool]) -> Target:
     train = pools["train"].target
     if len({pool.target.shape[1:] for pool in pools.values()}) > 1:
         raise UserError(f"{name}: train, val and test must have labels of one width")

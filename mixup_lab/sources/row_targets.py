@@ -10,11 +10,14 @@ import numpy as np
 from mixup_lab.files.listed import Rows
 from mixup_lab.notices import say
 from mixup_lab.sources.table_targets import FEW
-from mixup_lab.targets.kinds import Classes, Kind, Numbers, Tags
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.numbers import Numbers
+from mixup_lab.targets.tags import Tags
+from mixup_lab.targets.target import Target
 from mixup_lab.types import UserError
 
 
-def targets_of(rows: Rows, names: Sequence[str], task: str, separator: str | None) -> tuple[Kind, np.ndarray]:
+def targets_of(rows: Rows, names: Sequence[str], task: str, separator: str | None) -> tuple[Target, np.ndarray]:
     """The kind of the targets, and the target of every row.
 
     Args:

@@ -15,7 +15,7 @@ from mixup_lab.files.pairs import Pair, Pairs
 from mixup_lab.files.picture import Header, scan
 from mixup_lab.files.pictures import FolderPool, ImageFiles, common_shape
 from mixup_lab.notices import say, track
-from mixup_lab.targets.kinds import Pixels
+from mixup_lab.targets.pixels import Pixels
 from mixup_lab.types import UserError
 
 

@@ -20,7 +20,7 @@ from mixup_lab.inputs.moments import CHUNK, SAMPLE, spread
 from mixup_lab.inputs.spectrograms import Spectrograms
 from mixup_lab.notices import say, track
 from mixup_lab.sources.clips import AudioPool
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
 ON_ERROR = ("raise", "skip")

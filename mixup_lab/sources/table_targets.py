@@ -8,7 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mixup_lab.notices import say
-from mixup_lab.targets.kinds import Classes, Kind, Numbers, Tags
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.numbers import Numbers
+from mixup_lab.targets.tags import Tags
+from mixup_lab.targets.target import Target
 from mixup_lab.types import UserError
 
 TASKS = ("auto", "classification", "regression", "multilabel")
@@ -24,7 +27,7 @@ class TargetColumn(NamedTuple):
 
 def read_targets(
     columns: Sequence[TargetColumn], values: dict[str, np.ndarray], task: str
-) -> tuple[Kind, dict[str, np.ndarray]]:
+) -> tuple[Target, dict[str, np.ndarray]]:
     """The kind of the targets, and the targets of each file as this kind has them.
 
     Args:
@@ -82,7 +85,7 @@ def _found(columns: Sequence[TargetColumn], values: np.ndarray) -> str:
     return chosen
 
 
-def _classes(column: TargetColumn, values: dict[str, np.ndarray]) -> tuple[Kind, dict[str, np.ndarray]]:
+def _classes(column: TargetColumn, values: dict[str, np.ndarray]) -> tuple[Target, dict[str, np.ndarray]]:
     """Class names in the order of the numbers if all are numbers, else of the alphabet."""
     names = dict.fromkeys(_name(column, value) for array in values.values() for value in np.unique(array))
     numeric = all(_is_number(name) for name in names)

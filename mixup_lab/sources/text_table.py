@@ -12,19 +12,12 @@ from mixup_lab.files.texts import Layout, Table, find_files, read_table
 from mixup_lab.inputs.tokens import Tokens
 from mixup_lab.inputs.vocabulary import TOKENIZERS, cut, learn_vocabulary, padded
 from mixup_lab.notices import say
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
 ON_ERROR = ("raise", "skip")
 COVERED = 99  # per cent of the training texts that are not cut, where nobody says how long texts may be
 DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ","}
-
-
-@dataclass(frozen=True)
-class TokenPool(ArrayPool):
-    """Texts as token ids: int32 (N, L), 0 behind the end of a text. Batches of them are trimmed."""
-
-    lengths: np.ndarray | None = None  # (N,) int64
 
 
 @dataclass(frozen=True)
@@ -175,11 +168,11 @@ def _fitted(loaded: Loaded, tables: dict[str, Table], rows: np.ndarray, how: Cut
                 f"texts are cut off after {length} tokens, which {COVERED} % of the training texts do not exceed (the"
                 f" longest has {longest}); dataset.max_length=N sets another length"
             )
-    pools: dict[str, TokenPool] = {}
+    pools: dict[str, ArrayPool] = {}
     for split, pool in (("train", loaded.train), ("val", loaded.val), ("test", loaded.test)):
         if pool is not None:
             tokens, lengths = padded(ids[split], length)
-            pools[split] = TokenPool(tokens, pool.target, pool.names, lengths)
+            pools[split] = ArrayPool(tokens, pool.target, pool.names, lengths)
     return replace(
         loaded,
         train=pools["train"],

@@ -14,7 +14,7 @@ import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files import idx as idx_files
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
 DIGITS = tuple("0123456789")

@@ -55,10 +55,15 @@ class Run:
             raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
         return dict(_flat(resolved, "")) if isinstance(resolved, dict) else {}
 
+    @property
+    def kind(self) -> str:
+        """Of the targets: "classes", "tags", "numbers", "masks", "boxes" or the user's own; "" if not recorded."""
+        return str(self.start.get("data", {}).get("kind", ""))
+
     def scores(self, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Ids and scores of the test examples, each (m,), whose mean is the metric; None if that is not known."""
         arrays = self.predictions()
-        found = None if arrays is None else scores(metric, arrays)
+        found = None if arrays is None else scores(self.kind, metric, arrays)
         recorded = self.scalars.get(f"test/{metric}")
         if arrays is None or found is None or recorded is None:
             return None
@@ -69,7 +74,7 @@ class Run:
     def recalls(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Classes and whether they were hit, of the test examples, each (m,)."""
         arrays = self.predictions()
-        if arrays is None or "logits" not in arrays or arrays["logits"].ndim != 2 or arrays["target"].ndim != 1:
+        if arrays is None or self.kind != "classes" or "logits" not in arrays:
             return None
         return arrays["target"], (arrays["logits"].argmax(1) == arrays["target"]).astype(np.float64)
 

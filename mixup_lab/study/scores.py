@@ -29,36 +29,26 @@ Arrays = Mapping[str, NDArray[Any]]
 KEYS = ("logits", "prediction", "confusion", "loss_sum", "each_loss", "target")
 
 
-def scores(metric: str, arrays: Arrays) -> Floats | None:
+def scores(kind: str, metric: str, arrays: Arrays) -> Floats | None:
     """One score for each test example, (n,) float64; their mean is the metric. None if none are known for it.
 
     Args:
+        kind: of the targets, as the `start` event has it: "classes". One that is not in the table has no scores.
         metric: its name in the records, without the split: "auroc".
         arrays: of the test split. Classes: `logits` (n, C), `target` (n,). Tags: `logits` (n, T), `target` (n, T) of 0
             and 1. Numbers: `prediction` (n, T), `target` (n, T). Masks: `confusion` (n, C, C) pixels by true class and
             predicted class, `loss_sum` (n,) over them. Boxes: `each_loss` (n,), but nothing for average precision,
             which ranks the boxes of all pictures together.
     """
-    measure = _MEASURES.get(_layout(arrays), {}).get(metric)
+    measure = _MEASURES.get(kind, {}).get(metric)
     if measure is None:
         return None
-    found = measure(arrays)
+    try:
+        found = measure(arrays)
+    except KeyError:  # the run did not keep what the measure reads
+        return None
     values = _pseudo_values(found) if isinstance(found, LeftOut) else found.astype(np.float64)
     return values if len(values) and np.isfinite(values).all() else None
-
-
-def _layout(arrays: Arrays) -> str:
-    """Of which kind the targets are, by what was kept of them; "" for a kind that is not known here."""
-    shapes = {name: np.ndim(arrays[name]) for name in KEYS if name in arrays}
-    if shapes.get("confusion") == 3:
-        return "masks"
-    if shapes.get("each_loss") == 1:
-        return "boxes"
-    if shapes.get("prediction") == 2 and shapes.get("target") == 2:
-        return "numbers"
-    if shapes.get("logits") == 2:
-        return {1: "classes", 2: "tags"}.get(shapes.get("target", 0), "")
-    return ""
 
 
 def _pseudo_values(found: LeftOut) -> Floats:

@@ -1,26 +1,138 @@
 """Object detection by a dense detector: every point of a grid answers for the box around it, if there is one.
 
-B: examples in the batch, C: classes, P: points, M: boxes of an example (padded with class -1), K: boxes found.
+N: examples, n: some of them, B: examples in a batch, C: classes, P: points, M: boxes of an example (padded with
+class -1), K: boxes found.
 """
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mixup_lab.targets.average_precision import coco_average_precision, require_pycocotools
 from mixup_lab.targets.points import CELLS, Points, assign, centerness, distances, edges, giou, grid
+from mixup_lab.targets.target import Moves, Target, Task, label_shift
+from mixup_lab.types import Labels, UserError
 
-EXTRA = 5  # channels beside the classes: four distances and the centerness
+EXTRA = 5  # channels besides the classes: four distances and the centerness
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss (Lin et al., 2017)
 SCORE, OVERLAP = 0.05, 0.6  # boxes found have at least this score, and no better one of their class overlaps more
 CANDIDATES, MOST = 500, 100  # boxes of a picture before and after overlapping ones are left out; 100 as COCO counts
 SURE = 0.5  # the score from which a box is named and drawn among mistakes
+GOLDEN = 0.618034  # of the circle of hues, from one class to the next: neighbours differ, whatever their number
+
+
+class Boxes(Target):
+    """Boxes with a class: float32 (N, M, 5) of class, left, top, right, bottom in pixels; class -1: none."""
+
+    kind, noun = "boxes", "class"
+    placed = True
+    models = "dense_detector or torchvision_detection"
+
+    def check(self, where: str, target: np.ndarray) -> None:
+        """Classes within range, boxes of some area."""
+        self._require(where, target, np.float32, 3, 5)
+        real = target[target[..., 0] >= 0]
+        if len(real) and real[:, 0].max() >= len(self.names):
+            most = real[:, 0].max()
+            raise UserError(f"classes of boxes of {where} must lie in 0..{len(self.names) - 1}, found {most:g}")
+        if len(real) and not (real[:, 1:3] < real[:, 3:5]).all():
+            raise UserError(f"a box of {where} has no area")
+        if where == "train" and not len(real):
+            raise UserError("train has no box at all: there is nothing to learn")
+
+    def describe_one(self, target: np.ndarray) -> str:
+        """How many boxes of each class."""
+        return counted(target[target[:, 0] >= 0, 0], self.names)
+
+    def move(self, target: Tensor, transform: Moves, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """Each box as its picture."""
+        return transform.move_boxes(target, draw, shape)
+
+    def draw(self, tiles: np.ndarray, targets: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Outlines, a colour for each class; `targets` (n, M, 5 or more)."""
+        high, wide = tiles.shape[1:3]
+        scale = np.array([wide / shape[2], high / shape[1]] * 2)
+        drawn = []
+        for tile, rows in zip(tiles, targets, strict=True):
+            image = Image.fromarray(np.ascontiguousarray(tile))
+            pen = ImageDraw.Draw(image)
+            for number, *corners in rows[rows[:, 0] >= 0, :5].tolist():
+                left, top, right, bottom = np.clip(np.round(corners * scale), 0, [wide, high, wide, high]).tolist()
+                pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour(int(number)))
+            drawn.append(np.asarray(image))
+        return np.stack(drawn) if drawn else tiles
+
+    def draw_mixed(
+        self, tiles: np.ndarray, own: np.ndarray, partner: np.ndarray, lam: np.ndarray, shape: tuple[int, ...]
+    ) -> np.ndarray:
+        """The boxes of the partner, and over them the own ones, if they have a share."""
+        tiles = tiles.copy()
+        for boxes, there in ((partner, lam < 1), (own, lam > 0)):
+            tiles[there] = self.draw(tiles[there], boxes[there], shape)
+        return tiles
+
+    def legend(self) -> list[tuple[str, np.ndarray]]:
+        """All classes."""
+        return [(name, np.array(colour(number), dtype=np.uint8)) for number, name in enumerate(self.names)]
+
+    def task(
+        self,
+        target: np.ndarray,
+        device: torch.device,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: str | Sequence[float] | None = None,
+        input_shape: Sequence[int] = (),
+    ) -> Detection:
+        """The losses of a dense detector; see `Detection`."""
+        self._refuse_class_settings(label_smoothing, class_weights)
+        real = torch.from_numpy(target[target[..., 0] >= 0])
+        each = torch.bincount(real[:, 0].long(), minlength=len(self.names))
+        return Detection(self.names, input_shape, len(real) / len(target), each / each.sum())
+
+
+def colour(number: int) -> tuple[int, int, int]:
+    """Of class `number`, bright."""
+    red, green, blue = colorsys.hsv_to_rgb(number * GOLDEN % 1, 1.0, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def counted(classes: np.ndarray, names: Sequence[str]) -> str:
+    """`2 cat, 1 dog` from the classes of the boxes (M,) of a picture."""
+    counts = np.bincount(classes.astype(np.int64), minlength=len(names)).tolist()
+    return ", ".join(f"{n} {name}" for n, name in zip(counts, names, strict=True) if n) or "no box"
+
+
+def union(own: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
+    """The boxes of both pictures in one set, each with its share in a column more; a share of 0 leaves a box out.
+
+    Args:
+        own: (B, M, 5) floating point of class, left, top, right, bottom; class -1 for none.
+        partner: (B, M, 5) likewise.
+        lam: (B,), the share of the own boxes.
+
+    Returns:
+        (B, 2 * M, 6).
+
+    Raises:
+        ValueError: for other targets than boxes.
+    """
+    if own.dim() != 3 or own.shape[2] != 5 or not own.is_floating_point() or lam.dim() != 1:
+        raise ValueError(f"labels=union joins boxes (B, M, 5) of mixed pictures, got {own.dtype} {tuple(own.shape)}")
+    parts = []
+    for boxes, share in ((own, lam), (partner, 1 - lam)):
+        shares = share.to(boxes.dtype)[:, None].expand(boxes.shape[:2])
+        kept = torch.where(shares > 0, boxes[..., 0], -1.0)
+        parts.append(torch.cat([kept.unsqueeze(2), boxes[..., 1:], shares.unsqueeze(2)], 2))
+    return torch.cat(parts, 1)
 
 
 class Answer(NamedTuple):
@@ -32,7 +144,7 @@ class Answer(NamedTuple):
     points: Points
 
 
-class Detection:
+class Detection(Task):
     """Targets are boxes (B, M, 5): class, left, top, right, bottom in pixels, class -1 for none.
 
     Outputs are maps (B, C + 5, h, w) over the picture: a logit for each class, distances >= 0 to the four edges of the
@@ -65,7 +177,7 @@ class Detection:
 
     primary = "map"
     maximize = True
-    num_classes = None
+    labels = Labels(averaged=False, one_each=False, whole=True, join=union)
 
     def __init__(
         self,
@@ -82,18 +194,14 @@ class Detection:
             raise ValueError(f"boxes_per_picture must be greater than 0, got {boxes_per_picture}")
         require_pycocotools()
         self.names = tuple(names)
+        self.num_outputs = len(names) + EXTRA
         self.height, self.width = input_shape[1:]
         self.normaliser = boxes_per_picture * CELLS
         self.label_shares = label_shares
 
-    @property
-    def num_outputs(self) -> int:
-        """C + 5."""
-        return len(self.names) + EXTRA
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+    def element_loss(self, scores: Tensor, target: Tensor) -> Tensor:
         """(B, C + 5, h, w) or (B, P, C + 8), and boxes (B, M, 5), or (B, M, 6) with what each counts -> (B,)."""
-        answer = self._read(output)
+        answer = self._read(scores)
         found, box = assign(answer.points, target)
         counts = box[..., 5] if target.shape[2] > 5 else torch.ones_like(box[..., 0])
         is_class = box[..., :1] == torch.arange(len(self.names), device=box.device)
@@ -107,20 +215,17 @@ class Detection:
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
         """`label_mass` (C,): how many boxes of each class the model was asked for, each with its share."""
-        known = torch.arange(len(self.names), device=target.device)
+        classes = torch.arange(len(self.names), device=target.device)
         mass = output.new_zeros(len(self.names), dtype=torch.float32)
         joined = target.shape[2] > 5  # the union of both, with the shares in it
         for boxes, share in ((target, torch.ones_like(lam)),) if joined else ((target, lam), (partner, 1 - lam)):
             counts = (boxes[..., 5] if joined else torch.ones_like(boxes[..., 0])) * share.unsqueeze(1)
-            mass = mass + ((boxes[..., :1] == known) * counts.unsqueeze(2)).sum((0, 1))
+            mass = mass + ((boxes[..., :1] == classes) * counts.unsqueeze(2)).sum((0, 1))
         return {"label_mass": mass}
 
     def train_scalars(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        """How far the classes of the boxes asked for are from those of the data."""
-        if self.label_shares is None or not float(sums["label_mass"].sum()) > 0:
-            return {}
-        shares = sums["label_mass"] / sums["label_mass"].sum()
-        return {"mix/label_shift": float((shares - self.label_shares).abs().sum() / 2)}
+        """`mix/label_shift`."""
+        return label_shift(sums["label_mass"], self.label_shares)
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """`boxes` (B, 100, 6) that were found, see `decode`; `target` (B, M, 5); `each_loss` (B,)."""
@@ -160,12 +265,8 @@ class Detection:
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
         """Examples of the largest loss, with the number of boxes of each class that the model is sure of."""
         order = kept["each_loss"].argsort(descending=True, stable=True)[:count].tolist()
-        said = []
-        for i in order:
-            sure = kept["boxes"][i, kept["boxes"][i, :, 1] >= SURE, 0].long().cpu().numpy()
-            counts = np.bincount(sure, minlength=len(names)).tolist()
-            said.append(", ".join(f"{n} {name}" for n, name in zip(counts, names, strict=True) if n) or "no box")
-        return list(zip(order, said, strict=True))
+        boxes = kept["boxes"].cpu().numpy()
+        return [(i, counted(boxes[i, boxes[i, :, 1] >= SURE, 0], names)) for i in order]
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
         """`loss` as in training, `map` and `map50`: average precision, the mean over the classes that occur.

@@ -1,7 +1,7 @@
-"""Single-label classification: cross-entropy per example, accuracy and macro recall.
+"""Single-label classification: cross-entropy per example, accuracy, macro recall, AUROC and calibration.
 
-B: examples in the batch, C: classes. Metrics are sums first and divided once, so that batches of any size and order
-give the same value.
+N: examples, B: examples in a batch, C: classes. Metrics are sums first and divided once, so that batches of any size
+and order give the same value.
 """
 
 from __future__ import annotations
@@ -13,10 +13,59 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mixup_lab.targets.target import Target, Task, label_shift
+from mixup_lab.types import Labels, UserError
+
 ECE_BINS = 15
 
 
-class Classification:
+class Classes(Target):
+    """One class for each example: int64 (N,)."""
+
+    kind, noun = "classes", "class"
+    strata_are_classes = True
+
+    def check(self, where: str, target: np.ndarray) -> None:
+        """At least two classes, all within range, and in train not one class alone."""
+        self._require_two()
+        self._require(where, target, np.int64, 1)
+        low, high = int(target.min()), int(target.max())
+        if low < 0 or high >= len(self.names):
+            raise UserError(f"targets of {where} must lie in 0..{len(self.names) - 1}, found {low}..{high}")
+        if where == "train" and low == high:
+            raise UserError(f"all examples of train are of class {self.names[low]}: there is nothing to learn")
+
+    def strata(self, target: np.ndarray) -> np.ndarray:
+        """The classes."""
+        return target
+
+    def describe_one(self, target: np.ndarray) -> str:
+        """The name of the class."""
+        return self.names[int(target)]
+
+    def label_parts(self, own: np.ndarray, partner: np.ndarray, lam: float) -> list[tuple[float, str]]:
+        """Of soft labels (C,) every class with a share, the largest share first."""
+        if own.ndim == 0:
+            return super().label_parts(own, partner, lam)
+        shares = lam * own + (1 - lam) * partner
+        return [(float(shares[k]), self.names[k]) for k in np.argsort(-shares, kind="stable") if shares[k] > 0]
+
+    def task(
+        self,
+        target: np.ndarray,
+        device: torch.device,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: str | Sequence[float] | None = None,
+        input_shape: Sequence[int] = (),
+    ) -> Classification:
+        """Cross-entropy; see `Classification`."""
+        counts = np.bincount(target, minlength=len(self.names))
+        weights = None if class_weights is None else weights_of(class_weights, counts).to(device)
+        return Classification(len(self.names), label_smoothing, weights, torch.from_numpy(counts / len(target)))
+
+
+class Classification(Task):
     """Targets are class indices (B,), outputs are logits (B, C).
 
     Args:
@@ -28,7 +77,7 @@ class Classification:
         label_shares: (C,) shares of the classes among the training examples, which sum to 1.
     """
 
-    primary = "accuracy"  # the metric that decides, evaluated on val and test
+    primary = "accuracy"
     maximize = True
 
     def __init__(
@@ -42,37 +91,29 @@ class Classification:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-        self.num_classes = num_classes
         if class_weights is not None and class_weights.shape != (num_classes,):
             raise ValueError(f"class_weights must be {num_classes} numbers, got the shape {tuple(class_weights.shape)}")
+        self.num_classes = self.num_outputs = num_classes
+        self.labels = Labels(num_classes)
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
         self.label_shares = label_shares
-
-    @property
-    def num_outputs(self) -> int:
-        """How many outputs a model needs."""
-        return self.num_classes
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The training loss of each example: (B, C), (B,) or soft (B, C) -> (B,). Never reduced: the loop mixes.
-
-        With class weights it is w[y] times the cross-entropy, linear in the label: both terms of a mixture, and a soft
-        label, are divided by the number of examples alone.
-        """
-        return self.normalized_loss(self.normalize(output), target)
 
     def normalize(self, output: Tensor) -> Tensor:
         """Log-probabilities (B, C): half of a cross-entropy, and the same for both labels of a mixture."""
         return output.log_softmax(1)
 
-    def normalized_loss(self, log_probability: Tensor, target: Tensor) -> Tensor:
-        """The loss of log-probabilities (B, C): (B,)."""
+    def element_loss(self, scores: Tensor, target: Tensor) -> Tensor:
+        """The cross-entropy from log-probabilities: (B, C), (B,) or soft (B, C) -> (B,).
+
+        With class weights it is w[y] times the cross-entropy, linear in the label: both terms of a mixture, and a soft
+        label, are divided by the number of examples alone.
+        """
         if target.is_floating_point() or self.label_smoothing:  # normalising twice changes nothing
             return F.cross_entropy(
-                log_probability, target, self.class_weights, reduction="none", label_smoothing=self.label_smoothing
+                scores, target, self.class_weights, reduction="none", label_smoothing=self.label_smoothing
             )
-        return F.nll_loss(log_probability, target, self.class_weights, reduction="none")
+        return F.nll_loss(scores, target, self.class_weights, reduction="none")
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
         """What is summed over the mixed examples of an epoch: (B, C), (B,) or soft (B, C), likewise, (B,).
@@ -90,24 +131,20 @@ class Classification:
         return {"accuracy_mixed": hit.sum(), "label_mass": mass}
 
     def train_scalars(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        """`train/accuracy_mixed`, and how far the labels asked for are from those of the data."""
-        scalars = {"train/accuracy_mixed": float(sums["accuracy_mixed"]) / len(sums["lam"])}
-        if self.label_shares is not None:
-            shares = sums["label_mass"] / sums["label_mass"].sum()
-            # Total variation distance: 0 when mixing asks for each class as often as the data has it.
-            scalars["mix/label_shift"] = float((shares - self.label_shares).abs().sum() / 2)
-        return scalars
+        """`train/accuracy_mixed` and `mix/label_shift`."""
+        accuracy = float(sums["accuracy_mixed"]) / len(sums["lam"])
+        return {"train/accuracy_mixed": accuracy, **label_shift(sums["label_mass"], self.label_shares)}
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Logits (B, C) and targets (B,)."""
         return {"logits": output, "target": target}
 
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
-        """Examples of another class than the one that the model is most sure of: `cat (0.98)`."""
-        sure, said = kept["logits"].softmax(1).max(1)
-        wrong = (said != kept["target"]).nonzero().flatten()
+        """Wrong predictions, the most confident first: `cat (0.98)`."""
+        sure, prediction = kept["logits"].softmax(1).max(1)
+        wrong = (prediction != kept["target"]).nonzero().flatten()
         order = wrong[sure[wrong].argsort(descending=True, stable=True)][:count].tolist()
-        return [(i, f"{names[int(said[i])]} ({float(sure[i]):.2f})") for i in order]
+        return [(i, f"{names[int(prediction[i])]} ({float(sure[i]):.2f})") for i in order]
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
         """`loss` (negative log-likelihood), `accuracy`, `macro_recall`, `macro_f1`, `auroc` and `ece`.
@@ -136,7 +173,7 @@ class Classification:
 
 
 def _ranking(logits: Tensor, target: Tensor, support: Tensor) -> dict[str, float]:
-    """`auroc` (Mann-Whitney: ties count half), or nothing if a split has one class alone."""
+    """`auroc` (Mann-Whitney: ties count half), or nothing if a split has only one class."""
     count = len(target)
     decided = (support > 0) & (support < count)
     if not decided.any():
@@ -160,22 +197,16 @@ def _calibration_error(logits: Tensor, hit: Tensor) -> float:
     return float(gap.abs().sum() / len(hit))
 
 
-def class_weights(kind: str | Sequence[float] | None, target: np.ndarray, num_classes: int) -> Tensor | None:
-    """Weights of the classes (C,) float32, scaled to the mean 1 over the training examples, so that the rate suits.
+def weights_of(kind: str | Sequence[float], counts: np.ndarray) -> Tensor:
+    """Weights of the classes (C,) float32, scaled to mean 1 over the training examples, so that the rate still suits.
 
     Args:
-        kind: None; `balanced`, the inverse of a class's frequency (0 for one without examples); or numbers >= 0, (C,).
-        target: (n,) class indices of the training examples.
-        num_classes: C.
+        kind: `balanced`, the inverse of the frequency of a class (0 for a class without examples); or C numbers >= 0.
+        counts: (C,) of the training examples of each class, or of their pixels.
 
     Raises:
         ValueError: for another number of weights than classes, or 0 for every class with examples.
     """
-    return None if kind is None else weights_of(kind, np.bincount(target, minlength=num_classes))
-
-
-def weights_of(kind: str | Sequence[float], counts: np.ndarray) -> Tensor:
-    """The same from counts (C,) of the training examples, or of their pixels."""
     num_classes = len(counts)
     if kind == "balanced":
         weights = np.where(counts > 0, 1 / np.maximum(counts, 1), 0.0)

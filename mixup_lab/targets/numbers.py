@@ -1,23 +1,69 @@
 """Regression: squared error of standardised targets, RMSE, MAE and R2 in the targets' own units.
 
-B: examples in the batch, T: targets of each.
+N: examples, B: examples in a batch, T: numbers of each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from mixup_lab.targets.target import Target, Task
+from mixup_lab.types import UserError
 
-class Regression:
+BINS = 10  # of equal counts, by which numbers are stratified
+
+
+class Numbers(Target):
+    """One number or several for each example, to be predicted: float32 (N, T)."""
+
+    kind, noun = "numbers", "number"
+
+    def check(self, where: str, target: np.ndarray) -> None:
+        """Finite, and in train not all the same."""
+        self._require(where, target, np.float32, 2, len(self.names))
+        if not np.isfinite(target).all():
+            row, column = np.argwhere(~np.isfinite(target))[0].tolist()
+            raise UserError(f"the target {self.names[column]} of {where} is {target[row, column]} in example {row}")
+        if where == "train":
+            for name, values in zip(self.names, target.T, strict=True):
+                if values.min() == values.max():
+                    raise UserError(f"the target {name} is {values[0]:g} in all of train: there is nothing to learn")
+
+    def strata(self, target: np.ndarray) -> np.ndarray:
+        """Tenths of the first number by rank; fewer parts of few examples, so that each is enough for every split."""
+        rank = np.argsort(np.argsort(target[:, 0], kind="stable"), kind="stable")
+        return rank * max(1, min(BINS, len(rank) // 4)) // max(1, len(rank))
+
+    def describe_one(self, target: np.ndarray) -> str:
+        """The numbers with four digits."""
+        return ", ".join(f"{value:.4g}" for value in target.tolist())
+
+    def task(
+        self,
+        target: np.ndarray,
+        device: torch.device,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: str | Sequence[float] | None = None,
+        input_shape: Sequence[int] = (),
+    ) -> Regression:
+        """Squared error; see `Regression`."""
+        self._refuse_class_settings(label_smoothing, class_weights)
+        values = torch.from_numpy(target).double()
+        return Regression(*(v.float().to(device) for v in (values.mean(0), values.std(0, correction=0))))
+
+
+class Regression(Task):
     """Targets are numbers (B, T), outputs (B, T) are standardised: (target - mean) / std.
 
     What mixing means here: `lam * (f - y_i)^2 + (1 - lam) * (f - y_j)^2` has the same gradient as the squared error to
     the mixed target `lam * y_i + (1 - lam) * y_j`; the two differ by `lam * (1 - lam) * (y_i - y_j)^2`, which the model
-    cannot change. So the training loss of a mixing run lies higher than it would be told elsewhere. That does not hold
-    for the absolute error, which is why it is a metric here and not a loss.
+    cannot change. So the training loss of a mixing run is higher than that of programs which mix the targets. The
+    absolute error has no such equality, which is why it is a metric here and not a loss.
 
     Args:
         mean: (T,) of the training targets.
@@ -26,21 +72,16 @@ class Regression:
 
     primary = "rmse"
     maximize = False
-    num_classes = None
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         if mean.dim() != 1 or mean.shape != std.shape or not bool((std > 0).all()):
             raise ValueError("mean and std must be (T,), and std greater than 0")
         self.mean, self.std = mean, std
+        self.num_outputs = len(mean)
 
-    @property
-    def num_outputs(self) -> int:
-        """T."""
-        return len(self.mean)
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+    def element_loss(self, scores: Tensor, target: Tensor) -> Tensor:
         """The squared error in standard deviations, averaged over the targets of an example: (B, T), (B, T) -> (B,)."""
-        return (output - (target - self.mean) / self.std).square().mean(1)
+        return (scores - (target - self.mean) / self.std).square().mean(1)
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
         """`squared_mixed`: squared distance to the mixed target, in standard deviations, averaged over T."""

@@ -1,28 +1,123 @@
 """Semantic segmentation: a class for each pixel; cross-entropy per pixel, mean IoU from confusion matrices.
 
-B: examples in the batch, C: classes, H x W: pixels.
+Masks are drawn as a tint for each class, with dark stripes where a pixel is void.
+
+N: examples, n: some of them, B: examples in a batch, C: classes, H x W: pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixup_lab.types import VOID, UserError
+from mixup_lab.targets.classes import weights_of
+from mixup_lab.targets.target import Moves, Target, Task
+from mixup_lab.types import VOID, Labels, UserError
+
+# Okabe and Ito (2008), then Tol's muted scheme (2021): neighbours differ for colour-blind eyes too. Further
+# classes have the same colours, darker.
+COLOURS = (
+    "56b4e9", "d55e00", "009e73", "f0e442", "0072b2", "cc79a7", "e69f00", "332288", "882255", "999933", "44aa99",
+    "ddcc77", "cc6677", "117733", "aa4499", "88ccee",
+)  # fmt: skip
+UNTINTED = "background"  # a class of this name is left as it is
+OPACITY = 0.55
+DARK, STRIPE = 40, 4  # grey level of void, and width of its stripes in pixels of the tile
 
 
-class Segmentation:
+class Pixels(Target):
+    """A class for each pixel: uint8 (N, H, W), 255 (void) for pixels that do not count."""
+
+    kind, noun = "masks", "class"
+    placed = True
+
+    def check(self, where: str, target: np.ndarray) -> None:
+        """At least two classes, all within range or void; not void alone, and in train not one class alone."""
+        self._require_two()
+        self._require(where, target, np.uint8, 3)
+        labels = label_counts(target).nonzero()[0]
+        wrong = labels[(labels >= len(self.names)) & (labels != VOID)]
+        if len(wrong):
+            raise UserError(f"masks of {where} must hold 0..{len(self.names) - 1} or {VOID} (void), found {wrong[0]}")
+        real = labels[labels != VOID]
+        if not len(real):
+            raise UserError(f"masks of {where} are void everywhere: there is nothing to measure")
+        if where == "train" and len(real) == 1:
+            raise UserError(f"masks of train are {self.names[real[0]]} everywhere: there is nothing to learn")
+
+    def describe_one(self, target: np.ndarray) -> str:
+        """The class of the largest area, and how many others; also of a soft label (C, H, W)."""
+        soft = np.issubdtype(target.dtype, np.floating)
+        counts = target.sum((1, 2)) if soft else label_counts(target)[: len(self.names)]
+        names = [self.names[k] for k in np.argsort(-counts, kind="stable")[: (counts > 0).sum()]]
+        return ", ".join(names) if len(names) <= 2 else f"{names[0]} +{len(names) - 1}"
+
+    def move(self, target: Tensor, transform: Moves, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """Each mask as its picture."""
+        return transform.move_masks(target, draw)
+
+    def draw(self, tiles: np.ndarray, targets: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """The tiles tinted by their masks: uint8 (n, H, W), or soft, floating point (n, C, H, W)."""
+        return _over(tiles, *self._tint(targets, *tiles.shape[1:3]))
+
+    def draw_mixed(
+        self, tiles: np.ndarray, own: np.ndarray, partner: np.ndarray, lam: np.ndarray, shape: tuple[int, ...]
+    ) -> np.ndarray:
+        """The tiles tinted by two masks, each as strongly as its share."""
+        high, wide = tiles.shape[1:3]
+        share = lam[:, None, None, None] if lam.ndim == 1 else _sized(lam, high, wide)[..., None]
+        both = zip(self._tint(own, high, wide), self._tint(partner, high, wide), strict=True)
+        return _over(tiles, *(share * one + (1 - share) * other for one, other in both))
+
+    def legend(self) -> list[tuple[str, np.ndarray]]:
+        """All classes with a colour."""
+        named = zip(self.names, colours(len(self.names)), strict=True)
+        return [(name, colour) for name, colour in named if name != UNTINTED]
+
+    def task(
+        self,
+        target: np.ndarray,
+        device: torch.device,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: str | Sequence[float] | None = None,
+        input_shape: Sequence[int] = (),
+    ) -> Segmentation:
+        """Cross-entropy per pixel; see `Segmentation`."""
+        weights = None
+        if class_weights is not None:
+            weights = weights_of(class_weights, label_counts(target)[: len(self.names)]).to(device)
+        return Segmentation(len(self.names), label_smoothing, weights)
+
+    def _tint(self, masks: np.ndarray, high: int, wide: int) -> tuple[np.ndarray, np.ndarray]:
+        """Colours times opacities (n, high, wide, 3), and opacities (n, high, wide, 1)."""
+        opaque = np.array([0.0 if name == UNTINTED else OPACITY for name in self.names])
+        shown = _sized(masks, high, wide)
+        soft = (
+            shown
+            if np.issubdtype(shown.dtype, np.floating)
+            else shown[:, None] == np.arange(len(self.names))[:, None, None]
+        )
+        weights = np.moveaxis(soft * opaque[:, None, None], 1, -1)  # (n, high, wide, C)
+        row, column = np.arange(high)[:, None], np.arange(wide)
+        striped = np.where((row + column) // STRIPE % 2, 0.85, 0.45)
+        void = ((1 - soft.sum(1)).clip(0, 1) * striped)[..., None]
+        return weights @ colours(len(self.names)).astype(float) + void * DARK, weights.sum(-1, keepdims=True) + void
+
+
+class Segmentation(Task):
     """Targets are masks uint8 (B, H, W) of class indices, 255 for void; outputs are logits (B, C, H, W).
 
-    What mixing means here. Mixup mixes the pictures linearly, and every pixel is asked for the labels that both masks
-    have at its place: `lam * L(output, own) + (1 - lam) * L(output, partner)`. As cross-entropy is linear in the label
-    this equals, at each pixel, the cross-entropy with the soft label `lam * own + (1 - lam) * partner`. CutMix, FMix
-    and their like decide pixel by pixel: lam is (B, H, W), and a pixel is asked for the label of the picture that it
-    comes from. (ResizeMix shrinks what it pastes; its labels are those of the partner at the same place, so that its
-    masks are not exact.) A void pixel has the loss 0: where one of two masks is void, the other one's share alone is
+    What mixing means here. Mixup mixes the pictures linearly, and the loss of every pixel is made of the labels that
+    both masks have at its place: `lam * L(output, own) + (1 - lam) * L(output, partner)`. As cross-entropy is linear in
+    the label this equals, at each pixel, the cross-entropy with the soft label `lam * own + (1 - lam) * partner`.
+    CutMix, FMix and their like decide pixel by pixel: lam is (B, H, W), and a pixel has the label of the picture that
+    it comes from. (ResizeMix shrinks what it pastes; its labels are those of the partner at the same place, so that its
+    masks are not exact.) A void pixel has the loss 0: if one of two masks is void, only the share of the other one is
     left. The mean is over all pixels, void ones included, so that it is linear in the label too.
 
     Args:
@@ -41,29 +136,21 @@ class Segmentation:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         if class_weights is not None and class_weights.shape != (num_classes,):
             raise ValueError(f"class_weights must be {num_classes} numbers, got the shape {tuple(class_weights.shape)}")
-        self.num_classes = num_classes
+        self.num_classes = self.num_outputs = num_classes
+        self.labels = Labels(num_classes, one_each=False)
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
 
-    @property
-    def num_outputs(self) -> int:
-        """How many channels the map of a model needs."""
-        return self.num_classes
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The training loss of each pixel: (B, C, H, W), (B, H, W) or soft (B, C, H, W) -> (B, H, W); 0 for void.
-
-        Raises:
-            UserError: if the model gives no map of the masks' size.
-        """
-        return self.normalized_loss(self.normalize(output), target)
-
     def normalize(self, output: Tensor) -> Tensor:
-        """Log-probabilities, which the losses of both labels are of: half of the work that a loss of so many takes."""
+        """Log-probabilities (B, C, H, W): half of the work of a loss of so many elements."""
         return F.log_softmax(output, 1)
 
-    def normalized_loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        """`loss` from log-probabilities (B, C, H, W)."""
+    def element_loss(self, scores: Tensor, target: Tensor) -> Tensor:
+        """The loss of each pixel: log-probabilities, (B, H, W) or soft (B, C, H, W) -> (B, H, W); 0 for void.
+
+        Raises:
+            UserError: if the model does not give a map of the size of the masks.
+        """
         self._check_map(scores, target)
         eps, classes = self.label_smoothing, self.num_classes
         if target.is_floating_point():  # its sum is the share of the pixel that is not void
@@ -128,7 +215,7 @@ class Segmentation:
         return predicted(output).byte()
 
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
-        """Those with the largest share of wrong pixels, with the most frequent mistake in two lines."""
+        """The examples with the largest share of wrong pixels, with their most frequent mistake in two lines."""
         wrong = kept["confusion"].cpu().double()
         pixels = wrong.sum((1, 2)).clamp_min(1)
         wrong.diagonal(dim1=1, dim2=2).zero_()
@@ -136,8 +223,8 @@ class Segmentation:
         order = [i for i in share.argsort(descending=True, stable=True)[:count].tolist() if share[i] > 0]
         found = []
         for i in order:
-            true, said = divmod(int(wrong[i].argmax()), self.num_classes)
-            found.append((i, f"{names[said]}\nfor {names[true]}, {share[i]:.0%} off"))
+            true, prediction = divmod(int(wrong[i].argmax()), self.num_classes)
+            found.append((i, f"{names[prediction]}\nfor {names[true]}, {share[i]:.0%} off"))
         return found
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
@@ -161,3 +248,29 @@ class Segmentation:
 def predicted(output: Tensor) -> Tensor:
     """The most likely class of each pixel, (B, C, H, W) -> (B, H, W). On a CPU argmax would take up to four times."""
     return output.max(1).indices
+
+
+def label_counts(masks: np.ndarray) -> np.ndarray:
+    """How many pixels have each label: uint8 (..., H, W) to int64 (256,). One mask at a time: counting takes memory."""
+    counts: np.ndarray = np.zeros(256, dtype=np.int64)
+    for mask in masks.reshape(-1, masks.shape[-2] * masks.shape[-1]):
+        counts += np.bincount(mask, minlength=256)
+    return counts
+
+
+def colours(count: int) -> np.ndarray:
+    """Of this many classes, uint8 (count, 3)."""
+    base = np.array([list(bytes.fromhex(code)) for code in COLOURS], dtype=float)
+    number = np.arange(count)
+    return np.asarray((base[number % len(base)] * 0.6 ** (number // len(base))[:, None]).round().astype(np.uint8))
+
+
+def _over(tiles: np.ndarray, colour: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    return np.asarray((tiles * (1 - opacity) + colour).round().astype(np.uint8))
+
+
+def _sized(values: np.ndarray, high: int, wide: int) -> np.ndarray:
+    """(..., H, W) to (..., high, wide): at each pixel of the tile the nearest value."""
+    height, width = values.shape[-2:]
+    row, column = (((np.arange(new) + 0.5) * old / new).astype(int) for old, new in ((height, high), (width, wide)))
+    return np.asarray(values[..., row[:, None], column])

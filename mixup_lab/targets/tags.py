@@ -1,18 +1,64 @@
 """Multi-label classification: any number of tags for each example, a binary cross-entropy for each tag.
 
-B: examples in the batch, T: tags.
+N: examples, B: examples in a batch, T: tags.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mixup_lab.targets.target import Target, Task, label_shift
+from mixup_lab.types import UserError
 
-class MultiLabel:
+
+class Tags(Target):
+    """Any number of tags for each example: float32 (N, T) of 0 and 1."""
+
+    kind, noun = "tags", "tag"
+
+    def check(self, where: str, target: np.ndarray) -> None:
+        """Zeros and ones, some of them ones; in train every tag has examples of both."""
+        self._require(where, target, np.float32, 2, len(self.names))
+        if not np.isin(target, (0, 1)).all():
+            raise UserError(f"tags of {where} must be 0 or 1, found {target[~np.isin(target, (0, 1))][0]:g}")
+        if not target.any():
+            raise UserError(f"no example of {where} has any tag: there is nothing to measure")
+        if where == "train":
+            for name, values in zip(self.names, target.T, strict=True):
+                if values.min() == values.max():
+                    raise UserError(f"the tag {name} is {values[0]:g} in all of train: there is nothing to learn")
+
+    def strata(self, target: np.ndarray) -> np.ndarray:
+        """The rarest tag that an example has, after the idea of Sechidis et al. (2011); one more for those without."""
+        counts = np.where(target > 0, target.sum(0), np.inf)
+        rarest: np.ndarray = np.where(target.any(1), counts.argmin(1), target.shape[1]).astype(np.int64)
+        return rarest
+
+    def describe_one(self, target: np.ndarray) -> str:
+        """The names of the tags."""
+        return ", ".join(name for name, value in zip(self.names, target.tolist(), strict=True) if value > 0) or "no tag"
+
+    def task(
+        self,
+        target: np.ndarray,
+        device: torch.device,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: str | Sequence[float] | None = None,
+        input_shape: Sequence[int] = (),
+    ) -> MultiLabel:
+        """A binary cross-entropy for each tag; see `MultiLabel`."""
+        self._refuse_class_settings(label_smoothing, class_weights)
+        counts = torch.from_numpy(target).sum(0, dtype=torch.float64)
+        return MultiLabel(self.names, counts / counts.sum())
+
+
+class MultiLabel(Task):
     """Targets are 0 or 1 for each tag (B, T), outputs are logits (B, T).
 
     What mixing means here: the binary cross-entropy is linear in the target, so the two-term loss equals the one of the
@@ -25,22 +71,17 @@ class MultiLabel:
 
     primary = "map"
     maximize = True
-    num_classes = None
 
     def __init__(self, names: tuple[str, ...], label_shares: Tensor | None = None) -> None:
         if not names:
             raise ValueError("there must be at least one tag")
         self.names = names
+        self.num_outputs = len(names)
         self.label_shares = label_shares
 
-    @property
-    def num_outputs(self) -> int:
-        """T."""
-        return len(self.names)
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+    def element_loss(self, scores: Tensor, target: Tensor) -> Tensor:
         """The cross-entropy averaged over the tags of an example: (B, T), (B, T) -> (B,)."""
-        return F.binary_cross_entropy_with_logits(output, target, reduction="none").mean(1)
+        return F.binary_cross_entropy_with_logits(scores, target, reduction="none").mean(1)
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
         """`accuracy_mixed`: over all tags, the share of the label that a decision at 1/2 hits; `label_mass` (T,)."""
@@ -49,12 +90,9 @@ class MultiLabel:
         return {"accuracy_mixed": hit.mean(1).sum(), "label_mass": between.sum(0)}
 
     def train_scalars(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        """`train/accuracy_mixed` over all tags, and how far the tags asked for are from those of the data."""
-        scalars = {"train/accuracy_mixed": float(sums["accuracy_mixed"]) / len(sums["lam"])}
-        if self.label_shares is not None and float(sums["label_mass"].sum()) > 0:
-            shares = sums["label_mass"] / sums["label_mass"].sum()
-            scalars["mix/label_shift"] = float((shares - self.label_shares).abs().sum() / 2)
-        return scalars
+        """`train/accuracy_mixed` over all tags, and `mix/label_shift`."""
+        accuracy = float(sums["accuracy_mixed"]) / len(sums["lam"])
+        return {"train/accuracy_mixed": accuracy, **label_shift(sums["label_mass"], self.label_shares)}
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """`logits` and `target`, (B, T)."""
@@ -66,25 +104,36 @@ class MultiLabel:
         wrong = ((logits > 0) != (target > 0)).any(1).nonzero().flatten()
         loss = self.loss(logits[wrong], target[wrong])
         order = wrong[loss.argsort(descending=True, stable=True)][:count].tolist()
-        said = [[name for name, logit in zip(names, logits[i].tolist(), strict=True) if logit > 0] for i in order]
-        return [(i, ", ".join(tags) or "no tag") for i, tags in zip(order, said, strict=True)]
+        found = [[name for name, logit in zip(names, logits[i].tolist(), strict=True) if logit > 0] for i in order]
+        return [(i, ", ".join(tags) or "no tag") for i, tags in zip(order, found, strict=True)]
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
         """`loss`, `map` (mean over tags of the average precision), `micro_f1`, `macro_f1` and `subset_accuracy`.
 
         Decisions are at probability 1/2. A tag without examples in the split counts in no mean.
         """
-        from torchmetrics.functional.classification import binary_average_precision, binary_f1_score
-
         logits, target = kept["logits"], kept["target"]
-        scores, whole, decided = torch.sigmoid(logits.double()), target.long(), (logits > 0).long()
-        seen = target.any(0).nonzero().flatten().tolist()
-        precision = torch.stack([binary_average_precision(scores[:, k], whole[:, k]) for k in seen])
-        f1 = torch.stack([binary_f1_score(decided[:, k], whole[:, k]) for k in seen])
+        decided, true = logits > 0, target > 0
+        seen = true.any(0)
+        scores = torch.sigmoid(logits.double())
+        precision = [average_precision(scores[:, k], true[:, k]) for k in seen.nonzero().flatten().tolist()]
+        both, either = (decided & true).sum(0), decided.sum(0) + true.sum(0)
         return {
             "loss": float(self.loss(logits, target).double().mean()),
-            "map": float(precision.double().mean()),
-            "micro_f1": float(binary_f1_score(decided.flatten(), whole.flatten())),
-            "macro_f1": float(f1.double().mean()),
-            "subset_accuracy": float((decided == whole).all(1).double().mean()),
+            "map": float(torch.stack(precision).double().mean()),
+            "micro_f1": float(2 * both.sum() / either.sum()),
+            "macro_f1": float((2 * both / either)[seen].double().mean()),
+            "subset_accuracy": float((decided == true).all(1).double().mean()),
         }
+
+
+def average_precision(scores: Tensor, true: Tensor) -> Tensor:
+    """The area under the curve of precision over recall, as steps: scores (n,) and bool (n,), one at least True, to ().
+
+    Equal scores are one step.
+    """
+    order = scores.argsort(descending=True)
+    steps = F.pad(scores[order].diff().nonzero().flatten(), (0, 1), value=len(scores) - 1)
+    hits = true[order].cumsum(0)[steps]
+    gains = F.pad(hits / hits[-1], (1, 0)).diff()  # of recall
+    return (gains * (hits / (steps + 1))).flip(0).sum()

@@ -78,7 +78,7 @@ class Batches:
     def mixed(self, plan: EpochPlan, first: int = 0) -> Iterator[tuple[int, Mixed]]:
         """Number and mixed batch of each step of an epoch, from number `first` on."""
         mixer = self.parts.mixer
-        if len(self.parts.data.input_shape) > 1 or not mixer.by_example:
+        if not (self.parts.data.encode.together and mixer.by_example):
             for step, batch in self.ready(plan, first):
                 yield step, mixer.apply(batch, at_step(plan.mixing, step))
             return
@@ -89,10 +89,11 @@ class Batches:
 
     def ready(self, plan: EpochPlan, first: int = 0) -> Iterator[tuple[int, Batch]]:
         """Number and batch of each step likewise: transformed and encoded, ready to be mixed."""
+        together = self.parts.data.encode.together
         for start, batch in self._transformed(plan, first):
             pairs = zip(torch.split(batch.inputs, self.size), torch.split(batch.target, self.size), strict=True)
             for step, (inputs, target) in enumerate(pairs, start):
-                yield step, Batch(inputs if inputs.dim() == 2 else self.encoded(inputs), target)
+                yield step, Batch(inputs if together else self.encoded(inputs), target)
 
     def stored(self, plan: EpochPlan, step: int) -> Batch:
         """The batch of one step as it is stored, before its transform."""
@@ -102,7 +103,7 @@ class Batches:
     def encoded(self, inputs: Tensor) -> Tensor:
         """Encode a stored batch as the model takes it. Arithmetic by channel is faster before the new layout."""
         inputs = self.parts.data.encode(inputs)
-        return inputs.contiguous(memory_format=self._layout) if inputs.dim() == 4 else inputs
+        return inputs.contiguous(memory_format=self._layout) if self.parts.data.encode.planar else inputs
 
     def _transformed(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Batch]]:
         """Batches of several steps in one, with the number of the first: it spares many small operations.
@@ -116,7 +117,7 @@ class Batches:
         for start, batch in zip(starts, stored, strict=True):
             draw = {name: values[start : start + several].flatten(0, 1) for name, values in plan.transform.items()}
             inputs, target = self.parts.transformed(batch, draw)
-            yield start, Batch(self.encoded(inputs) if inputs.dim() == 2 else inputs, target)
+            yield start, Batch(self.encoded(inputs) if data.encode.together else inputs, target)
 
 
 def alike(order: np.ndarray, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:

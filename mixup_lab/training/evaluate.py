@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mixup_lab.data.prepare import Split
-from mixup_lab.targets.task import Task
+from mixup_lab.targets.target import Task
 from mixup_lab.training.device import Precision
 
 
@@ -46,10 +46,10 @@ class Evaluator:
 
     @torch.inference_mode()
     def answers(self, model: nn.Module, split: Split, positions: np.ndarray) -> Tensor | None:
-        """The model's answers at these positions in the form of targets (n, ...); None if the task has no such form."""
-        if not hasattr(self.task, "as_target"):
-            return None
-        return torch.cat([self.task.as_target(output) for output, _ in self._outputs(model, split, positions)])
+        """The model's answers at these positions in the form of targets (n, ...); None if targets have no place."""
+        answers = [self.task.as_target(output) for output, _ in self._outputs(model, split, positions)]
+        placed = [answer for answer in answers if answer is not None]
+        return torch.cat(placed) if placed else None
 
     def _outputs(self, model: nn.Module, split: Split, positions: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
         """Outputs (B, ...) float32 of the model in evaluation mode, and targets."""

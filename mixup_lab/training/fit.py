@@ -203,7 +203,7 @@ class Fit:
 
     def _picture(self, mixed: Mixed, plan: EpochPlan) -> np.ndarray:
         data, perm = self.parts.data, at_step(plan.mixing, 0).get("perm")
-        partners = mixed.inputs[perm] if data.tokens and perm is not None else None  # mixed inside the model
+        partners = mixed.inputs[perm] if data.encode.tokens and perm is not None else None  # mixed inside the model
         return mixed_sheet(mixed, data.encode, data.kind, partners=partners)
 
     def _train_scalars(self, sums: dict[str, Tensor], factor: float) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mixup_lab.targets.task import Task
+from mixup_lab.targets.target import Task
 from mixup_lab.training.device import Precision
 from mixup_lab.types import Mixed
 
@@ -33,12 +33,9 @@ def train_step(
         with precision.autocast():
             output = model(piece.inputs)
         output = output.float()
-        scores = task.normalize(output) if hasattr(task, "normalize") else output
-        element_loss = getattr(
-            task, "normalized_loss", task.loss
-        )  # what the losses of both labels share, such as the softmax
-        own = element_loss(scores, piece.target)  # L(output, own): (B,), or (B, H, W) with a label for each pixel
-        partner = element_loss(scores, piece.partner)  # L(output, partner)
+        scores = task.normalize(output)  # the part that the losses of both labels share, such as the softmax
+        own = task.element_loss(scores, piece.target)  # L(output, own): (B,), or (B, H, W) with a label for each pixel
+        partner = task.element_loss(scores, piece.partner)  # L(output, partner)
         each = torch.lerp(partner, own, piece.lam_of(own))  # lam * L(output, own) + (1 - lam) * L(output, partner)
         loss = piece.weighted(each).mean()
         if accumulate > 1:

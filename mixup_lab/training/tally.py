@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixup_lab.targets.task import Task
+from mixup_lab.targets.target import Task
 from mixup_lab.types import Mixed
 
 STEPS = 128  # at most so many steps are summed together: small operations cost more than their sums

@@ -1,4 +1,4 @@
-"""What users combine of the augmentation of single pictures, in the order of the papers, under one set of flat keys.
+"""The augmentations of single pictures that combine, in the order of the papers, under one set of flat keys.
 
 Crop and flip, then a policy, then Cutout, then Random Erasing. Each has a random stream of its own, so that arms of one
 seed share their crops, and what is switched off leaves the others as they were.
@@ -12,17 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from mixup_lab.transforms.erasing import Cutout, RandomErasing
-from mixup_lab.transforms.transform import CropFlip
+from mixup_lab.inputs.encoder import Encoder
+from mixup_lab.transforms.crop_flip import CropFlip
+from mixup_lab.transforms.erasing import BlankRectangle, BlankSquare
+from mixup_lab.transforms.transform import Transform
 
 
 @dataclass(kw_only=True)
-class Augment:
+class Augment(Transform):
     """Crop, flip, Cutout and Random Erasing; a subclass adds a policy: its keys, `draw_policy` and `apply_policy`.
 
-    Masks are cropped and flipped alike. What is blanked in a picture keeps its label: the model is to guess it.
+    Masks and boxes are cropped and flipped alike. Blanked pixels keep their label: the model is to guess them.
 
-    Shapes: `B` pictures of `C, H, W`; `S` steps.
+    S: steps; B: pictures of C, H, W in a batch.
 
     Args:
         padding: of the random crop, in pixels on each side, >= 0 and smaller than the pictures; 0: no crop.
@@ -39,6 +41,7 @@ class Augment:
         ValueError: for values outside their range.
     """
 
+    moves_targets = True
     padding: int = 0
     mode: str = "zeros"
     flip: bool = False
@@ -50,27 +53,19 @@ class Augment:
 
     def __post_init__(self) -> None:
         self._crop_flip = CropFlip(self.padding, self.mode, self.flip)
-        self._erasing = RandomErasing(self.erasing, self.erasing_area, self.erasing_aspect, self.erasing_fill)
-        self._cutout = Cutout(self.cutout) if self.cutout else None
+        self._erasing = BlankRectangle(self.erasing, self.erasing_area, self.erasing_aspect, self.erasing_fill)
+        self._cutout = BlankSquare(self.cutout) if self.cutout else None
 
-    def bind(self, input_shape: Sequence[int], mean: Sequence[float]) -> None:
-        """Told once what the pictures are.
-
-        Args:
-            input_shape: (C, H, W).
-            mean: of each channel, on the scale [0, 1]; until this is told, the mean is middle grey.
-
-        Raises:
-            ValueError: for pictures that do not suit.
-        """
-        height, width = input_shape[1:]
-        if self.padding >= min(height, width):
-            raise ValueError(f"padding must be smaller than the pictures ({height}x{width}), got {self.padding}")
+    def bind(self, encode: Encoder) -> None:
+        """Also refuse pictures that are not larger than the padding and the square, and take their mean."""
+        super().bind(encode)
+        self._crop_flip.bind(encode)
+        height, width = encode.shape[1:]
         if self.cutout >= min(height, width):
             raise ValueError(f"cutout must be smaller than the pictures ({height}x{width}), got {self.cutout}")
         for part in (self._cutout, self._erasing):
             if part is not None:
-                part.bind(mean)
+                part.bind(encode.mean)
 
     def draw_policy(self, rng: np.random.Generator, steps: int, batch_size: int) -> dict[str, np.ndarray]:
         """The random numbers of the policy; each array has the shape (S, B, ...)."""
@@ -102,10 +97,10 @@ class Augment:
             inputs = self._erasing.apply(inputs, draw)
         return inputs
 
-    def apply_mask(self, masks: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """The masks (B, H, W) of the same pictures: cropped and flipped, and otherwise as they are."""
-        return self._crop_flip.apply_mask(masks, draw) if self.padding or self.flip else masks
+    def move_masks(self, masks: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """Cropped and flipped."""
+        return self._crop_flip.move_masks(masks, draw) if self.padding or self.flip else masks
 
-    def apply_boxes(self, boxes: Tensor, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
-        """The boxes (B, M, 5) of the same pictures (C, H, W): cropped and flipped, and otherwise as they are."""
-        return self._crop_flip.apply_boxes(boxes, draw, shape) if self.padding or self.flip else boxes
+    def move_boxes(self, boxes: Tensor, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """Cropped and flipped."""
+        return self._crop_flip.move_boxes(boxes, draw, shape) if self.padding or self.flip else boxes

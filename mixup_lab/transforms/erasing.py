@@ -1,7 +1,7 @@
-"""Regularisers that blank a rectangle of each picture: Cutout and Random Erasing, under the keys of `Augment`.
+"""A rectangle of each picture is blanked: the parts of `Augment` that make Cutout and Random Erasing.
 
-Both draw where the rectangle lies as shares of the picture, because its size is not known before `apply`, and blank all
-pictures of a batch at once. Shapes: `B` pictures of `C, H, W`; `S` steps.
+Both draw the place of the rectangle in shares of the picture, because its size is not known before `apply`, and blank
+all pictures of a batch at once. S: steps; B: pictures of C, H, W in a batch.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from mixup_lab.inputs.pictures import as_pictures, in_memory_order
 
 FILLS = ("mean", "noise")
 ATTEMPTS = 4  # rectangles that are drawn for each picture; the first that fits is taken
-MIDDLE_GREY = 128  # stands for the mean as long as nobody has told it
+MIDDLE_GREY = 128  # stands for the mean before `bind`
 
 
 class Filled:
-    """What the mean of the data is, as a uint8 grey level of each channel."""
+    """Holds the mean of the data, as a uint8 grey level of each channel."""
 
     def __init__(self) -> None:
         self.levels = torch.tensor([MIDDLE_GREY], dtype=torch.uint8)  # (C,) or (1,)
@@ -36,7 +36,7 @@ class Filled:
         return self.levels.expand(inputs.shape[1])
 
 
-class Cutout(Filled):
+class BlankSquare(Filled):
     """A square at a uniformly random centre becomes the mean of the data (DeVries & Taylor, 2017).
 
     The square may reach over the border, so that less is blanked there; the paper finds this matters.
@@ -72,7 +72,7 @@ class Cutout(Filled):
         return blanked(inputs, top, top + size, left, left + size, self.fill(inputs))
 
 
-class RandomErasing(Filled):
+class BlankRectangle(Filled):
     """With a probability, a rectangle of random area, aspect and place is erased (Zhong et al., 2020).
 
     Area is uniform, aspect log-uniform (as in torchvision, so that upright and lying are alike; uniform in the paper),

@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 
 from mixup_lab.config.build import build
 from mixup_lab.config.identity import arm, arm_name, fingerprint
-from mixup_lab.config.schema import parse, register
+from mixup_lab.config.schema import DatasetSettings, parse, register
 from mixup_lab.types import UserError
 
 
@@ -27,6 +27,9 @@ from mixup_lab.types import UserError
         (["trainer.max_seconds=nan"], "trainer.max_seconds must be null or greater than 0, got nan"),
         (["dataset.val_fraction=1.5"], "dataset.val_fraction must be between 0 and 1, both excluded, got 1.5"),
         (["dataset.val_fraction=abc"], "dataset.val_fraction must be a number, got 'abc'"),
+        (["dataset.workers=-1"], "dataset.workers must be 0 or more, got -1"),
+        (["dataset.split_seed=-1"], "dataset.split_seed must be null or 0 or more, got -1"),
+        (["dataset.test_fraction=0"], "dataset.test_fraction must be between 0 and 1, both excluded, got 0"),
         (["dataset.workers=1.5"], "dataset.workers must be a whole number, got 1.5"),
         (["dataset.split_seed=x"], "dataset.split_seed must be null or a whole number, got 'x'"),
         (["dataset.train_size=2.5"], "dataset.train_size must be null, a number of examples"),
@@ -40,6 +43,19 @@ from mixup_lab.types import UserError
 def test_parse_refuses(words, message):
     with pytest.raises(UserError, match=message):
         config_of(*words)
+
+
+OUT_OF_RANGE = {
+    "val_fraction": (0.0, 1.0, 1.5, -0.1, float("nan")),
+    "test_fraction": (0.0, 1.0, 1.5, -0.1, float("nan")),
+    "train_size": (0, -1, 0.0, 1.5, 100.0, True, float("nan"), "many"),
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in OUT_OF_RANGE.items() for value in values])
+def test_sizes_of_splits_out_of_range(key, value):
+    with pytest.raises(UserError, match=rf"dataset.{key} must be .*, got {value}$"):
+        DatasetSettings(**{key: value}).check()
 
 
 @pytest.mark.parametrize("size", ["null", "100", "0.5", "1.0", "1"])

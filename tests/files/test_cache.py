@@ -89,7 +89,7 @@ def test_mean_and_std_are_kept_for_each_choice_of_pictures(
 ) -> None:
     def values(**changes: Any) -> tuple[tuple[float, ...], ...]:
         data = prepared(ImageFolder(str(root), cache_dir=str(kept)), storage=storage, val_fraction=0.5, **changes)
-        return data.mean, data.std
+        return data.encode.mean, data.encode.std
 
     counted = []
     count = prepare.moments

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mixup_lab.data.prepare import Data, prepare
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 
 COMMON: dict[str, Any] = {
     "seed": 0,

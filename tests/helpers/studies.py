@@ -23,13 +23,14 @@ def write_run(
     epochs: int = 3,
     status: str = "ok",
     primary: tuple[str, bool] = ("accuracy", True),
+    kind: str = "classes",
     test: float | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """One run whose test predictions are right where `hits` (m,) is true. Two classes, unless `target` says more.
 
-    `primary`: the metric and whether more of it is better. Of another one than accuracy, `test` is its value, and
-    `arrays` what is kept of the test examples, with names as in `predictions.npz`.
+    `primary`: the metric and whether more of it is better; `kind`: of the targets. For another metric than accuracy,
+    `test` is its value, and `arrays` what is kept of the test examples, with names as in `predictions.npz`.
     """
     folder.mkdir(parents=True)
     lines: list[dict[str, Any]] = [
@@ -39,7 +40,8 @@ def write_run(
             "primary": primary[0], "maximize": primary[1], "versions": {"torch": "2.0"}, "device": "cpu (x)",
             "threads": 1, "parameters": 10, "git": None,
             "data": {"train": 100, "val": 20, "test": 0 if hits is None else len(hits), "dropped": 0,
-                     "storage": "resident", "digest": f"data-{seed}", "class_names": ["cat", "dog", "cow"]},
+                     "storage": "resident", "digest": f"data-{seed}", "class_names": ["cat", "dog", "cow"],
+                     "kind": kind},
         }
     ]  # fmt: skip
     metric = primary[0]

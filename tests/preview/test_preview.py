@@ -38,7 +38,7 @@ from mixup_lab.preview.examples import COUNT, Beginning, label_lines
 from mixup_lab.preview.sheet import Title, draw_sheet
 from mixup_lab.preview.strips import LAMS, strips
 from mixup_lab.seeding import stream
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 from mixup_lab.training.fit import Fit
 from mixup_lab.types import Batch, Mixed, UserError
 

@@ -222,7 +222,7 @@ def test_streaming_equals_keeping_it(tmp_path):
     source = AudioFolder(str(folder(tmp_path, count=8)), cache=False)
     order = [np.array([3, 1, 0]), np.array([2, 5])]
     resident, streaming = (prepared(source, storage=kind, workers=2) for kind in ("resident", "streaming"))
-    assert resident.encode.mean == streaming.encode.mean
+    assert resident.encode.mean_db == streaming.encode.mean_db
     for a, b in zip(resident.train.batches(order), streaming.train.batches(order), strict=True):
         assert torch.equal(a.inputs, b.inputs)
         assert torch.equal(a.target, b.target)
@@ -355,8 +355,8 @@ def test_the_encoder_is_fitted_to_the_rows_of_the_split(tmp_path):
     encoder = loaded.fit(rows).encoder
     values = loaded.train.load()[rows].double()
     assert isinstance(encoder, Spectrograms)
-    assert encoder.mean == pytest.approx(float(values.mean()), abs=1e-6)
-    assert encoder.std == pytest.approx(float(values.std(correction=0)), abs=1e-6)
+    assert encoder.mean_db == pytest.approx(float(values.mean()), abs=1e-6)
+    assert encoder.std_db == pytest.approx(float(values.std(correction=0)), abs=1e-6)
     encoded = encoder(loaded.train.load()[rows])
     assert encoded.dtype == torch.float32
     assert float(encoded.mean()) == pytest.approx(0, abs=1e-5)
@@ -374,7 +374,7 @@ def test_what_does_not_fit_in_memory_is_sampled(tmp_path, monkeypatch):
     encoder = loaded.fit(np.arange(16)).encoder
     values = loaded.train.load()[[0, 5, 10, 15]].double()
     assert isinstance(encoder, Spectrograms)
-    assert encoder.mean == pytest.approx(float(values.mean()), abs=1e-6)
+    assert encoder.mean_db == pytest.approx(float(values.mean()), abs=1e-6)
 
 
 def test_the_second_start_reads_what_the_first_kept(tmp_path):
@@ -647,7 +647,9 @@ def test_frequencies_matter_and_their_order(tmp_path):
 @pytest.mark.parametrize("option", ["crop_flip", "randaugment", "random_erasing"])
 def test_transforms_of_pictures_are_refused(tmp_path, option):
     config = config_of(*WORDS, f"dataset.root={folder(tmp_path)}", f"transform={option}", "dataset.val_fraction=0.3")
-    with pytest.raises(UserError, match=r"transform: .* is for pictures, these data are none; use transform=none"):
+    with pytest.raises(
+        UserError, match=r"transform: .* changes pictures, and the examples are sounds; use transform=none"
+    ):
         ingredients(config)
 
 

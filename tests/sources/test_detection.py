@@ -15,7 +15,6 @@ from helpers.trainings import StopAfter, config_of
 from PIL import Image
 
 from mixup_lab.config.assemble import assemble
-from mixup_lab.mixing.functional import union
 from mixup_lab.mixing.mixer import Bound
 from mixup_lab.mixing.mixup import Mixup
 from mixup_lab.models.dense_detector import DenseDetector
@@ -23,15 +22,11 @@ from mixup_lab.models.torchvision_detection import TorchvisionDetection
 from mixup_lab.sources.detection_coco import DetectionCOCO
 from mixup_lab.sources.detection_voc import DetectionVOC
 from mixup_lab.targets.average_precision import coco_average_precision
-from mixup_lab.targets.boxes import Detection
-from mixup_lab.targets.boxes_drawn import box_colour, draw_boxes
-from mixup_lab.targets.kinds import Boxes
-from mixup_lab.targets.overlays import draw_mixed_targets
+from mixup_lab.targets.boxes import Boxes, Detection, colour, union
 from mixup_lab.targets.points import CELLS, Points, assign, centerness, distances, giou, grid
 from mixup_lab.training.fit import Fit
 from mixup_lab.training.tally import Tally
-from mixup_lab.transforms.boxes import crop_flip_boxes
-from mixup_lab.transforms.transform import CropFlip
+from mixup_lab.transforms.crop_flip import CropFlip
 from mixup_lab.types import UserError
 
 NAMES = ("bar", "dot")
@@ -665,10 +660,10 @@ def test_what_means_nothing_for_boxes_is_refused(words, sentence, tree):
 
 def test_models_and_targets_that_do_not_belong_together(tree):
     given = ("dataset=detection_voc", f"dataset.root={tree}", "dataset.cache=false", "trainer.device=cpu")
-    with pytest.raises(UserError, match=r"^model: MLP finds no boxes; use dense_detector or torchvision_detection$"):
+    with pytest.raises(UserError, match=r"^model: MLP does not answer with boxes; use dense_detector or torch"):
         assemble(config_of(*given, "model=mlp"), "fingerprint")
     fake = ("dataset=fake", "dataset.shape=[3,32,32]", "dataset.num_classes=7", "trainer.device=cpu")
-    with pytest.raises(UserError, match=r"^model: DenseDetector finds boxes alone, and the targets are classes$"):
+    with pytest.raises(UserError, match=r"^model: DenseDetector answers with boxes, and the targets are classes$"):
         assemble(config_of(*fake, "model=dense_detector", "model.backbone=small"), "fingerprint")
     with pytest.raises(UserError, match=r"^aug: labels=union joins the boxes of both pictures"):
         assemble(config_of(*fake, "model=small_cnn", "aug=mixup", "aug.labels=union"), "fingerprint")
@@ -691,7 +686,7 @@ def test_boxes_go_where_crop_and_flip_take_the_pixels():
     drawn = transform.draw(np.random.default_rng(1), 1, batch)
     draw = {name: torch.from_numpy(values[0]) for name, values in drawn.items()}
     pixels = transform.apply(torch.from_numpy(inputs), draw).numpy()
-    moved = transform.apply_boxes(torch.from_numpy(target), draw, (1, high, wide)).numpy()
+    moved = transform.move_boxes(torch.from_numpy(target), draw, (1, high, wide)).numpy()
     kept = 0
     for i in range(batch):
         for k in range(2):
@@ -705,13 +700,13 @@ def test_boxes_go_where_crop_and_flip_take_the_pixels():
     assert batch < kept < 2 * batch
     nobody = torch.full((1, 3, 5), -1.0)
     one = {name: values[:1] for name, values in draw.items()}
-    assert (crop_flip_boxes(nobody, one, padding, high, wide)[..., 0] == -1).all()
+    assert (transform.move_boxes(nobody, one, (1, high, wide))[..., 0] == -1).all()
 
 
 def test_boxes_of_a_training_batch_lie_on_their_pixels(tree, tmp_path):
     words = (*SMALL, f"dataset.root={tree}", "transform=crop_flip", "transform.padding=8")
     fit = Fit(assemble(config_of(*words), "fingerprint"), tmp_path)
-    mean, std = (torch.tensor(v)[:, None, None] for v in (fit.parts.data.mean, fit.parts.data.std))
+    mean, std = (torch.tensor(v)[:, None, None] for v in (fit.parts.data.encode.mean, fit.parts.data.encode.std))
     count = 0
     for _, batch in fit.batches.ready(fit.batches.plan(0), 0):
         for inputs, boxes in zip(batch.inputs * std + mean, batch.target, strict=True):
@@ -726,16 +721,16 @@ def test_boxes_of_a_training_batch_lie_on_their_pixels(tree, tmp_path):
 def test_boxes_are_drawn_in_the_colours_of_their_classes():
     tiles = np.zeros((2, 20, 30, 3), np.uint8)
     boxes = boxes_of([(1, 20, 10, 40, 30)], []).numpy()
-    drawn = draw_boxes(tiles, boxes, (3, 40, 60))
+    drawn = Boxes(NAMES).draw(tiles, boxes, (3, 40, 60))
     assert not tiles.any()
     assert not drawn[1].any()
     lit = np.argwhere(drawn[0].any(2))
     assert (lit.min(0).tolist(), lit.max(0).tolist()) == ([5, 10], [14, 19])
-    assert tuple(drawn[0, 5, 10]) == box_colour(1) != box_colour(0)
+    assert tuple(drawn[0, 5, 10]) == colour(1) != colour(0)
     assert not drawn[0, 8, 14].any(), "an outline"
     lam = np.array([1.0, 0.4], np.float32)
     other = boxes_of([(0, 0, 0, 10, 10)], [(0, 0, 0, 10, 10)]).numpy()
-    mixed = draw_mixed_targets(tiles, (boxes, other, lam), Boxes(NAMES), (3, 40, 60))
+    mixed = Boxes(NAMES).draw_mixed(tiles, boxes, other, lam, (3, 40, 60))
     assert np.array_equal(mixed[0], drawn[0]), "a partner of no share is not shown"
     assert mixed[1].any()
 
@@ -869,5 +864,5 @@ def test_torchvision_detection_in_a_run(tree, tmp_path):
 
 def test_boxes_say_what_they_are():
     target = boxes_of([(0, 1, 2, 3, 4), (1, 5, 6, 7, 8), (1, 0, 0, 2, 2)]).numpy()[0]
-    assert Boxes(NAMES).say(target) == "1 bar, 2 dot"
-    assert Boxes(NAMES).say(np.full((2, 5), -1.0)) == "no box"
+    assert Boxes(NAMES).describe_one(target) == "1 bar, 2 dot"
+    assert Boxes(NAMES).describe_one(np.full((2, 5), -1.0)) == "no box"

@@ -14,7 +14,9 @@ from mixup_lab.config.build import build
 from mixup_lab.data.prepare import prepare
 from mixup_lab.sources.image_table import ImageTable
 from mixup_lab.study.scores import scores
-from mixup_lab.targets.kinds import Classes, Numbers, Tags
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.numbers import Numbers
+from mixup_lab.targets.tags import Tags
 from mixup_lab.types import UserError
 
 
@@ -163,16 +165,16 @@ def test_mean_and_std_are_of_train_alone(tmp_path):
     write_table(tmp_path, ["path", "label", "split"], rows)
     before = prepared(source(tmp_path, split_column="split"))
     pixels = np.stack([np.asarray(Image.open(tmp_path / name)) for name in names[:18]]) / 255
-    np.testing.assert_allclose(before.mean, pixels.mean((0, 1, 2)), rtol=1e-6)
-    np.testing.assert_allclose(before.std, pixels.std((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(before.encode.mean, pixels.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(before.encode.std, pixels.std((0, 1, 2)), rtol=1e-6)
     for name in names[18:]:
         Image.new("RGB", (6, 5), "white").save(tmp_path / name)
     after = prepared(source(tmp_path, split_column="split"))
-    assert (after.mean, after.std) == (before.mean, before.std)
+    assert (after.encode.mean, after.encode.std) == (before.encode.mean, before.encode.std)
     assert after.test.feed.inputs.min() == 255
     for name in names[:18]:
         Image.new("RGB", (6, 5), "white").save(tmp_path / name)
-    assert prepared(source(tmp_path, split_column="split")).mean != before.mean
+    assert prepared(source(tmp_path, split_column="split")).mean != before.encode.mean
 
 
 # ---- bad tables -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from helpers.data_examples import prepared
 from helpers.trainings import trained
 
 from mixup_lab.sources.medmnist import MedMNIST
-from mixup_lab.targets.kinds import Classes, Tags
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.tags import Tags
 from mixup_lab.types import UserError
 
 COUNTS = {"train": 40, "val": 12, "test": 16}
@@ -109,12 +110,12 @@ def test_copies_of_train_are_told(tmp_path, capsys):
 def test_splits_are_those_of_the_file_and_moments_those_of_train(tmp_path):
     arrays = arrays_of((28, 28, 3))
     before = prepared(MedMNIST(str(write(tmp_path / "x.npz", arrays))))
-    np.testing.assert_allclose(before.mean, arrays["train_images"].mean((0, 1, 2)) / 255, rtol=1e-6)
-    np.testing.assert_allclose(before.std, arrays["train_images"].std((0, 1, 2)) / 255, rtol=1e-6)
+    np.testing.assert_allclose(before.encode.mean, arrays["train_images"].mean((0, 1, 2)) / 255, rtol=1e-6)
+    np.testing.assert_allclose(before.encode.std, arrays["train_images"].std((0, 1, 2)) / 255, rtol=1e-6)
     assert [len(split) for split in (before.train, before.val, before.test)] == list(COUNTS.values())
     arrays["val_images"][:], arrays["test_images"][:] = 255, 0  # poison
     after = prepared(MedMNIST(str(write(tmp_path / "x.npz", arrays))))
-    assert (after.mean, after.std) == (before.mean, before.std)
+    assert (after.encode.mean, after.encode.std) == (before.encode.mean, before.encode.std)
     other_seed = prepared(MedMNIST(str(tmp_path / "x.npz")), seed=5)
     assert np.array_equal(other_seed.train.ids, after.train.ids)
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from mixup_lab.config.assemble import assemble, ingredients
 from mixup_lab.config.build import build
+from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.mixing import CutMix, FMix, KFoldMixup, Mixup, RegMixup
 from mixup_lab.mixing.mixer import Bound
 from mixup_lab.models.torchvision_segmentation import TorchvisionSegmentation
@@ -24,18 +25,14 @@ from mixup_lab.runs.log import RunLog
 from mixup_lab.runs.progress import Silent
 from mixup_lab.runs.record import Record
 from mixup_lab.runs.tensorboard import TensorBoardView
-from mixup_lab.targets.choose import make_task
-from mixup_lab.targets.kinds import Pixels
-from mixup_lab.targets.masks_drawn import OPACITY, colours, draw_masks
-from mixup_lab.targets.overlays import draw_mixed_targets, draw_targets, legend
-from mixup_lab.targets.pixels import Segmentation
+from mixup_lab.targets.pixels import OPACITY, Pixels, Segmentation, colours
 from mixup_lab.training.device import Precision
 from mixup_lab.training.fit import Fit
 from mixup_lab.training.pictures import mistakes_sheet, mixed_sheet
 from mixup_lab.training.step import train_step
 from mixup_lab.training.stop import StopRequest
 from mixup_lab.training.tally import Tally
-from mixup_lab.transforms.transform import CropFlip
+from mixup_lab.transforms.crop_flip import CropFlip
 from mixup_lab.types import VOID, Batch, Mixed, UserError
 
 CPU = torch.device("cpu")
@@ -284,14 +281,14 @@ def test_mistakes_are_the_worst_first():
 
 def test_the_task_follows_from_the_masks():
     masks = _masks().numpy()
-    task = make_task(Pixels(tuple("abcd")), masks, CPU, 0.1, "balanced")
+    task = Pixels(tuple("abcd")).task(masks, CPU, label_smoothing=0.1, class_weights="balanced")
     counts = np.bincount(masks[masks != VOID], minlength=C)
     assert isinstance(task, Segmentation)
     assert (task.primary, task.maximize, task.num_outputs, task.label_smoothing) == ("miou", True, C, 0.1)
     expected = counts.sum() / counts / C
     np.testing.assert_allclose(task.class_weights.numpy(), expected, rtol=1e-6)
     with pytest.raises(ValueError, match=r"class_weights must be one number for each of 4"):
-        make_task(Pixels(tuple("abcd")), masks, CPU, weights=[1, 2])
+        Pixels(tuple("abcd")).task(masks, CPU, class_weights=[1, 2])
 
 
 @pytest.mark.parametrize("shape", [(B, C), (B, C, H // 2, W), (B, C + 1, H, W)])
@@ -308,8 +305,8 @@ def test_masks_that_teach_nothing_are_refused():
     with pytest.raises(UserError, match="masks of train are road everywhere"):
         kind.check("train", np.where(np.arange(18).reshape(2, 3, 3) > 9, 1, void).astype(np.uint8))
     kind.check("test", np.ones((2, 3, 3), np.uint8))
-    assert kind.say(np.array([[1, 1], [0, VOID]], np.uint8)) == "road, sky"
-    assert Pixels(tuple("abc")).say(np.array([[2, 1], [0, 2]], np.uint8)) == "c +2"
+    assert kind.describe_one(np.array([[1, 1], [0, VOID]], np.uint8)) == "road, sky"
+    assert Pixels(tuple("abc")).describe_one(np.array([[2, 1], [0, 2]], np.uint8)) == "c +2"
 
 
 # ---- transforms -----------------------------------------------------------------------------------------------------
@@ -335,7 +332,7 @@ def test_masks_move_as_their_pictures(words, layout):
         transform.bind((3, 12, 11), (0.0, 0.0, 0.0))
     draws = {k: torch.from_numpy(v[0]) for k, v in transform.draw(np.random.default_rng(1), 1, 8).items()}
     before = masks.clone()
-    moved, shown = transform.apply_mask(masks, draws), transform.apply(pictures, draws)[:, 0]
+    moved, shown = transform.move_masks(masks, draws), transform.apply(pictures, draws)[:, 0]
     assert torch.equal(masks, before)
     assert moved.dtype == torch.uint8
     if words[0] in ("transform=none", "transform=crop_flip"):
@@ -424,29 +421,29 @@ def test_tiles_are_tinted_by_class():
     tiles = np.full((1, 8, 8, 3), 100, np.uint8)
     mask = np.zeros((1, 4, 4), np.uint8)
     mask[0, :2], mask[0, 3] = 1, VOID
-    drawn = draw_targets(tiles, mask, Pixels(("background", "cell")), (3, 4, 4))
+    drawn = Pixels(("background", "cell")).draw(tiles, mask, (3, 4, 4))
     tint = (100 * (1 - OPACITY) + colours(2)[1] * OPACITY).round()
     assert (drawn[0, :4] == tint).all(), "each pixel of the mask is two of the tile"
     assert (drawn[0, 4:6] == 100).all(), "the background is as it was"
     assert (drawn[0, 6:] < 80).all(), "void is dark"
     assert len(np.unique(drawn[0, 6:])) > 1, "and striped"
     assert (tiles == 100).all()
-    assert [name for name, _ in legend(Pixels(("background", "cell")))] == ["cell"]
+    assert [name for name, _ in Pixels(("background", "cell")).legend()] == ["cell"]
 
 
 def test_mixed_tiles_have_both_masks_by_their_shares():
     tiles, kind = np.zeros((1, 4, 4, 3), np.uint8), Pixels(("a", "b"))
     own, partner = np.zeros((1, 4, 4), np.uint8), np.ones((1, 4, 4), np.uint8)
-    first, second = (draw_masks(tiles, mask, kind.names)[0, 0, 0].astype(float) for mask in (own, partner))
-    mixed = draw_mixed_targets(tiles, (own, partner, np.array([0.25])), kind, (3, 4, 4))
+    first, second = (kind.draw(tiles, mask, (3, 4, 4))[0, 0, 0].astype(float) for mask in (own, partner))
+    mixed = kind.draw_mixed(tiles, own, partner, np.array([0.25]), (3, 4, 4))
     assert abs(mixed[0, 0, 0] - (0.25 * first + 0.75 * second)).max() <= 1
     lam = np.zeros((1, 4, 4))
     lam[0, :2] = 1
-    pasted = draw_mixed_targets(tiles, (own, partner, lam), kind, (3, 4, 4))
+    pasted = kind.draw_mixed(tiles, own, partner, lam, (3, 4, 4))
     assert abs(pasted[0, :2] - first).max() <= 1
     assert abs(pasted[0, 2:] - second).max() <= 1
     soft = np.moveaxis(np.eye(2)[own], -1, 1)
-    assert abs(draw_masks(tiles, soft, kind.names)[0, 0, 0] - first).max() <= 1
+    assert abs(kind.draw(tiles, soft, (3, 4, 4))[0, 0, 0] - first).max() <= 1
 
 
 def test_colours_are_told_apart():
@@ -471,8 +468,11 @@ def test_the_sheet_for_tensorboard_has_a_legend():
     inputs, masks = torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.uint8)
     mixed = Mixed(inputs, masks, masks, torch.rand(2, 8, 8))
 
-    class Grey:
+    class Grey(Encoder):
         shape = (3, 8, 8)
+
+        def __call__(self, inputs):
+            return inputs
 
         def draw(self, inputs, box):
             return np.full((len(inputs), 128, 128, 3), 128, np.uint8)
@@ -559,7 +559,7 @@ def test_a_mixed_run_from_end_to_end(folder, tmp_path, words):
 def test_the_mask_that_was_said_stands_above_the_true_one(folder, tmp_path):
     fit = Fit(assemble(config_of(*folder, "trainer.epochs=1"), ""), tmp_path / "run")
     data, model = fit.parts.data, fit.parts.model.eval()
-    chosen, names = [5, 2], ("ground", "red", "blue")
+    chosen = [5, 2]
     (batch,) = data.val.batches([np.array(chosen)])
     said = fit.evaluator.answers(model, data.val, np.array(chosen))
     with torch.no_grad():
@@ -568,7 +568,7 @@ def test_the_mask_that_was_said_stands_above_the_true_one(folder, tmp_path):
     plain = data.encode.draw(data.encode(batch.inputs), 128)
     for k, left in enumerate((4, 128 + 12)):
         for top, masks in ((4, said), (4 + 128 + 2, batch.target)):
-            tile = draw_masks(plain, masks.numpy(), names)[k]
+            tile = data.kind.draw(plain, masks.numpy(), data.input_shape)[k]
             np.testing.assert_array_equal(sheet[top : top + 128, left : left + 128], tile)
     assert not torch.equal(said, batch.target)
 
@@ -605,7 +605,7 @@ def test_training_sees_masks_where_the_transform_has_moved_them(folder):
     for i, batch in fit.batches.ready(plan, 0):
         draw = {name: values[i] for name, values in plan.transform.items()}
         stored = torch.from_numpy(parts.data.train.target[plan.order[i]])
-        assert torch.equal(batch.target, parts.transform.apply_mask(stored, draw))
+        assert torch.equal(batch.target, parts.transform.move_masks(stored, draw))
         red = (batch.inputs[:, 0] > batch.inputs[:, 2] + 2.1) & (batch.target != VOID)
         assert red.any()
         assert (batch.target[red] == 1).all()

@@ -35,7 +35,9 @@ from mixup_lab.runs.tensorboard import TensorBoardView
 from mixup_lab.sources.embedded_table import EmbeddedTable
 from mixup_lab.sources.rows import fitted
 from mixup_lab.sources.table import Table
-from mixup_lab.targets.kinds import Classes, Numbers, Tags
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.numbers import Numbers
+from mixup_lab.targets.tags import Tags
 from mixup_lab.training.fit import Fit
 from mixup_lab.training.stop import StopRequest
 from mixup_lab.types import UserError
@@ -782,7 +784,10 @@ def test_methods_of_pictures_are_refused(aug: str) -> None:
         (("dataset=iris", "model=small_cnn"), r"model: SmallCNN takes pictures \(C, H, W\), got input_shape=\(4,\)"),
         (("dataset=iris", "model=preact_resnet18"), r"model: PreActResNet takes pictures"),
         (("dataset=digits", "model=ft_transformer"), r"model: FTTransformer takes the rows of a table"),
-        (("dataset=iris", "transform=crop_flip"), "transform: CropFlip is for pictures"),
+        (
+            ("dataset=iris", "transform=crop_flip"),
+            "transform: CropFlip changes pictures, and the examples are rows of a table; use",
+        ),
         (("dataset=iris", "dataset.mean=[0.5]"), r"dataset\.mean and dataset\.std are for pictures"),
         (("dataset=diabetes", "trainer.label_smoothing=0.1"), r"trainer\.label_smoothing=0\.1 is for classes"),
         (("dataset=diabetes", "aug=mixup", "aug.partner=same_class"), "partner=same_class needs one class"),

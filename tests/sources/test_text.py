@@ -33,8 +33,7 @@ from mixup_lab.runs.record import Record, read_epochs
 from mixup_lab.runs.tensorboard import TensorBoardView
 from mixup_lab.seeding import stream
 from mixup_lab.sources.text_table import TextTable
-from mixup_lab.targets.classes import Classification
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes, Classification
 from mixup_lab.training.batches import SORTED, alike
 from mixup_lab.training.fit import Fit
 from mixup_lab.training.pictures import mixed_sheet
@@ -679,7 +678,10 @@ def test_a_run_that_was_cut_goes_on_with_the_same_curve(tmp_path, folder):
     ("words", "sentence"),
     [
         (["model=mlp"], "model: the examples are texts; set model=text_cnn, bilstm or text_transformer"),
-        (["transform=crop_flip"], "transform: CropFlip changes pictures, these are texts; use transform=none"),
+        (
+            ["transform=crop_flip"],
+            "transform: CropFlip changes pictures, and the examples are texts; use transform=none",
+        ),
         (["aug=cutmix"], "aug: CutMix needs inputs that are numbers"),
         (["aug=mixup", "trainer.accumulate=2"], r"trainer\.accumulate must be 1 with this aug"),
         (["dataset.mean=[0.5]"], r"dataset\.mean and dataset\.std are for pictures"),

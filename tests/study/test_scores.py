@@ -140,7 +140,7 @@ def by_hand(arrays, reference):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_scores_are_those_of_leaving_out_one_example_after_the_other(kind, metric, seed):
     arrays, reference = MADE[kind](rng=np.random.default_rng(seed)), REFERENCES[kind][metric]
-    found = scores(metric, arrays)
+    found = scores(kind, metric, arrays)
     assert found.shape == (40,)
     assert found.dtype == np.float64
     assert found.mean() == pytest.approx(reference(arrays), abs=1e-6)
@@ -149,8 +149,9 @@ def test_scores_are_those_of_leaving_out_one_example_after_the_other(kind, metri
 
 def test_two_classes_and_one_tag():
     for arrays, metric in ((classes(c=2), "auroc"), (classes(c=2), "macro_recall"), (tags(t=1), "map")):
-        reference = REFERENCES["classes" if metric != "map" else "tags"][metric]
-        np.testing.assert_allclose(scores(metric, arrays), by_hand(arrays, reference), atol=1e-9)
+        kind = "classes" if metric != "map" else "tags"
+        reference = REFERENCES[kind][metric]
+        np.testing.assert_allclose(scores(kind, metric, arrays), by_hand(arrays, reference), atol=1e-9)
 
 
 @pytest.mark.parametrize(("metric", "factor"), [("miou", 1), ("dice", 2)])
@@ -164,16 +165,16 @@ def test_masks_against_leaving_out_pictures(metric, factor):
     everything = np.arange(len(truth))
     theta = reference(everything)
     expected = np.array([12 * theta - 11 * reference(np.delete(everything, i)) for i in everything])
-    found = scores(metric, arrays)
+    found = scores("masks", metric, arrays)
     assert found.mean() == pytest.approx(theta, abs=1e-12)
     np.testing.assert_allclose(found, expected - expected.mean() + theta, atol=1e-9)
     hits = (truth == said).reshape(12, -1).mean(1)  # all pictures are of one size
-    np.testing.assert_allclose(scores("pixel_accuracy", arrays), hits, atol=1e-9)
+    np.testing.assert_allclose(scores("masks", "pixel_accuracy", arrays), hits, atol=1e-9)
 
 
 def test_masks_with_void_pixels_weigh_pictures_by_what_counts():
     confusion = np.array([[[8, 0], [0, 0]], [[1, 1], [1, 1]], [[0, 2], [0, 2]]])
-    found = scores("pixel_accuracy", {"confusion": confusion})
+    found = scores("masks", "pixel_accuracy", {"confusion": confusion})
     assert found.mean() == pytest.approx((8 + 2 + 2) / (8 + 4 + 4))
     left = np.array([4 / 8, 10 / 12, 10 / 12])
     expected = 3 * 12 / 16 - 2 * left
@@ -188,23 +189,23 @@ def test_the_mean_is_what_the_task_records(kind, metric):
         task = Regression(kept["target"].mean(0), kept["target"].std(0))
     else:
         task = Classification(3) if kind == "classes" else MultiLabel(("a", "b", "c"))
-    assert scores(metric, arrays).mean() == pytest.approx(task.metrics(kept)[metric], abs=1e-6, rel=1e-6)
+    assert scores(kind, metric, arrays).mean() == pytest.approx(task.metrics(kept)[metric], abs=1e-6, rel=1e-6)
 
 
 def test_the_loss_of_masks_and_of_boxes():
     rng = np.random.default_rng(0)
     arrays = {"confusion": rng.integers(0, 9, (12, 3, 3)), "loss_sum": rng.random(12)}
     pixels, losses = arrays["confusion"].sum((1, 2)), arrays["loss_sum"]
-    found, theta = scores("loss", arrays), losses.sum() / pixels.sum()
+    found, theta = scores("masks", "loss", arrays), losses.sum() / pixels.sum()
     expected = 12 * theta - 11 * np.array([np.delete(losses, i).sum() / np.delete(pixels, i).sum() for i in range(12)])
     assert found.mean() == pytest.approx(theta)
     np.testing.assert_allclose(found, expected - expected.mean() + theta)
     kept = Segmentation(3).metrics({name: torch.from_numpy(values) for name, values in arrays.items()})
     for metric, value in kept.items():
-        assert scores(metric, arrays).mean() == pytest.approx(value, abs=1e-6)
+        assert scores("masks", metric, arrays).mean() == pytest.approx(value, abs=1e-6)
     boxes = {"each_loss": losses, "target": np.zeros((12, 4, 5))}
-    np.testing.assert_array_equal(scores("loss", boxes), losses)
-    assert scores("map", boxes) is None
+    np.testing.assert_array_equal(scores("boxes", "loss", boxes), losses)
+    assert scores("boxes", "map", boxes) is None
 
 
 def test_every_metric_of_a_task_has_scores_but_the_loss_of_numbers():
@@ -216,7 +217,7 @@ def test_every_metric_of_a_task_has_scores_but_the_loss_of_numbers():
     ):
         arrays = MADE[kind]()
         for metric in task.metrics({name: torch.from_numpy(values) for name, values in arrays.items()}):
-            assert (scores(metric, arrays) is None) == ((kind, metric) == ("numbers", "loss")), (kind, metric)
+            assert (scores(kind, metric, arrays) is None) == ((kind, metric) == ("numbers", "loss")), (kind, metric)
 
 
 def test_a_class_with_one_example_moves_the_mean_over_classes():
@@ -224,11 +225,13 @@ def test_a_class_with_one_example_moves_the_mean_over_classes():
     arrays["target"] = np.r_[np.zeros(20), np.ones(19), 2].astype(np.int64)
     for metric in ("macro_recall", "macro_f1", "auroc"):
         expected = by_hand(arrays, REFERENCES["classes"][metric])
-        np.testing.assert_allclose(scores(metric, arrays), expected, atol=1e-9)
+        np.testing.assert_allclose(scores("classes", metric, arrays), expected, atol=1e-9)
     arrays = tags()
     arrays["target"][:, 2] = np.arange(40) == 7
     for metric in ("map", "macro_f1"):
-        np.testing.assert_allclose(scores(metric, arrays), by_hand(arrays, REFERENCES["tags"][metric]), atol=1e-9)
+        np.testing.assert_allclose(
+            scores("tags", metric, arrays), by_hand(arrays, REFERENCES["tags"][metric]), atol=1e-9
+        )
 
 
 def test_saturated_and_equal_outputs():
@@ -237,31 +240,37 @@ def test_saturated_and_equal_outputs():
     logits[::3] = 0
     for metric in ("auroc", "loss", "ece"):
         arrays = {"logits": logits, "target": target}
-        found = scores(metric, arrays)
+        found = scores("classes", metric, arrays)
         expected = Classification(2).metrics({name: torch.from_numpy(x) for name, x in arrays.items()})[metric]
         assert found.mean() == pytest.approx(expected, abs=1e-6)
     same = {
         "logits": np.zeros((20, 2), np.float32),
         "target": (np.arange(40) % 3 == 0).reshape(20, 2).astype(np.float32),
     }
-    np.testing.assert_allclose(scores("map", same), by_hand(same, REFERENCES["tags"]["map"]), atol=1e-12)
+    np.testing.assert_allclose(scores("tags", "map", same), by_hand(same, REFERENCES["tags"]["map"]), atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("metric", "arrays"),
+    ("kind", "metric", "arrays"),
     [
-        ("auroc", {"logits": np.zeros((5, 2)), "target": np.array([0, 0, 0, 0, 1])}),  # none is left without the one
-        ("auroc", {"logits": np.zeros((5, 2)), "target": np.zeros(5, np.int64)}),
-        ("map50", classes()),
-        ("map", {"boxes": np.zeros((5, 3, 6)), "target": np.zeros((5, 3, 5))}),  # of detections: another metric
-        ("map", classes()),
-        ("accuracy", tags()),
-        ("loss", numbers()),
-        ("accuracy", {}),
+        ("classes", "auroc", {"logits": np.zeros((5, 2)), "target": np.array([0, 0, 0, 0, 1])}),  # none without the one
+        ("classes", "auroc", {"logits": np.zeros((5, 2)), "target": np.zeros(5, np.int64)}),
+        ("classes", "map50", classes()),
+        (
+            "boxes",
+            "map",
+            {"boxes": np.zeros((5, 3, 6)), "target": np.zeros((5, 3, 5))},
+        ),  # of detections: another metric
+        ("classes", "map", classes()),
+        ("tags", "accuracy", tags()),
+        ("numbers", "loss", numbers()),
+        ("classes", "accuracy", {}),
+        ("ordinal", "accuracy", classes()),  # a kind of the user's own
+        ("", "accuracy", classes()),
     ],
 )
-def test_what_has_no_scores(metric, arrays):
-    assert scores(metric, arrays) is None
+def test_what_has_no_scores(kind, metric, arrays):
+    assert scores(kind, metric, arrays) is None
 
 
 # ---- what they are good for -----------------------------------------------------------------------------------------
@@ -282,7 +291,7 @@ def test_their_variance_is_that_of_delong():
             [np.mean((x < values[target == 1]) + 0.5 * (x == values[target == 1])) for x in values[target == 0]]
         )
         placements.append((up, down))
-        found.append(scores("auroc", {"logits": np.stack([0 * values, values], 1), "target": target}))
+        found.append(scores("classes", "auroc", {"logits": np.stack([0 * values, values], 1), "target": target}))
     m, n = int(target.sum()), int((1 - target).sum())
     s10, s01 = (np.cov(placements[0][k], placements[1][k]) for k in (0, 1))
     delong = s10 / m + s01 / n
@@ -301,7 +310,7 @@ def test_their_variance_is_that_of_delong():
 def test_their_variance_is_that_of_other_test_sets(kind, metric):
     """Test sets drawn again and again: how the metric scatters is what one of them says of itself."""
     rng = np.random.default_rng(5)
-    drawn = [scores(metric, MADE[kind](n=300, rng=rng)) for _ in range(300)]
+    drawn = [scores(kind, metric, MADE[kind](n=300, rng=rng)) for _ in range(300)]
     scatter = np.var([one.mean() for one in drawn], ddof=1)
     said = np.mean([np.var(one, ddof=1) / len(one) for one in drawn])
     # The scatter of 300 values has an error of 8 %; classes are stratified here, so that they scatter a little less.
@@ -310,8 +319,8 @@ def test_their_variance_is_that_of_other_test_sets(kind, metric):
 
 def test_whole_scores_stay_whole():
     """Hits and misses keep the cautions that are for counts."""
-    for metric, arrays in (("accuracy", classes()), ("subset_accuracy", tags())):
-        assert set(np.unique(scores(metric, arrays))) == {0.0, 1.0}
+    for kind, metric, arrays in (("classes", "accuracy", classes()), ("tags", "subset_accuracy", tags())):
+        assert set(np.unique(scores(kind, metric, arrays))) == {0.0, 1.0}
 
 
 def test_equal_arms_of_a_metric_in_a_unit_have_no_rule_of_three():
@@ -335,12 +344,12 @@ def write_rmse_study(study, gain, seeds=8, examples=300, unit=20.0, keep=True, s
             error = unit * (1 - gain * (alpha > 0)) * (hard + 0.3 * chance.normal(size=(examples, 1)))
             error *= 1 + 0.01 * chance.normal()
             arrays = {"prediction": (target + error).astype(np.float32), "target": target.astype(np.float32)}
-            test = float(scores("rmse", arrays).mean())
+            test = float(scores("numbers", "rmse", arrays).mean())
             kept = {f"test_{key}": values for key, values in arrays.items()} | {"test_id": np.arange(examples)}
             write_run(
                 study / name / f"seed={seed}", arm=name, name=name, seed=seed, config=config_of(alpha),
                 choices={"aug": "mixup" if alpha else "none"}, hits=None, primary=("rmse", False), test=test,
-                val=test, arrays=kept if keep else {"test_id": np.arange(examples)},
+                kind="numbers", val=test, arrays=kept if keep else {"test_id": np.arange(examples)},
             )  # fmt: skip
     return study
 
@@ -472,6 +481,6 @@ def test_a_hundred_runs_are_scored_in_little_time():
             continue
         started = time.process_time()
         for _ in range(10):
-            scores(metric, made[kind])
+            scores(kind, metric, made[kind])
         assert 10 * (time.process_time() - started) < 2.0, (kind, metric)
-    assert math.isfinite(scores("auroc", made["classes"]).sum())
+    assert math.isfinite(scores("classes", "auroc", made["classes"]).sum())

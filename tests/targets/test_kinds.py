@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from sklearn import metrics
 
-from mixup_lab.targets.choose import make_task
-from mixup_lab.targets.kinds import Boxes, Classes, Numbers, Pixels, Tags
-from mixup_lab.targets.numbers import Regression
-from mixup_lab.targets.tags import MultiLabel
+from mixup_lab.targets.boxes import Boxes
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.numbers import Numbers, Regression
+from mixup_lab.targets.pixels import Pixels
+from mixup_lab.targets.tags import MultiLabel, Tags
 from mixup_lab.types import Mixed, UserError
 
 CPU = torch.device("cpu")
@@ -22,7 +23,7 @@ def _numbers(n=60, t=2):
 
 def test_regression_metrics_are_in_the_units_of_the_targets():
     target = _numbers()
-    task = make_task(Numbers(("a", "b")), target, CPU)
+    task = Numbers(("a", "b")).task(target, CPU)
     output = torch.randn(60, 2)
     prediction = output.double().numpy() * target.std(0, dtype=np.float64) + target.mean(0, dtype=np.float64)
     found = task.metrics(task.observe(output, torch.from_numpy(target)))
@@ -80,7 +81,7 @@ def test_multilabel_metrics():
 
 def test_two_terms_equal_mixed_tags():
     target, partner, lam = torch.from_numpy(_tags()), torch.from_numpy(_tags(seed=3)), torch.rand(80)
-    task, output = make_task(Tags(tuple("abcd")), target.numpy(), CPU), torch.randn(80, 4)
+    task, output = Tags(tuple("abcd")).task(target.numpy(), CPU), torch.randn(80, 4)
     between = lam[:, None] * target + (1 - lam[:, None]) * partner
     torch.testing.assert_close(
         Mixed(None, target, partner, lam).loss(task.loss, output),
@@ -95,20 +96,19 @@ def test_two_terms_equal_mixed_tags():
     assert scalars["mix/label_shift"] == pytest.approx(float(away), abs=1e-6)
 
 
-@pytest.mark.parametrize("key", ["label_smoothing", "weights"])
-@pytest.mark.parametrize("kind", [Numbers(("a", "b")), Tags(("a", "b"))])
-def test_settings_of_classes_are_refused_elsewhere(kind, key):
-    values = {"label_smoothing": 0.1, "weights": "balanced"}
-    with pytest.raises(
-        ValueError, match=r"(label_smoothing|class_weights)=.* is for classes; (numbers|tags) have none"
-    ):
-        make_task(kind, _tags(t=2), CPU, **{key: values[key]})
+@pytest.mark.parametrize(("key", "value"), [("label_smoothing", 0.1), ("class_weights", "balanced")])
+@pytest.mark.parametrize("kind", [Numbers(("a", "b")), Tags(("a", "b")), Boxes(("a", "b"))])
+def test_settings_of_classes_are_refused_elsewhere(kind, key, value):
+    with pytest.raises(ValueError, match=f"^{key}={value} is for classes; {kind.kind} have none$"):
+        kind.task(_tags(t=2), CPU, **{key: value})
 
 
 BAD = [
     (Classes(("a",)), np.zeros(3, np.int64), "1 class, at least 2"),
     (Classes(("a", "b")), np.array([0, 2]), r"0\.\.1, found 0\.\.2"),
-    (Classes(("a", "b")), np.zeros(3, np.float32), "must be int64"),
+    (Classes(("a", "b")), np.zeros(3, np.float32), "must be int64 of 1 dimension for classes; the source gave float32"),
+    (Classes(("a", "b")), np.zeros((3, 1), np.int64), r"of 1 dimension for classes; the source gave int64 \(3, 1\)"),
+    (Classes(("a", "b")), np.ones(3, np.int64), "all examples of train are of class b: there is nothing to learn"),
     (Numbers(("a", "b")), np.array([[0, 1], [np.nan, 2]], np.float32), "target a of train is nan in example 1"),
     (Numbers(("a",)), np.ones((3, 1), np.float32), "a is 1 in all of train"),
     (Numbers(("a",)), np.ones((3, 2), np.float32), "the last of 1"),
@@ -133,20 +133,20 @@ def test_strata_and_words():
     strata = numbers.strata(values)
     assert np.bincount(strata).tolist() == [5] * 10
     assert values[strata == 0].max() < values[strata == 1].min()
-    assert numbers.say(np.array([3.14159], np.float32)) == "3.142"
+    assert numbers.describe_one(np.array([3.14159], np.float32)) == "3.142"
     tags = Tags(("often", "rare"))
     assert tags.strata(np.array([[1, 0], [1, 1], [0, 0], [1, 0]], np.float32)).tolist() == [0, 1, 2, 0]
-    assert tags.say(np.array([1, 1], np.float32)) == "often, rare"
-    assert tags.say(np.array([0, 0], np.float32)) == "no tag"
+    assert tags.describe_one(np.array([1, 1], np.float32)) == "often, rare"
+    assert tags.describe_one(np.array([0, 0], np.float32)) == "no tag"
     mask = np.array([[1, 1], [0, 255]], np.uint8)
-    assert Pixels(("sky", "road")).say(mask) == "road, sky"
+    assert Pixels(("sky", "road")).describe_one(mask) == "road, sky"
     boxes = np.array([[1, 0, 0, 1, 1], [0, 0, 0, 1, 1], [1, 0, 0, 1, 1], [-1, 0, 0, 0, 0]], np.float32)
-    assert Boxes(("cat", "dog")).say(boxes) == "1 cat, 2 dog"
+    assert Boxes(("cat", "dog")).describe_one(boxes) == "1 cat, 2 dog"
 
 
 def test_mistakes_are_the_worst_first():
     logits = torch.tensor([[2.0, 0.0, 0.0], [5.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
-    task = make_task(Classes(("cat", "dog", "cow")), np.array([0, 1, 2]), CPU)
+    task = Classes(("cat", "dog", "cow")).task(np.array([0, 1, 2]), CPU)
     kept = task.observe(logits, torch.tensor([1, 2, 2, 0]))
     sure = logits.softmax(1).max(1).values.tolist()
     expected = [(1, f"cat ({sure[1]:.2f})"), (3, f"dog ({sure[3]:.2f})"), (0, f"cat ({sure[0]:.2f})")]

@@ -8,11 +8,11 @@ from scipy import stats
 from torchvision.transforms import v2
 
 from mixup_lab.config.assemble import assemble
-from mixup_lab.inputs.pictures import Standardize
+from mixup_lab.inputs.pictures import Pictures, Standardize
 from mixup_lab.transforms.augment import Augment
-from mixup_lab.transforms.erasing import Cutout, RandomErasing
-from mixup_lab.transforms.policies import RandAugment
-from mixup_lab.transforms.transform import CropFlip
+from mixup_lab.transforms.crop_flip import CropFlip
+from mixup_lab.transforms.erasing import BlankRectangle, BlankSquare
+from mixup_lab.transforms.randaugment import RandAugment
 from mixup_lab.types import UserError
 
 SHAPES = [(7, 3, 9, 6), (1, 1, 8, 8), (64, 3, 32, 32), (33, 1, 4, 9), (5, 2, 7, 7)]
@@ -52,7 +52,7 @@ def boxes_of(transform, draws, height, width):
 def test_cutout_is_what_a_loop_would_do(shape, size, of_9x6, layout):
     batch, channels, height, width = shape
     mean = [0.2, 0.5, 0.9][:channels]
-    cutout = Cutout(size)
+    cutout = BlankSquare(size)
     cutout.bind(mean)
     inputs, draw = pictures(*shape).contiguous(memory_format=layout), one_step(cutout, batch)
     out = cutout.apply(inputs, draw)
@@ -70,8 +70,8 @@ def test_cutout_is_what_a_loop_would_do(shape, size, of_9x6, layout):
 
 
 def test_every_pixel_is_the_centre_as_often():
-    draws = Cutout(1).draw(np.random.default_rng(0), 40, 500)
-    boxes = boxes_of(Cutout(1), draws, 5, 8)
+    draws = BlankSquare(1).draw(np.random.default_rng(0), 40, 500)
+    boxes = boxes_of(BlankSquare(1), draws, 5, 8)
     assert len(boxes) == 20_000
     counts = np.bincount(8 * boxes[:, 0] + boxes[:, 2], minlength=40)
     assert stats.chisquare(counts).pvalue > 1e-4
@@ -80,7 +80,7 @@ def test_every_pixel_is_the_centre_as_often():
 def test_cutout_is_zero_after_standardisation():
     mean, std = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
     augment = Augment(cutout=4)
-    augment.bind((3, 8, 8), mean)
+    augment.bind(Pictures((3, 8, 8), mean, [1] * 3))
     inputs = pictures(6, 3, 8, 8)
     out = augment.apply(inputs, one_step(augment, 6))
     blanked = (out != inputs).any(1, keepdim=True).expand(-1, 3, -1, -1)
@@ -90,7 +90,7 @@ def test_cutout_is_zero_after_standardisation():
 
 
 def test_the_mean_is_middle_grey_until_it_is_told():
-    out = Cutout(8).apply(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), {"centre": torch.tensor([[0.5, 0.5]])})
+    out = BlankSquare(8).apply(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), {"centre": torch.tensor([[0.5, 0.5]])})
     assert (out == 128).all()
 
 
@@ -102,7 +102,7 @@ def test_the_mean_is_middle_grey_until_it_is_told():
 def test_erasing_is_what_a_loop_would_do(shape, layout):
     batch, channels, height, width = shape
     mean = [0.2, 0.5, 0.9][:channels]
-    erasing = RandomErasing(0.7, (0.1, 0.6), (0.2, 5.0), fill="mean")
+    erasing = BlankRectangle(0.7, (0.1, 0.6), (0.2, 5.0), fill="mean")
     erasing.bind(mean)
     inputs, draw = pictures(*shape).contiguous(memory_format=layout), one_step(erasing, batch)
     expected, tries = pictures(*shape).numpy().copy(), set()
@@ -131,8 +131,8 @@ def shares_and_aspects(boxes, height, width):
 @pytest.mark.parametrize("size", [(32, 32), (24, 40)])
 def test_erasing_has_torchvisions_law(size):
     height, width = size
-    erasing = RandomErasing(1.0)
-    ours = boxes_of(RandomErasing(1.0, fill="mean"), erasing.draw(np.random.default_rng(0), 1, 3000), height, width)
+    erasing = BlankRectangle(1.0)
+    ours = boxes_of(BlankRectangle(1.0, fill="mean"), erasing.draw(np.random.default_rng(0), 1, 3000), height, width)
     reference = v2.RandomErasing(p=1.0, value=0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -149,14 +149,14 @@ def test_erasing_has_torchvisions_law(size):
 
 
 def test_aspect_is_height_by_width():
-    draws = RandomErasing(1.0, (0.1, 0.2), (2.0, 3.0)).draw(np.random.default_rng(0), 1, 200)
-    _, aspect = shares_and_aspects(boxes_of(RandomErasing(1.0, fill="mean"), draws, 64, 64), 64, 64)
+    draws = BlankRectangle(1.0, (0.1, 0.2), (2.0, 3.0)).draw(np.random.default_rng(0), 1, 200)
+    _, aspect = shares_and_aspects(boxes_of(BlankRectangle(1.0, fill="mean"), draws, 64, 64), 64, 64)
     assert 1.9 < aspect.min() < aspect.max() < 3.2
 
 
 def test_erasing_has_the_papers_law_of_area_and_aspect():
-    draws = RandomErasing(1.0).draw(np.random.default_rng(0), 1, 4000)
-    area, aspect = shares_and_aspects(boxes_of(RandomErasing(1.0, fill="mean"), draws, 64, 64), 64, 64)
+    draws = BlankRectangle(1.0).draw(np.random.default_rng(0), 1, 4000)
+    area, aspect = shares_and_aspects(boxes_of(BlankRectangle(1.0, fill="mean"), draws, 64, 64), 64, 64)
     assert 0.018 < area.min() < 0.025
     assert 0.32 < area.max() < 0.34
     assert stats.kstest(area, stats.uniform(0.02, 0.31).cdf).statistic < 0.04
@@ -167,24 +167,24 @@ def test_erasing_has_the_papers_law_of_area_and_aspect():
 
 @pytest.mark.parametrize("prob", [0.0, 0.25, 1.0])
 def test_the_share_that_is_erased(prob):
-    erased = RandomErasing(prob).draw(np.random.default_rng(0), 20, 500)["erased"]
+    erased = BlankRectangle(prob).draw(np.random.default_rng(0), 20, 500)["erased"]
     assert abs(erased.mean() - prob) < 4 * np.sqrt(prob * (1 - prob) / 10_000) + 1e-12
 
 
 def test_where_no_rectangle_fits_the_picture_stays():
-    erasing = RandomErasing(1.0, (0.5, 0.6), (4.0, 5.0))
+    erasing = BlankRectangle(1.0, (0.5, 0.6), (4.0, 5.0))
     inputs = pictures(4, 1, 8, 8)
     assert torch.equal(erasing.apply(inputs, one_step(erasing, 4)), inputs)
 
 
 @pytest.mark.parametrize("layout", FORMATS)
 def test_noise_is_uniform_and_its_own_everywhere(layout):
-    erasing = RandomErasing(1.0, (0.2, 0.3))
+    erasing = BlankRectangle(1.0, (0.2, 0.3))
     draw = one_step(erasing, 200)
     blank = torch.full((200, 3, 32, 32), 7, dtype=torch.uint8).contiguous(memory_format=layout)
     out = erasing.apply(blank, draw)
     assert out.is_contiguous(memory_format=layout)
-    mean = RandomErasing(1.0, (0.2, 0.3), fill="mean")
+    mean = BlankRectangle(1.0, (0.2, 0.3), fill="mean")
     inside = (mean.apply(blank, draw) != 7).expand(-1, 3, -1, -1)
     assert (out[~inside] == 7).all()
     values = out[inside].numpy()
@@ -210,9 +210,9 @@ def test_noise_is_uniform_and_its_own_everywhere(layout):
 
 def test_order_is_crop_policy_cutout_erasing():
     augment = RandAugment(padding=2, flip=True, num_ops=2, magnitude=20, cutout=6, erasing=0.8)
-    augment.bind((3, 16, 16), [0.3, 0.5, 0.7])
+    augment.bind(Pictures((3, 16, 16), [0.3, 0.5, 0.7], [1] * 3))
     inputs, draw = pictures(20, 3, 16, 16), one_step(augment, 20)
-    cutout, erasing = Cutout(6), RandomErasing(0.8)
+    cutout, erasing = BlankSquare(6), BlankRectangle(0.8)
     cutout.bind([0.3, 0.5, 0.7])
     expected = CropFlip(2).apply(inputs, draw)
     expected = RandAugment(magnitude=20).apply(expected, draw)

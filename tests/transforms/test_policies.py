@@ -8,9 +8,12 @@ import torch
 from scipy import stats
 from torchvision.transforms import v2
 
+from mixup_lab.inputs.pictures import Pictures
+from mixup_lab.transforms.augmix import AugMix
+from mixup_lab.transforms.autoaugment import POLICIES, AutoAugment
 from mixup_lab.transforms.operations import NAMES, NUMBER, SIGNED, WARPS, Space, operate, settings
-from mixup_lab.transforms.policies import AugMix, AutoAugment, RandAugment, TrivialAugment
-from mixup_lab.transforms.searched import POLICIES
+from mixup_lab.transforms.randaugment import RandAugment
+from mixup_lab.transforms.trivialaugment import TrivialAugment
 
 THEIRS = {
     "randaugment": (RandAugment(), v2.RandAugment()),
@@ -289,6 +292,6 @@ def test_policies_refuse(policy, keys, sentence):
 def test_pictures_of_other_channels(policy):
     sentence = f"{type(policy).__name__} takes pictures of 1 or 3 channels, got 4"
     with pytest.raises(ValueError, match=sentence):
-        policy.bind((4, 8, 8), [0.5] * 4)
+        policy.bind(Pictures((4, 8, 8), [0.5] * 4, [1] * 4))
     with pytest.raises(ValueError, match=sentence):
         policy.apply(pictures(2, 4, 8, 8), rows_of(policy, 2))

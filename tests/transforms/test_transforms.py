@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mixup_lab.inputs.pictures import Standardize
-from mixup_lab.transforms.transform import CropFlip, NoTransform
-from mixup_lab.types import UserError
+from mixup_lab.inputs.pictures import Pictures, Standardize
+from mixup_lab.inputs.tokens import Tokens
+from mixup_lab.transforms.crop_flip import CropFlip
+from mixup_lab.transforms.none import NoTransform
+from mixup_lab.transforms.randaugment import RandAugment
 
 
 def inputs(batch: int = 7, channels: int = 3, height: int = 9, width: int = 6) -> Tensor:
@@ -90,19 +92,27 @@ def test_no_transform_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"padding": -1}, "transform.padding must be 0 or more, got -1"),
-        ({"mode": "wrap"}, "transform.mode must be one of zeros, reflect, got wrap"),
+        ({"padding": -1}, "padding must be 0 or more, got -1"),
+        ({"mode": "wrap"}, "mode must be one of zeros, reflect, got wrap"),
     ],
 )
 def test_crop_flip_refuses(arguments: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
         CropFlip(**arguments)
 
 
 def test_padding_as_large_as_the_picture() -> None:
-    transform = CropFlip(6)
-    with pytest.raises(UserError, match=r"transform.padding must be smaller than the pictures \(9x6\), got 6"):
-        transform.apply(inputs(), one_step(transform, 7))
+    with pytest.raises(ValueError, match=r"^padding must be smaller than the pictures \(9x6\), got 6$"):
+        CropFlip(6).bind(Pictures((3, 9, 6), [0.5] * 3, [1] * 3))
+
+
+def test_transforms_are_for_pictures() -> None:
+    rows = Tokens(("", "[?]", "word"), 5)
+    for transform in (CropFlip(), RandAugment()):
+        sentence = f"^{type(transform).__name__} changes pictures, and the examples are texts; use transform=none$"
+        with pytest.raises(ValueError, match=sentence):
+            transform.bind(rows)
+    NoTransform().bind(rows)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

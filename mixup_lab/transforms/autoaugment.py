@@ -1,10 +1,18 @@
-"""The policies that AutoAugment's search found on three data sets (Cubuk et al., 2019).
+"""AutoAugment: pairs of operations that a search found on three data sets (Cubuk et al., 2019).
 
 A policy is 25 pairs of operations; each has a name, the probability that it is done, and a level in 0..9 (0 where the
 operation has none).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mixup_lab.transforms.operations import NUMBER, Space
+from mixup_lab.transforms.policy import IDENTITY, Policy, drawn
 
 Step = tuple[str, float, int]
 
@@ -91,3 +99,32 @@ POLICIES: dict[str, tuple[tuple[Step, Step], ...]] = {
         (("ShearX", 0.7, 2), ("Invert", 0.1, 0)),
     ),
 }
+
+
+@dataclass(kw_only=True)
+class AutoAugment(Policy):
+    """One of 25 pairs of operations, each of them done with a probability of its own (Cubuk et al., 2019).
+
+    The pairs were found by a search with the labels of the data that they are named after, or of a part of it.
+
+    Args:
+        policy: named after the data of the search: `cifar10`, `imagenet` or `svhn`.
+    """
+
+    policy: str = "cifar10"
+    space: ClassVar[Space] = Space(10, 0.3, 150 / 331, 0, 30, 0.9, (8, 4))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.policy not in POLICIES:
+            raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {self.policy}")
+
+    def draw_policy(self, rng: np.random.Generator, steps: int, batch_size: int) -> dict[str, np.ndarray]:
+        """`operation` and `level` uint8, `negative` bool, each (S, B, 2)."""
+        pairs = POLICIES[self.policy]
+        chosen = rng.integers(len(pairs), size=(steps, batch_size))
+        operation = np.array([[NUMBER[name] for name, _, _ in pair] for pair in pairs])[chosen]
+        prob = np.array([[prob for _, prob, _ in pair] for pair in pairs])[chosen]
+        level = np.array([[level for _, _, level in pair] for pair in pairs])[chosen]
+        done = rng.random(operation.shape) < prob
+        return drawn(rng, np.where(done, operation, IDENTITY), level)

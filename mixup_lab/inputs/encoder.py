@@ -1,0 +1,57 @@
+"""The contract of this room: from examples as they are stored to what a model takes.
+
+n: some examples, B: examples in a batch, `...`: the shape of one as it is stored.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Encoder(ABC):
+    """A kind of input. Nothing in it is learnt from examples outside of the training split.
+
+    An encoder of your own sets `shape`, and the facts below that hold for its inputs.
+    """
+
+    shape: tuple[int, ...]  # of one encoded example
+    noun: str = "examples"  # plural, for messages: pictures, rows, texts, sounds
+    pictures: bool = False  # uint8 (C, H, W) before encoding: transforms change them
+    tokens: bool = False  # token ids, which are mixed inside the model
+    planar: bool = False  # (C, H, W) after encoding: the memory format matters
+    together: bool = (
+        False  # steps are so short that several are encoded and mixed at once, and all rows ahead if they fit
+    )
+    mean: tuple[float, ...] = ()  # of pictures, per channel on the scale [0, 1]
+
+    def to(self, device: torch.device) -> Encoder:
+        """The same on a device. Default: itself, there is nothing to be moved."""
+        return self
+
+    @abstractmethod
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Stored (B, ...) to encoded (B, *shape): float32, or int64 for tokens."""
+
+    @abstractmethod
+    def draw(self, inputs: Tensor, box: int) -> np.ndarray:
+        """Encoded examples (n, *shape), mixed ones too, as tiles to be looked at: uint8 (n, height, width, 3).
+
+        `box` is the larger side of a tile in pixels, at most.
+        """
+
+    def offers(self) -> dict[str, Any]:
+        """Facts for the constructor of a model that has parameters of these names. Default: none."""
+        return {}
+
+    def whole(self, example: Tensor) -> Tensor:
+        """A copy of an encoded example from a batch, in the full `shape` if the batch was trimmed."""
+        return example.clone()
+
+    def describe(self) -> str:
+        """The size of an example: `3 x 32 x 32`, `40 tokens`."""
+        return " x ".join(map(str, self.shape))

@@ -1,0 +1,201 @@
+"""The contract of this room: a kind of target, and the task that a model is trained for. One file for each kind.
+
+N: examples; n: some of them; B: examples in a batch; `...`: the shape of one target or output.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixup_lab.types import Labels, UserError
+
+
+class Moves(Protocol):
+    """The part of a transform that targets with a place follow; see `mixup_lab.transforms.transform.Transform`."""
+
+    def move_masks(self, masks: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """Masks (B, H, W) after the transform."""
+
+    def move_boxes(self, boxes: Tensor, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """Boxes (B, M, 5) of pictures of shape (C, H, W) after the transform."""
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """A kind of target. A source makes one with the `names` of the classes, columns or tags.
+
+    `kind` is recorded in each run, and tables of results are keyed by it. A kind with `placed` targets has them at a
+    place in the picture: they follow its transform and are drawn on it.
+    """
+
+    names: tuple[str, ...]
+    kind: ClassVar[str]  # plural: "classes", "numbers"
+    noun: ClassVar[str]  # what `names` are names of: "class", "number"
+    placed: ClassVar[bool] = False
+    strata_are_classes: ClassVar[bool] = False  # rare ones are announced, and whole groups never take one out of train
+    models: ClassVar[str] = ""  # options of conf/model for this kind, if others cannot serve it at all
+
+    @abstractmethod
+    def check(self, where: str, target: np.ndarray) -> None:
+        """Raise UserError unless these targets (N, ...) are valid; `where` is train, val or test, for the message."""
+
+    def strata(self, target: np.ndarray) -> np.ndarray:
+        """(N,) int64 >= 0: each split gets an even share of every stratum. Default: one stratum."""
+        return np.zeros(len(target), dtype=np.int64)
+
+    @abstractmethod
+    def describe_one(self, target: np.ndarray) -> str:
+        """One target (...) in a few words."""
+
+    def describe(self) -> str:
+        """What a model has to tell apart or predict: `10 classes`, `1 number`."""
+        plural = "es" if self.noun.endswith("s") else "s"
+        return f"{len(self.names)} {self.noun}{plural if len(self.names) != 1 else ''}"
+
+    def label_parts(self, own: np.ndarray, partner: np.ndarray, lam: float) -> list[tuple[float, str]]:
+        """The label of a mixed example: share, greater than 0, and description of each part."""
+        both = ((lam, own), (1 - lam, partner))
+        return [(share, self.describe_one(target)) for share, target in both if share > 0]
+
+    def move(self, target: Tensor, transform: Moves, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """Targets (B, ...) of pictures of shape (C, H, W) after a transform. Default: unchanged."""
+        return target
+
+    def draw(self, tiles: np.ndarray, targets: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """New tiles with the targets on them. Default: the tiles themselves.
+
+        Args:
+            tiles: uint8 (n, height, width, 3), as an encoder draws them.
+            targets: (n, ...).
+            shape: of one example, (C, H, W) for pictures; positions in targets refer to it.
+        """
+        return tiles
+
+    def draw_mixed(
+        self, tiles: np.ndarray, own: np.ndarray, partner: np.ndarray, lam: np.ndarray, shape: tuple[int, ...]
+    ) -> np.ndarray:
+        """Tiles of mixed examples with the targets (n, ...) of both on them. Default: the tiles themselves.
+
+        `lam` is (n,), or (n, H, W) if it differs between pixels; for the rest see `draw`.
+        """
+        return tiles
+
+    def legend(self) -> list[tuple[str, np.ndarray]]:
+        """Name and colour, uint8 (3,), of everything that `draw` tells apart by colour."""
+        return []
+
+    @abstractmethod
+    def task(
+        self,
+        target: np.ndarray,
+        device: torch.device,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: str | Sequence[float] | None = None,
+        input_shape: Sequence[int] = (),
+    ) -> Task:
+        """The task of a run.
+
+        Args:
+            target: (N, ...) of the training split, the only data that a task may learn from.
+            device: of the model's outputs.
+            label_smoothing: in [0, 1), for classes.
+            class_weights: `balanced` or one number for each class, for classes.
+            input_shape: of one example.
+
+        Raises:
+            ValueError: for settings that this kind of target has no use for; the sentence begins with the key.
+        """
+
+    def _require(self, where: str, target: np.ndarray, dtype: type, dims: int, last: int | None = None) -> None:
+        if target.dtype != dtype or target.ndim != dims or (last is not None and target.shape[-1] != last):
+            needed = f"{np.dtype(dtype)} of {dims} dimension{'s'[: dims > 1]}" + (
+                f", the last of {last}" if last else ""
+            )
+            raise UserError(
+                f"targets of {where} must be {needed} for {self.kind}; the source gave {target.dtype} {target.shape}"
+            )
+
+    def _require_two(self) -> None:
+        if len(self.names) < 2:
+            raise UserError(f"the dataset has {self.describe()}, at least 2 are needed")
+
+    def _refuse_class_settings(self, label_smoothing: float, class_weights: str | Sequence[float] | None) -> None:
+        for key, value in (("label_smoothing", label_smoothing or None), ("class_weights", class_weights)):
+            if value is not None:
+                raise ValueError(f"{key}={value} is for classes; {self.kind} have none")
+
+
+class Task(ABC):
+    """What the training loop needs for one kind of target.
+
+    The loss of an output is `element_loss(normalize(output), target)`: what does not depend on the label is computed
+    once for both labels of a mixture. Metrics are computed from what `observe` keeps of each example, so that batches
+    of any size and order give the same value.
+    """
+
+    primary: str  # the metric that decides, evaluated on val and test
+    maximize: bool
+    num_outputs: int  # outputs (channels, if the output is a map) that a model needs
+    labels = Labels()  # what a mixing method may know about the targets
+
+    def normalize(self, output: Tensor) -> Tensor:
+        """The part of the loss that is the same for every label, (B, ...) to (B, ...). Default: nothing."""
+        return output
+
+    @abstractmethod
+    def element_loss(self, scores: Tensor, target: Tensor) -> Tensor:
+        """The training loss of each element, (B,) or (B, H, W), of normalized outputs. Not reduced: the loop mixes."""
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The training loss of each element, (B,) or (B, H, W), from outputs of the model."""
+        return self.element_loss(self.normalize(output), target)
+
+    def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
+        """What is summed over the mixed examples of an epoch. Default: nothing."""
+        return {}
+
+    def train_scalars(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        """Scalars from the sums of an epoch; `sums["lam"]` (n,) has one number for each example. Default: none."""
+        return {}
+
+    @abstractmethod
+    def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """What is kept of clean examples for metrics and for `predictions.npz`: each (B, ...)."""
+
+    @abstractmethod
+    def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
+        """All metrics of a split from what was kept of it, `loss` and `primary` among them."""
+
+    def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
+        """The examples with the worst answers, at most `count`, the worst first. Default: none.
+
+        Returns:
+            For each its number, and the model's answer in a few words; `names` are those of the kind.
+        """
+        return []
+
+    def as_target(self, output: Tensor) -> Tensor | None:
+        """The model's answer in the form of targets (B, ...), to be drawn. Default: None, targets have no place."""
+        return None
+
+
+def label_shift(mass: Tensor, shares: Tensor | None) -> dict[str, float]:
+    """`mix/label_shift`: how far the labels of an epoch are from those of the data, in [0, 1].
+
+    It is the total variation distance: 0 if mixing asks for each class as often as the data have it.
+
+    Args:
+        mass: (C,) how often the model was asked for each class, each time with its share.
+        shares: (C,) of the classes in the data, which sum to 1; None: not known, no scalar.
+    """
+    if shares is None or not float(mass.sum()) > 0:
+        return {}
+    return {"mix/label_shift": float((mass / mass.sum() - shares).abs().sum() / 2)}

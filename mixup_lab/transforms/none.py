@@ -1,0 +1,23 @@
+"""No transform."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from mixup_lab.transforms.transform import Transform
+
+
+class NoTransform(Transform):
+    """Examples as they are, whatever they are."""
+
+    changes = False
+    moves_targets = True
+
+    def draw(self, rng: np.random.Generator, steps: int, batch_size: int) -> dict[str, np.ndarray]:
+        """Nothing is drawn."""
+        return {}
+
+    def apply(self, inputs: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """The inputs themselves."""
+        return inputs
