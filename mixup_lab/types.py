@@ -6,7 +6,7 @@ Shapes: `B` examples in a batch, `...` the shape of one example.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -83,7 +83,6 @@ class Pool(ABC):
 
     target: np.ndarray  # (N, ...), as the kind of the targets has them: class indices (N,) int64, for example
     shape: tuple[int, ...]  # of every example, as it is stored: (C, H, W) for pictures
-    names: Sequence[str] | None = None  # of the examples, such as paths below the root; None: they have numbers only
     # (N,) int64: an example (L, ...) is 0 behind its length, which means nothing, as texts are; batches are then made
     # of similar lengths and trimmed. None: examples are whole.
     lengths: np.ndarray | None = None

@@ -32,15 +32,12 @@ SHOWN = 5  # names in a sentence
 class Split:
     """The examples of train, val or test: rows of a pool, and the feed that gives their batches.
 
-    `ids` (n,) int64 are rows of the pool, `target` (n, ...) what is to be answered, `names` their names if the
-    source has any. `lengths` (n,) are those of examples that end before their row does, such as texts: each batch of
-    these is trimmed.
+    `ids` (n,) int64 are rows of the pool, `target` (n, ...) their targets, and `lengths` (n,) those of `Pool.lengths`.
     """
 
     name: str
     ids: np.ndarray
     target: np.ndarray
-    names: list[str] | None
     feed: Feed
     lengths: np.ndarray | None = None
 
@@ -144,9 +141,8 @@ def prepare(
     for name, rows in carved._asdict().items():
         pool = pools[name]
         ids = rows if pool is loaded.train else np.arange(len(pool.target), dtype=np.int64)
-        names = None if pool.names is None else [pool.names[i] for i in ids.tolist()]
         lengths = None if pool.lengths is None else pool.lengths[ids]
-        splits[name] = Split(name, ids, pool.target[ids], names, feeds[id(pool)], lengths)
+        splits[name] = Split(name, ids, pool.target[ids], feeds[id(pool)], lengths)
     if encoder is None:
         encoder = Pictures(loaded.train.shape, *_known_moments(splits["train"], loaded, storage, mean, std), device)
     elif mean is not None or std is not None:

@@ -6,7 +6,7 @@ A source is any object whose constructor takes the keys of its `conf/dataset/NAM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,13 +26,7 @@ class ArrayPool(Pool):
         UserError: for other things than arrays, arrays of unequal length, and examples without a dimension.
     """
 
-    def __init__(
-        self,
-        inputs: np.ndarray,
-        target: np.ndarray,
-        names: Sequence[str] | None = None,
-        lengths: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, inputs: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None) -> None:
         for name, array in (("inputs", inputs), ("target", target)):
             if not isinstance(array, np.ndarray):
                 raise UserError(f"the {name} of a pool must be a numpy array, got {type(array).__name__}")
@@ -43,7 +37,7 @@ class ArrayPool(Pool):
             )
         mirrored = min(inputs.strides) <= 0  # or repeated: torch cannot look at such arrays as they are
         self.inputs = np.ascontiguousarray(inputs) if mirrored else inputs
-        self.target, self.names, self.lengths = target, names, lengths
+        self.target, self.lengths = target, lengths
         self.shape = inputs.shape[1:]
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class FolderPool(Pool):
 
     root: str
     split: str
-    names: Sequence[str] = field()
+    names: Sequence[str]
     target: np.ndarray
     shape: tuple[int, int, int]
     cache: Cache | None

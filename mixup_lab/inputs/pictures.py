@@ -30,19 +30,35 @@ class Pictures(Encoder):
         self, shape: tuple[int, ...], mean: Sequence[float], std: Sequence[float], device: torch.device | str = "cpu"
     ) -> None:
         self.shape, self.mean, self.std = shape, tuple(mean), tuple(std)
-        self._standardize = Standardize(mean, std, device)
+        centre, width = (np.asarray(v, dtype=np.float64).reshape(-1, 1, 1) for v in (mean, std))
+        self._scale = torch.from_numpy((1 / (255 * width)).astype(np.float32)).to(device)
+        self._shift = torch.from_numpy((-centre / width).astype(np.float32)).to(device)
+        # Repeated for a row of the last channels_last pictures.
+        self._row = self._scale.flatten(), self._shift.flatten()
 
     def to(self, device: torch.device) -> Pictures:
         """The same on a device."""
         return Pictures(self.shape, self.mean, self.std, device)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) to float32; the memory format stays as it is."""
-        return self._standardize(inputs)
+        """uint8 (B, C, H, W) to float32, `(x / 255 - mean) / std`; the memory format stays as it is."""
+        planes = in_memory_order(inputs)
+        if planes.shape[4] == 1:
+            return inputs.float().mul_(self._scale).add_(self._shift)
+        # A row of the picture at a time: vector arithmetic needs more values side by side than a pixel has.
+        rows = planes.flatten(3).float()
+        if len(self._row[0]) != rows.shape[3]:
+            self._row = self._scale.flatten().repeat(inputs.shape[3]), self._shift.flatten().repeat(inputs.shape[3])
+        rows.mul_(self._row[0]).add_(self._row[1])
+        return as_pictures(rows.view(planes.shape))
+
+    def inverse(self, inputs: Tensor) -> Tensor:
+        """Back to [0, 1], to be looked at."""
+        return inputs.float().sub(self._shift).div_(self._scale).div_(255).clamp_(0, 1)
 
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
-        """Standardised back with the data's own mean and std: uint8 (n, height, width, 3)."""
-        return picture_tiles(self._standardize.inverse(inputs.float()), box)
+        """With the data's own mean and std: uint8 (n, height, width, 3)."""
+        return picture_tiles(self.inverse(inputs), box)
 
 
 def picture_tiles(pictures: Tensor, box: int) -> np.ndarray:
@@ -61,38 +77,6 @@ def picture_tiles(pictures: Tensor, box: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BOX)) for p in pixels])
 
 
-class Standardize:
-    """uint8 pictures to float32 with mean 0 and standard deviation 1 per channel: `(x / 255 - mean) / std`.
-
-    Args:
-        mean: one value for each channel, for pixels on the scale [0, 1].
-        std: likewise, > 0.
-        device: where the pictures will be.
-    """
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | str = "cpu") -> None:
-        centre, width = (np.asarray(v, dtype=np.float64).reshape(-1, 1, 1) for v in (mean, std))
-        self.scale = torch.from_numpy((1 / (255 * width)).astype(np.float32)).to(device)
-        self.shift = torch.from_numpy((-centre / width).astype(np.float32)).to(device)
-        self._row = self.scale.flatten(), self.shift.flatten()  # repeated for a row of the last channels_last pictures
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """(B, C, H, W), uint8 to float32; the memory format stays as it is."""
-        planes = in_memory_order(inputs)
-        if planes.shape[4] == 1:
-            return inputs.float().mul_(self.scale).add_(self.shift)
-        # A row of the picture at a time: vector arithmetic needs more values side by side than a pixel has.
-        rows = planes.flatten(3).float()
-        if len(self._row[0]) != rows.shape[3]:
-            self._row = self.scale.flatten().repeat(inputs.shape[3]), self.shift.flatten().repeat(inputs.shape[3])
-        rows.mul_(self._row[0]).add_(self._row[1])
-        return as_pictures(rows.view(planes.shape))
-
-    def inverse(self, inputs: Tensor) -> Tensor:
-        """Back to [0, 1], to be looked at."""
-        return inputs.sub(self.shift).div_(self.scale).div_(255).clamp_(0, 1)
-
-
 def in_memory_order(inputs: Tensor) -> Tensor:
     """A view (B, C, H, W, 1) of pictures of separate channels, (B, 1, H, W, C) of channels_last ones."""
     if not inputs.is_contiguous() and inputs.is_contiguous(memory_format=torch.channels_last):
@@ -101,5 +85,5 @@ def in_memory_order(inputs: Tensor) -> Tensor:
 
 
 def as_pictures(planes: Tensor) -> Tensor:
-    """What `in_memory_order` gave as pictures (B, C, H, W) again, a view."""
+    """The inverse of `in_memory_order`: a view (B, C, H, W)."""
     return planes.squeeze(4) if planes.shape[4] == 1 else planes.squeeze(1).movedim(-1, 1)

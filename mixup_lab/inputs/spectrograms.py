@@ -9,12 +9,6 @@ from torch import Tensor
 
 from mixup_lab.inputs.encoder import Encoder
 
-# Every sixteenth colour of matplotlib's magma, which is even to the eye and in print: dark is quiet, light is loud.
-COLOURS = (
-    "000004 0a0822 1d1147 36106b 51127c 6a1c81 832681 9c2e7f b73779"
-    " d0416f e75263 f56b5c fc8961 fea772 fec488 fde2a3 fcfdbf"
-)
-
 
 class Spectrograms(Encoder):
     """The encoder of audio: standardised by one mean and one deviation of all values, as in Gong et al. (2021).
@@ -53,8 +47,7 @@ class Spectrograms(Encoder):
 
 
 def coloured(level: np.ndarray) -> np.ndarray:
-    """Levels (...) in [0, 1] to colours, uint8 (..., 3)."""
-    table = np.array([list(bytes.fromhex(colour)) for colour in COLOURS.split()], dtype=np.float64)
-    places = np.linspace(0, 1, len(table))
-    channels = [np.interp(level, places, table[:, k]) for k in range(3)]
-    return np.stack(channels, axis=-1).round().astype(np.uint8)
+    """Levels (...) in [0, 1] to the colours of magma, uint8 (..., 3): dark is quiet, light is loud."""
+    from matplotlib import colormaps  # imported late: it takes long
+
+    return np.asarray(colormaps["magma"](level, bytes=True))[..., :3]

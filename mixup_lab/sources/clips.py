@@ -27,7 +27,7 @@ class AudioPool(Pool):
 
     root: str
     split: str
-    names: Sequence[str] = field()
+    names: Sequence[str]
     target: np.ndarray
     log_mel: LogMel
     samples: int  # of a clip, at the sample rate of `log_mel`

@@ -148,8 +148,7 @@ def _rows(table: Table, labels: Sequence[str], column: str | int) -> ArrayPool:
         if label not in number:
             raise UserError(f"{table.path}, line {line}: train has no example of the {column} {label}")
     target = np.array([number[label] for label in table.labels], dtype=np.int64)
-    names = [f"{table.path.name}:{line}" for line in table.lines]
-    return ArrayPool(np.arange(len(target))[:, None], target, names)
+    return ArrayPool(np.arange(len(target))[:, None], target)
 
 
 def _fitted(loaded: Loaded, tables: dict[str, Table], rows: np.ndarray, how: Cutting) -> Loaded:
@@ -172,7 +171,7 @@ def _fitted(loaded: Loaded, tables: dict[str, Table], rows: np.ndarray, how: Cut
     for split, pool in (("train", loaded.train), ("val", loaded.val), ("test", loaded.test)):
         if pool is not None:
             tokens, lengths = padded(ids[split], length)
-            pools[split] = ArrayPool(tokens, pool.target, pool.names, lengths)
+            pools[split] = ArrayPool(tokens, pool.target, lengths)
     return replace(
         loaded,
         train=pools["train"],

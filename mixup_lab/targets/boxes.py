@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mixup_lab.targets.average_precision import coco_average_precision, require_pycocotools
 from mixup_lab.targets.points import CELLS, Points, assign, centerness, distances, edges, giou, grid
-from mixup_lab.targets.target import Moves, Target, Task, label_shift
+from mixup_lab.targets.target import Moves, Settings, Target, Task, label_shift
 from mixup_lab.types import Labels, UserError
 
 EXTRA = 5  # channels besides the classes: four distances and the centerness
@@ -83,20 +83,12 @@ class Boxes(Target):
         """All classes."""
         return [(name, np.array(colour(number), dtype=np.uint8)) for number, name in enumerate(self.names)]
 
-    def task(
-        self,
-        target: np.ndarray,
-        device: torch.device,
-        *,
-        label_smoothing: float = 0.0,
-        class_weights: str | Sequence[float] | None = None,
-        input_shape: Sequence[int] = (),
-    ) -> Detection:
+    def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Detection:
         """The losses of a dense detector; see `Detection`."""
-        self._refuse_class_settings(label_smoothing, class_weights)
+        self._refuse_class_settings(settings)
         real = torch.from_numpy(target[target[..., 0] >= 0])
         each = torch.bincount(real[:, 0].long(), minlength=len(self.names))
-        return Detection(self.names, input_shape, len(real) / len(target), each / each.sum())
+        return Detection(self.names, settings.get("input_shape", ()), len(real) / len(target), each / each.sum())
 
 
 def colour(number: int) -> tuple[int, int, int]:

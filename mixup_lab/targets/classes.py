@@ -7,13 +7,14 @@ and order give the same value.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixup_lab.targets.target import Target, Task, label_shift
+from mixup_lab.targets.target import Settings, Target, Task, label_shift
 from mixup_lab.types import Labels, UserError
 
 ECE_BINS = 15
@@ -50,19 +51,13 @@ class Classes(Target):
         shares = lam * own + (1 - lam) * partner
         return [(float(shares[k]), self.names[k]) for k in np.argsort(-shares, kind="stable") if shares[k] > 0]
 
-    def task(
-        self,
-        target: np.ndarray,
-        device: torch.device,
-        *,
-        label_smoothing: float = 0.0,
-        class_weights: str | Sequence[float] | None = None,
-        input_shape: Sequence[int] = (),
-    ) -> Classification:
+    def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Classification:
         """Cross-entropy; see `Classification`."""
         counts = np.bincount(target, minlength=len(self.names))
-        weights = None if class_weights is None else weights_of(class_weights, counts).to(device)
-        return Classification(len(self.names), label_smoothing, weights, torch.from_numpy(counts / len(target)))
+        kind = settings.get("class_weights")
+        weights = None if kind is None else weights_of(kind, counts).to(device)
+        smoothing = settings.get("label_smoothing", 0.0)
+        return Classification(len(self.names), smoothing, weights, torch.from_numpy(counts / len(target)))
 
 
 class Classification(Task):

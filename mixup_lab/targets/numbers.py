@@ -6,12 +6,13 @@ N: examples, B: examples in a batch, T: numbers of each.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mixup_lab.targets.target import Target, Task
+from mixup_lab.targets.target import Settings, Target, Task
 from mixup_lab.types import UserError
 
 BINS = 10  # of equal counts, by which numbers are stratified
@@ -42,17 +43,9 @@ class Numbers(Target):
         """The numbers with four digits."""
         return ", ".join(f"{value:.4g}" for value in target.tolist())
 
-    def task(
-        self,
-        target: np.ndarray,
-        device: torch.device,
-        *,
-        label_smoothing: float = 0.0,
-        class_weights: str | Sequence[float] | None = None,
-        input_shape: Sequence[int] = (),
-    ) -> Regression:
+    def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Regression:
         """Squared error; see `Regression`."""
-        self._refuse_class_settings(label_smoothing, class_weights)
+        self._refuse_class_settings(settings)
         values = torch.from_numpy(target).double()
         return Regression(*(v.float().to(device) for v in (values.mean(0), values.std(0, correction=0))))
 

@@ -8,6 +8,7 @@ N: examples, n: some of them, B: examples in a batch, C: classes, H x W: pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mixup_lab.targets.classes import weights_of
-from mixup_lab.targets.target import Moves, Target, Task
+from mixup_lab.targets.target import Moves, Settings, Target, Task
 from mixup_lab.types import VOID, Labels, UserError
 
 # Okabe and Ito (2008), then Tol's muted scheme (2021): neighbours differ for colour-blind eyes too. Further
@@ -78,20 +79,11 @@ class Pixels(Target):
         named = zip(self.names, colours(len(self.names)), strict=True)
         return [(name, colour) for name, colour in named if name != UNTINTED]
 
-    def task(
-        self,
-        target: np.ndarray,
-        device: torch.device,
-        *,
-        label_smoothing: float = 0.0,
-        class_weights: str | Sequence[float] | None = None,
-        input_shape: Sequence[int] = (),
-    ) -> Segmentation:
+    def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Segmentation:
         """Cross-entropy per pixel; see `Segmentation`."""
-        weights = None
-        if class_weights is not None:
-            weights = weights_of(class_weights, label_counts(target)[: len(self.names)]).to(device)
-        return Segmentation(len(self.names), label_smoothing, weights)
+        kind, smoothing = settings.get("class_weights"), settings.get("label_smoothing", 0.0)
+        weights = None if kind is None else weights_of(kind, label_counts(target)[: len(self.names)]).to(device)
+        return Segmentation(len(self.names), smoothing, weights)
 
     def _tint(self, masks: np.ndarray, high: int, wide: int) -> tuple[np.ndarray, np.ndarray]:
         """Colours times opacities (n, high, wide, 3), and opacities (n, high, wide, 1)."""

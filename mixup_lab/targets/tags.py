@@ -6,13 +6,14 @@ N: examples, B: examples in a batch, T: tags.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixup_lab.targets.target import Target, Task, label_shift
+from mixup_lab.targets.target import Settings, Target, Task, label_shift
 from mixup_lab.types import UserError
 
 
@@ -43,17 +44,9 @@ class Tags(Target):
         """The names of the tags."""
         return ", ".join(name for name, value in zip(self.names, target.tolist(), strict=True) if value > 0) or "no tag"
 
-    def task(
-        self,
-        target: np.ndarray,
-        device: torch.device,
-        *,
-        label_smoothing: float = 0.0,
-        class_weights: str | Sequence[float] | None = None,
-        input_shape: Sequence[int] = (),
-    ) -> MultiLabel:
+    def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> MultiLabel:
         """A binary cross-entropy for each tag; see `MultiLabel`."""
-        self._refuse_class_settings(label_smoothing, class_weights)
+        self._refuse_class_settings(settings)
         counts = torch.from_numpy(target).sum(0, dtype=torch.float64)
         return MultiLabel(self.names, counts / counts.sum())
 

@@ -8,13 +8,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mixup_lab.types import Labels, UserError
+
+
+class Settings(TypedDict, total=False):
+    """Facts of a run that a task may depend on."""
+
+    label_smoothing: float  # in [0, 1), for classes
+    class_weights: str | Sequence[float] | None  # `balanced` or one number for each class, for classes
+    input_shape: Sequence[int]  # of one example
 
 
 class Moves(Protocol):
@@ -92,23 +100,13 @@ class Target(ABC):
         return []
 
     @abstractmethod
-    def task(
-        self,
-        target: np.ndarray,
-        device: torch.device,
-        *,
-        label_smoothing: float = 0.0,
-        class_weights: str | Sequence[float] | None = None,
-        input_shape: Sequence[int] = (),
-    ) -> Task:
+    def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Task:
         """The task of a run.
 
         Args:
             target: (N, ...) of the training split, the only data that a task may learn from.
             device: of the model's outputs.
-            label_smoothing: in [0, 1), for classes.
-            class_weights: `balanced` or one number for each class, for classes.
-            input_shape: of one example.
+            settings: see `Settings`.
 
         Raises:
             ValueError: for settings that this kind of target has no use for; the sentence begins with the key.
@@ -127,9 +125,9 @@ class Target(ABC):
         if len(self.names) < 2:
             raise UserError(f"the dataset has {self.describe()}, at least 2 are needed")
 
-    def _refuse_class_settings(self, label_smoothing: float, class_weights: str | Sequence[float] | None) -> None:
-        for key, value in (("label_smoothing", label_smoothing or None), ("class_weights", class_weights)):
-            if value is not None:
+    def _refuse_class_settings(self, settings: Settings) -> None:
+        for key in ("label_smoothing", "class_weights"):
+            if value := settings.get(key):
                 raise ValueError(f"{key}={value} is for classes; {self.kind} have none")
 
 

@@ -14,90 +14,48 @@ import numpy as np
 from mixup_lab.transforms.operations import NUMBER, Space
 from mixup_lab.transforms.policy import IDENTITY, Policy, drawn
 
-Step = tuple[str, float, int]
-
-POLICIES: dict[str, tuple[tuple[Step, Step], ...]] = {
-    "cifar10": (
-        (("Invert", 0.1, 0), ("Contrast", 0.2, 6)),
-        (("Rotate", 0.7, 2), ("TranslateX", 0.3, 9)),
-        (("Sharpness", 0.8, 1), ("Sharpness", 0.9, 3)),
-        (("ShearY", 0.5, 8), ("TranslateY", 0.7, 9)),
-        (("AutoContrast", 0.5, 0), ("Equalize", 0.9, 0)),
-        (("ShearY", 0.2, 7), ("Posterize", 0.3, 7)),
-        (("Color", 0.4, 3), ("Brightness", 0.6, 7)),
-        (("Sharpness", 0.3, 9), ("Brightness", 0.7, 9)),
-        (("Equalize", 0.6, 0), ("Equalize", 0.5, 0)),
-        (("Contrast", 0.6, 7), ("Sharpness", 0.6, 5)),
-        (("Color", 0.7, 7), ("TranslateX", 0.5, 8)),
-        (("Equalize", 0.3, 0), ("AutoContrast", 0.4, 0)),
-        (("TranslateY", 0.4, 3), ("Sharpness", 0.2, 6)),
-        (("Brightness", 0.9, 6), ("Color", 0.2, 8)),
-        (("Solarize", 0.5, 2), ("Invert", 0.0, 0)),
-        (("Equalize", 0.2, 0), ("AutoContrast", 0.6, 0)),
-        (("Equalize", 0.2, 0), ("Equalize", 0.6, 0)),
-        (("Color", 0.9, 9), ("Equalize", 0.6, 0)),
-        (("AutoContrast", 0.8, 0), ("Solarize", 0.2, 8)),
-        (("Brightness", 0.1, 3), ("Color", 0.7, 0)),
-        (("Solarize", 0.4, 5), ("AutoContrast", 0.9, 0)),
-        (("TranslateY", 0.9, 9), ("TranslateY", 0.7, 9)),
-        (("AutoContrast", 0.9, 0), ("Solarize", 0.8, 3)),
-        (("Equalize", 0.8, 0), ("Invert", 0.1, 0)),
-        (("TranslateY", 0.7, 9), ("AutoContrast", 0.9, 0)),
-    ),
-    "imagenet": (
-        (("Posterize", 0.4, 8), ("Rotate", 0.6, 9)),
-        (("Solarize", 0.6, 5), ("AutoContrast", 0.6, 0)),
-        (("Equalize", 0.8, 0), ("Equalize", 0.6, 0)),
-        (("Posterize", 0.6, 7), ("Posterize", 0.6, 6)),
-        (("Equalize", 0.4, 0), ("Solarize", 0.2, 4)),
-        (("Equalize", 0.4, 0), ("Rotate", 0.8, 8)),
-        (("Solarize", 0.6, 3), ("Equalize", 0.6, 0)),
-        (("Posterize", 0.8, 5), ("Equalize", 1.0, 0)),
-        (("Rotate", 0.2, 3), ("Solarize", 0.6, 8)),
-        (("Equalize", 0.6, 0), ("Posterize", 0.4, 6)),
-        (("Rotate", 0.8, 8), ("Color", 0.4, 0)),
-        (("Rotate", 0.4, 9), ("Equalize", 0.6, 0)),
-        (("Equalize", 0.0, 0), ("Equalize", 0.8, 0)),
-        (("Invert", 0.6, 0), ("Equalize", 1.0, 0)),
-        (("Color", 0.6, 4), ("Contrast", 1.0, 8)),
-        (("Rotate", 0.8, 8), ("Color", 1.0, 2)),
-        (("Color", 0.8, 8), ("Solarize", 0.8, 7)),
-        (("Sharpness", 0.4, 7), ("Invert", 0.6, 0)),
-        (("ShearX", 0.6, 5), ("Equalize", 1.0, 0)),
-        (("Color", 0.4, 0), ("Equalize", 0.6, 0)),
-        (("Equalize", 0.4, 0), ("Solarize", 0.2, 4)),
-        (("Solarize", 0.6, 5), ("AutoContrast", 0.6, 0)),
-        (("Invert", 0.6, 0), ("Equalize", 1.0, 0)),
-        (("Color", 0.6, 4), ("Contrast", 1.0, 8)),
-        (("Equalize", 0.8, 0), ("Equalize", 0.6, 0)),
-    ),
-    "svhn": (
-        (("ShearX", 0.9, 4), ("Invert", 0.2, 0)),
-        (("ShearY", 0.9, 8), ("Invert", 0.7, 0)),
-        (("Equalize", 0.6, 0), ("Solarize", 0.6, 6)),
-        (("Invert", 0.9, 0), ("Equalize", 0.6, 0)),
-        (("Equalize", 0.6, 0), ("Rotate", 0.9, 3)),
-        (("ShearX", 0.9, 4), ("AutoContrast", 0.8, 0)),
-        (("ShearY", 0.9, 8), ("Invert", 0.4, 0)),
-        (("ShearY", 0.9, 5), ("Solarize", 0.2, 6)),
-        (("Invert", 0.9, 0), ("AutoContrast", 0.8, 0)),
-        (("Equalize", 0.6, 0), ("Rotate", 0.9, 3)),
-        (("ShearX", 0.9, 4), ("Solarize", 0.3, 3)),
-        (("ShearY", 0.8, 8), ("Invert", 0.7, 0)),
-        (("Equalize", 0.9, 0), ("TranslateY", 0.6, 6)),
-        (("Invert", 0.9, 0), ("Equalize", 0.6, 0)),
-        (("Contrast", 0.3, 3), ("Rotate", 0.8, 4)),
-        (("Invert", 0.8, 0), ("TranslateY", 0.0, 2)),
-        (("ShearY", 0.7, 6), ("Solarize", 0.4, 8)),
-        (("Invert", 0.6, 0), ("Rotate", 0.8, 4)),
-        (("ShearY", 0.3, 7), ("TranslateX", 0.9, 3)),
-        (("ShearX", 0.1, 6), ("Invert", 0.6, 0)),
-        (("Solarize", 0.7, 2), ("TranslateY", 0.6, 7)),
-        (("ShearY", 0.8, 4), ("Invert", 0.8, 0)),
-        (("ShearX", 0.7, 9), ("TranslateY", 0.8, 3)),
-        (("ShearY", 0.8, 5), ("AutoContrast", 0.7, 0)),
-        (("ShearX", 0.7, 2), ("Invert", 0.1, 0)),
-    ),
+# Of each policy the two operations of a pair: name, percent, level.
+_SEARCHED = {
+    "cifar10": """
+        Invert 10 0 + Contrast 20 6, Rotate 70 2 + TranslateX 30 9, Sharpness 80 1 + Sharpness 90 3,
+        ShearY 50 8 + TranslateY 70 9, AutoContrast 50 0 + Equalize 90 0, ShearY 20 7 + Posterize 30 7,
+        Color 40 3 + Brightness 60 7, Sharpness 30 9 + Brightness 70 9, Equalize 60 0 + Equalize 50 0,
+        Contrast 60 7 + Sharpness 60 5, Color 70 7 + TranslateX 50 8, Equalize 30 0 + AutoContrast 40 0,
+        TranslateY 40 3 + Sharpness 20 6, Brightness 90 6 + Color 20 8, Solarize 50 2 + Invert 0 0,
+        Equalize 20 0 + AutoContrast 60 0, Equalize 20 0 + Equalize 60 0, Color 90 9 + Equalize 60 0,
+        AutoContrast 80 0 + Solarize 20 8, Brightness 10 3 + Color 70 0, Solarize 40 5 + AutoContrast 90 0,
+        TranslateY 90 9 + TranslateY 70 9, AutoContrast 90 0 + Solarize 80 3, Equalize 80 0 + Invert 10 0,
+        TranslateY 70 9 + AutoContrast 90 0
+    """,
+    "imagenet": """
+        Posterize 40 8 + Rotate 60 9, Solarize 60 5 + AutoContrast 60 0, Equalize 80 0 + Equalize 60 0,
+        Posterize 60 7 + Posterize 60 6, Equalize 40 0 + Solarize 20 4, Equalize 40 0 + Rotate 80 8,
+        Solarize 60 3 + Equalize 60 0, Posterize 80 5 + Equalize 100 0, Rotate 20 3 + Solarize 60 8,
+        Equalize 60 0 + Posterize 40 6, Rotate 80 8 + Color 40 0, Rotate 40 9 + Equalize 60 0,
+        Equalize 0 0 + Equalize 80 0, Invert 60 0 + Equalize 100 0, Color 60 4 + Contrast 100 8,
+        Rotate 80 8 + Color 100 2, Color 80 8 + Solarize 80 7, Sharpness 40 7 + Invert 60 0,
+        ShearX 60 5 + Equalize 100 0, Color 40 0 + Equalize 60 0, Equalize 40 0 + Solarize 20 4,
+        Solarize 60 5 + AutoContrast 60 0, Invert 60 0 + Equalize 100 0, Color 60 4 + Contrast 100 8,
+        Equalize 80 0 + Equalize 60 0
+    """,
+    "svhn": """
+        ShearX 90 4 + Invert 20 0, ShearY 90 8 + Invert 70 0, Equalize 60 0 + Solarize 60 6,
+        Invert 90 0 + Equalize 60 0, Equalize 60 0 + Rotate 90 3, ShearX 90 4 + AutoContrast 80 0,
+        ShearY 90 8 + Invert 40 0, ShearY 90 5 + Solarize 20 6, Invert 90 0 + AutoContrast 80 0,
+        Equalize 60 0 + Rotate 90 3, ShearX 90 4 + Solarize 30 3, ShearY 80 8 + Invert 70 0,
+        Equalize 90 0 + TranslateY 60 6, Invert 90 0 + Equalize 60 0, Contrast 30 3 + Rotate 80 4,
+        Invert 80 0 + TranslateY 0 2, ShearY 70 6 + Solarize 40 8, Invert 60 0 + Rotate 80 4,
+        ShearY 30 7 + TranslateX 90 3, ShearX 10 6 + Invert 60 0, Solarize 70 2 + TranslateY 60 7,
+        ShearY 80 4 + Invert 80 0, ShearX 70 9 + TranslateY 80 3, ShearY 80 5 + AutoContrast 70 0,
+        ShearX 70 2 + Invert 10 0
+    """,
+}
+POLICIES = {
+    name: [
+        [(step.split()[0], int(step.split()[1]) / 100, int(step.split()[2])) for step in pair.split("+")]
+        for pair in text.split(",")
+    ]
+    for name, text in _SEARCHED.items()
 }
 
 

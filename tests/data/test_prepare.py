@@ -84,14 +84,6 @@ def test_splits_of_the_source_are_kept_whole() -> None:
     assert (data.input_shape, data.class_names) == ((3, 5, 4), ("a", "b", "c"))
 
 
-def test_names_follow_their_rows() -> None:
-    pool = array_pool(30)
-    named = ArrayPool(pool.inputs, pool.target, [f"{i}.png" for i in range(30)])
-    data = prepared(Given(Loaded(named, None, None, Classes(("a", "b", "c")))))
-    assert data.val.names == [f"{i}.png" for i in data.val.ids]
-    assert prepared(CARVED).val.names is None
-
-
 def test_split_seed_replaces_the_seed() -> None:
     fixed = [prepared(CARVED, seed=seed, split_seed=7).digest for seed in (0, 1)]
     assert fixed[0] == fixed[1] == prepared(CARVED, seed=7).digest
@@ -181,6 +173,43 @@ def test_values_out_of_range(changes: dict[str, Any], sentence: str) -> None:
 def test_pools_that_do_not_fit(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         prepared(Given(three_pools(**changes)))
+
+
+CLASSES = np.arange(60, dtype=np.int64) % 3
+ROWS = np.zeros((60, 4), np.float32)
+PICTURES = np.zeros((60, 3, 5, 4), np.uint8)
+
+
+def own(inputs: Any, target: Any = CLASSES, **others: Any) -> Loaded:
+    return Loaded(ArrayPool(inputs, target), None, None, Classes(("a", "b", "c")), **others)
+
+
+@pytest.mark.parametrize("storage", ["resident", "streaming"])
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: own(ROWS), r"inputs float32 \(N, 4\) and no encoder; pictures must be uint8 \(N, C, H, W\), and any"),
+        (lambda: own(ROWS.astype(np.uint8)), r"inputs uint8 \(N, 4\) and no encoder"),
+        (lambda: own(PICTURES / np.float32(255)), r"inputs float32 \(N, 3, 5, 4\) and no encoder"),
+        (lambda: own(PICTURES[:, 0]), r"inputs uint8 \(N, 5, 4\) and no encoder"),
+        (lambda: own(PICTURES[:59]), r"same N examples; got \(59, 3, 5, 4\) and \(60,\)"),
+        (lambda: own(CLASSES), r"an example has at least one dimension, .* got \(60,\) and \(60,\)"),
+        (lambda: own(torch.from_numpy(PICTURES)), "the inputs of a pool must be a numpy array, got Tensor"),
+        (lambda: own(PICTURES, list(CLASSES)), "the target of a pool must be a numpy array, got list"),
+        (
+            lambda: own(PICTURES, CLASSES.astype(np.int32)),
+            r"must be int64 of 1 dimension for classes; .* int32 \(60,\)",
+        ),
+        (lambda: own(PICTURES, CLASSES.astype(np.float32)), r"must be int64 of 1 dimension for classes; .* float32"),
+        (lambda: own(PICTURES, CLASSES[:, None]), r"must be int64 of 1 dimension for classes; .* \(60, 1\)"),
+        (lambda: own(PICTURES, groups=np.arange(59)), "the dataset has 59 groups for 60 examples of train"),
+        (lambda: (PICTURES, CLASSES), r"load\(\) of Given must return a Loaded, got tuple"),
+    ],
+)
+def test_what_is_wrong_with_own_data_is_one_sentence(make: Any, sentence: str, storage: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        prepared(Given(make()), storage=storage)
+    assert "\n" not in str(caught.value)
 
 
 def test_one_class_is_not_enough() -> None:

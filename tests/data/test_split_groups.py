@@ -211,7 +211,7 @@ def test_both_together_are_refused() -> None:
 
 def test_a_past_of_one_class_is_refused() -> None:
     times = np.arange(120) % 2 * 1000 + np.arange(120)
-    with pytest.raises(UserError, match="all training examples of this split are of class a"):
+    with pytest.raises(UserError, match="all examples of train are of class a"):
         prepared(Given(loaded(times=times)), test_fraction=0.5)
     numbers = Loaded(
         ArrayPool(np.zeros((9, 1, 1, 1), np.uint8), np.array([[0]] * 6 + [[1]] * 3, np.float32)), None, None,

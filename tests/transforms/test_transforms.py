@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mixup_lab.inputs.pictures import Pictures, Standardize
+from mixup_lab.inputs.pictures import Pictures
 from mixup_lab.inputs.tokens import Tokens
 from mixup_lab.transforms.crop_flip import CropFlip
 from mixup_lab.transforms.none import NoTransform
@@ -119,7 +119,7 @@ def test_transforms_are_for_pictures() -> None:
 def test_standardize_and_back(memory_format: torch.memory_format) -> None:
     mean, std = (0.1, 0.5, 0.7), (0.2, 0.3, 0.25)
     pictures = inputs().contiguous(memory_format=memory_format)
-    standardize = Standardize(mean, std)
+    standardize = Pictures((3, 9, 6), mean, std)
     out = standardize(pictures)
     expected = (pictures.numpy() / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
     assert out.dtype == torch.float32
@@ -130,6 +130,6 @@ def test_standardize_and_back(memory_format: torch.memory_format) -> None:
 
 
 def test_inverse_stays_within_what_can_be_shown() -> None:
-    standardize = Standardize([0.5], [0.1])
+    standardize = Pictures((1, 1, 1), [0.5], [0.1])
     shown = standardize.inverse(torch.tensor([-100.0, 0.0, 100.0]).view(3, 1, 1, 1)).flatten()
     assert shown.tolist() == pytest.approx([0.0, 0.5, 1.0])
