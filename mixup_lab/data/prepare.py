@@ -15,7 +15,7 @@ from mixup_lab.data.feeds import Feed, Resident, Streaming
 from mixup_lab.data.source import Loaded, Source
 from mixup_lab.data.split_groups import carve_groups
 from mixup_lab.data.split_times import carve_times
-from mixup_lab.data.splits import Rows, carve, too_few
+from mixup_lab.data.splits import Rows, Sizes, carve
 from mixup_lab.data.storage import choose
 from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.inputs.moments import CHUNK, SAMPLE, Moments, checked, moments, spread
@@ -116,13 +116,10 @@ def prepare(
     """
     loaded = source.load()
     _check(source, loaded)
-    carved = _carved(
-        loaded,
-        seed=seed if split_seed is None else split_seed,
-        val_fraction=val_fraction if loaded.val is None else None,
-        test_fraction=test_fraction if loaded.test is None else None,
-        train_size=train_size,
+    sizes = Sizes(
+        val_fraction if loaded.val is None else None, test_fraction if loaded.test is None else None, train_size
     )
+    carved = _carved(loaded, sizes, seed if split_seed is None else split_seed)
     if loaded.fit is not None:
         loaded = loaded.fit(carved.train)
     pools = _pools(loaded)
@@ -166,49 +163,28 @@ def _pools(loaded: Loaded) -> dict[str, Pool]:
     return {name: loaded.train if pool is None else pool for name, pool in given.items()}
 
 
-def _carved(
-    loaded: Loaded,
-    *,
-    seed: int,
-    val_fraction: float | None,
-    test_fraction: float | None,
-    train_size: int | float | None,
-) -> Rows:
+def _carved(loaded: Loaded, sizes: Sizes, seed: int) -> Rows:
     """Rows of the train pool: stratified, and by whole groups or by time where the source has these."""
     kind, target = loaded.kind, loaded.train.target
-    if loaded.groups is None and loaded.times is None:
-        if kind.strata_are_classes:
-            _announce_rare_classes(target, kind.names, 1 + sum(f is not None for f in (val_fraction, test_fraction)))
-        return carve(
-            kind.strata(target),
-            seed=seed,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            train_size=train_size,
-        )
     if loaded.groups is not None and loaded.times is not None:
         raise UserError(
             "dataset.group_column and dataset.time_column cannot be combined: a group may lie on both sides of a time"
         )
     if loaded.groups is not None:
-        rows = carve_groups(
-            kind.strata(target),
-            loaded.groups,
-            classes=kind.strata_are_classes,
-            seed=seed,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            train_size=train_size,
-        )
+        rows = carve_groups(kind.strata(target), loaded.groups, sizes, seed, kind.strata_are_classes)
+    elif loaded.times is not None:
+        rows = carve_times(loaded.times, sizes)
     else:
-        assert loaded.times is not None
-        rows = carve_times(loaded.times, val_fraction=val_fraction, test_fraction=test_fraction, train_size=train_size)
+        if kind.strata_are_classes:
+            _announce_rare_classes(target, kind.names, 1 + sizes.carved)
+        return carve(kind.strata(target), sizes, seed)
     kind.check("train", target[rows.train])
     return rows
 
 
 def _announce_rare_classes(target: np.ndarray, names: Sequence[str], splits: int) -> None:
-    rare = too_few(target, names, splits)
+    counts = np.bincount(target, minlength=len(names))
+    rare = [name for name, count in zip(names, counts.tolist(), strict=True) if 0 < count < splits]
     if rare:
         shown = ", ".join(rare[:SHOWN]) + (f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else "")
         what = f"class {shown} has" if len(rare) == 1 else f"{len(rare)} classes ({shown}) have"

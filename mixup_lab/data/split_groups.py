@@ -9,11 +9,11 @@ more there is no need. The idea is that of stratified grouped cross-validation, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from mixup_lab.data.splits import TEST, TRAIN, VAL, Rows, stratified_order, train_count
+from mixup_lab.data.splits import TEST, TRAIN, VAL, Rows, Sizes, stratified_order
 from mixup_lab.seeding import stream
 from mixup_lab.types import UserError
 
@@ -23,75 +23,55 @@ SWAPS = 200  # of pairs, at most
 CELLS = 2**22  # values that all pairs may have together
 
 
-def carve_groups(
-    strata: np.ndarray,
-    groups: np.ndarray,
-    *,
-    classes: bool,
-    seed: int,
-    val_fraction: float | None,
-    test_fraction: float | None,
-    train_size: int | float | None,
-) -> Rows:
-    """Divide the examples by whole groups.
+def carve_groups(strata: np.ndarray, groups: np.ndarray, sizes: Sizes, seed: int, classes: bool) -> Rows:
+    """Divide the examples by whole groups; the test split depends on the seed and on its size alone.
 
     Args:
         strata: (N,) int64 >= 0, of each example of the training pool.
         groups: (N,) of each example; any numbers.
+        sizes: of the splits; train is a stratified part of its groups.
+        seed: of the `split` stream.
         classes: whether the strata are classes: then none may leave train altogether.
-        seed: of the `split` stream. The test split depends on it and on `test_fraction` alone.
-        val_fraction: in (0, 1), of what test leaves over; None: the source gives val.
-        test_fraction: in (0, 1), of all; None: the source gives test.
-        train_size: see `carve`; a stratified part of train, whatever the groups.
 
     Raises:
         UserError: for fewer groups than splits, and for a train_size above what is left.
     """
-    wanted = [
-        (stage, fraction) for stage, fraction in ((TEST, test_fraction), (VAL, val_fraction)) if fraction is not None
-    ]
-    known, group_of = np.unique(groups, return_inverse=True)
-    if len(known) < 1 + len(wanted):
+    count = len(np.unique(groups))
+    if count < 1 + sizes.carved:
         raise UserError(
-            f"dataset.group_column has {len(known)} group{'s'[: len(known) != 1]}, but at least {1 + len(wanted)} are"
+            f"dataset.group_column has {count} group{'s'[: count != 1]}, but at least {1 + sizes.carved} are"
             " needed to have one in each split"
         )
     rows = np.arange(len(strata), dtype=np.int64)
     carved = {TEST: rows[:0], VAL: rows[:0]}
-    for done, (stage, fraction) in enumerate(wanted):
-        table = _Table.of(strata[rows], group_of[rows], len(known))
-        chosen = table.choose(fraction, stream(seed, "split", stage), keep=len(wanted) - done, classes=classes)
-        taken = chosen[group_of[rows]]
-        carved[stage], rows = rows[taken], rows[~taken]
-    count = train_count(train_size, len(rows))
-    part = stratified_order(strata[rows], stream(seed, "split", TRAIN))[:count]
+    for stage, fraction, keep in ((TEST, sizes.test, sizes.carved), (VAL, sizes.val, 1)):
+        if fraction is not None:
+            group_of = np.unique(groups[rows], return_inverse=True)[1]
+            table = _Table.of(strata[rows], group_of)
+            taken = table.choose(fraction, stream(seed, "split", stage), keep, classes)[group_of]
+            carved[stage], rows = rows[taken], rows[~taken]
+    part = stratified_order(strata[rows], stream(seed, "split", TRAIN))[: sizes.train_count(len(rows))]
     return Rows(rows[np.sort(part)], carved[VAL], carved[TEST])
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Table(NamedTuple):
     """How many examples of each stratum each group has, as lists: groups are many and have few strata."""
 
-    present: np.ndarray  # (present,) numbers of the groups that have examples
-    strata: list[list[int]]  # for each of these
+    strata: list[list[int]]  # for each group
     counts: list[list[int]]
     totals: list[int]  # of each stratum
-    num_groups: int
 
     @classmethod
-    def of(cls, strata: np.ndarray, group_of: np.ndarray, num_groups: int) -> _Table:
+    def of(cls, strata: np.ndarray, group_of: np.ndarray) -> _Table:
+        """From the stratum and the group, 0..G - 1, of each example."""
         span = int(strata.max()) + 1
         pairs, counts = np.unique(group_of * span + strata, return_counts=True)
-        present, starts = np.unique(pairs // span, return_index=True)
-
-        def by_group(values: np.ndarray) -> list[list[int]]:
-            return [part.tolist() for part in np.split(values, starts[1:])]
-
-        totals = np.bincount(strata, minlength=span).tolist()
-        return cls(present, by_group(pairs % span), by_group(counts), totals, num_groups)
+        starts = np.unique(pairs // span, return_index=True)[1][1:]
+        present, sizes = ([part.tolist() for part in np.split(values, starts)] for values in (pairs % span, counts))
+        return cls(present, sizes, np.bincount(strata, minlength=span).tolist())
 
     def choose(self, fraction: float, rng: np.random.Generator, keep: int, classes: bool) -> np.ndarray:
-        """Which groups go into the new split: bool (num_groups,). At least one does, and at least `keep` stay."""
+        """Which groups go into the new split: bool (G,). At least one does, and at least `keep` stay."""
         want = [fraction * total for total in self.totals]
         size, goal = 0, fraction * sum(self.totals)
         weight = sum(total > 0 for total in self.totals)  # the size counts as much as all strata together
@@ -132,9 +112,7 @@ class _Table:
                 break
         if not any(inside):  # every group is larger than twice the split
             flip(min((g for g in order if free(g)), key=lambda g: gain(g, 1), default=order[0]), 1)
-        chosen = np.zeros(self.num_groups, dtype=bool)
-        chosen[self.present[self._swapped(np.array(inside), np.array(want), weight, classes)]] = True
-        return chosen
+        return self._swapped(np.array(inside), np.array(want), weight, classes)
 
     def _swapped(self, inside: np.ndarray, want: np.ndarray, weight: float, classes: bool) -> np.ndarray:
         """After swaps of a group inside with one outside, each of them the best there is."""

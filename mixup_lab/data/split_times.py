@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixup_lab.data.splits import Rows, train_count
+from mixup_lab.data.splits import Rows, Sizes
 from mixup_lab.types import UserError
 
 
-def carve_times(
-    times: np.ndarray,
-    *,
-    val_fraction: float | None,
-    test_fraction: float | None,
-    train_size: int | float | None,
-) -> Rows:
+def carve_times(times: np.ndarray, sizes: Sizes) -> Rows:
     """Divide the examples by time; those of one time stay together, so sizes are as near as this allows.
 
     Every seed has the same splits. Classes are not looked at: the future is as it is.
 
     Args:
         times: (N,) of the training pool, any numbers but NaN.
-        val_fraction: in (0, 1), of what test leaves over; None: the source gives val.
-        test_fraction: in (0, 1), of all; None: the source gives test.
-        train_size: see `carve`; the latest examples of train.
+        sizes: of the splits; train gets its latest examples.
 
     Raises:
         UserError: for fewer different times than splits, and for a train_size above what is left.
@@ -31,21 +23,20 @@ def carve_times(
     order = np.argsort(times, kind="stable")
     ascending = times[order]
     edges = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1  # where a later time begins
-    carved = [fraction for fraction in (test_fraction, val_fraction) if fraction is not None]
-    if len(edges) < len(carved):
+    if len(edges) < sizes.carved:
         raise UserError(
             f"dataset.time_column has {len(edges) + 1} different time{'s'[: len(edges) > 0]}, but at least"
-            f" {len(carved) + 1} are needed to have one in each split"
+            f" {sizes.carved + 1} are needed to have one in each split"
         )
     end = len(order)
     test = val = order[:0]
-    if test_fraction is not None:
-        start = _nearest(edges[int(val_fraction is not None) :], (1 - test_fraction) * end)
+    if sizes.test is not None:
+        start = _nearest(edges[int(sizes.val is not None) :], (1 - sizes.test) * end)
         test, end = order[start:], start
-    if val_fraction is not None:
-        start = _nearest(edges[edges < end], (1 - val_fraction) * end)
+    if sizes.val is not None:
+        start = _nearest(edges[edges < end], (1 - sizes.val) * end)
         val, end = order[start:end], start
-    train = order[end - train_count(train_size, end) : end]
+    train = order[end - sizes.train_count(end) : end]
     return Rows(*(np.sort(part).astype(np.int64, copy=False) for part in (train, val, test)))
 
 

@@ -6,7 +6,6 @@ train. Within a stage a larger share contains the smaller one of the same seed: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,45 +24,50 @@ class Rows(NamedTuple):
     test: np.ndarray
 
 
-def carve(
-    target: np.ndarray,
-    *,
-    seed: int,
-    val_fraction: float | None,
-    test_fraction: float | None,
-    train_size: int | float | None,
-) -> Rows:
-    """Divide the examples with class indices `target` (N,).
+class Sizes(NamedTuple):
+    """How much of the training pool goes into each split."""
 
-    Args:
-        target: class index, or another stratum, of each example of the training pool.
-        seed: of the `split` stream.
-        val_fraction: in (0, 1), of what test leaves over; None: the source gives val.
-        test_fraction: in (0, 1), of all; None: the source gives test.
-        train_size: examples to keep for training: None = all, an int >= 1 = so many, a float in (0, 1] = that share.
+    val: float | None  # share in (0, 1) of what test leaves over; None: the source gives val
+    test: float | None  # share in (0, 1) of all; None: the source gives test
+    train: int | float | None  # of what is left: None: all; int: examples, >= 1; float: share in (0, 1]
 
-    A stratum of fewer examples than there are splits stays in train, and in val if there are two: see `too_few`.
+    @property
+    def carved(self) -> int:
+        """How many splits are carved, besides train."""
+        return (self.val is not None) + (self.test is not None)
+
+    def train_count(self, available: int) -> int:
+        """How many of these examples train gets. Raises UserError if it is to have more than there are."""
+        if self.train is None:
+            return available
+        if isinstance(self.train, float):
+            return max(1, round(self.train * available))
+        if self.train > available:
+            raise UserError(f"dataset.train_size={self.train} is more than the {available} examples that are available")
+        return self.train
+
+
+def carve(target: np.ndarray, sizes: Sizes, seed: int) -> Rows:
+    """Divide the examples evenly by their class indices, or other strata, `target` (N,).
+
+    A stratum of fewer examples than there are splits stays in train, and in val if there are two.
 
     Raises:
         UserError: for a train_size above what is left, and if no stratum is large enough to be in every split.
     """
     rows = np.arange(len(target), dtype=np.int64)
-    none = rows[:0]
+    carved = {TEST: rows[:0], VAL: rows[:0]}
     # Each stratum keeps an example for every split that is still to come.
-    test, rows = (
-        (none, rows)
-        if test_fraction is None
-        else _take(target, rows, test_fraction, seed, TEST, keep=1 + (val_fraction is not None))
-    )
-    val, rows = (none, rows) if val_fraction is None else _take(target, rows, val_fraction, seed, VAL, keep=1)
-    for name, part, fraction in (("test", test, test_fraction), ("val", val, val_fraction)):
-        if fraction is not None and not len(part):
+    for stage, name, fraction, keep in ((TEST, "test", sizes.test, sizes.carved), (VAL, "val", sizes.val, 1)):
+        if fraction is None:
+            continue
+        carved[stage], rows = _take(target, rows, fraction, seed, stage, keep)
+        if not len(carved[stage]):
             raise UserError(
                 f"no label has enough of the {len(target)} examples to give {name} one of them; are the labels classes?"
             )
-    count = train_count(train_size, len(rows))
-    chosen = stratified_order(target[rows], stream(seed, "split", TRAIN))[:count]
-    return Rows(rows[np.sort(chosen)], val, test)
+    chosen = stratified_order(target[rows], stream(seed, "split", TRAIN))[: sizes.train_count(len(rows))]
+    return Rows(rows[np.sort(chosen)], carved[VAL], carved[TEST])
 
 
 def stratified_order(target: np.ndarray, rng: np.random.Generator, keep: int = 0) -> np.ndarray:
@@ -103,20 +107,3 @@ def _take(
     taken = np.zeros(len(rows), dtype=bool)
     taken[order[:count]] = True
     return rows[taken], rows[~taken]
-
-
-def train_count(train_size: int | float | None, available: int) -> int:
-    """The number of examples that `dataset.train_size` stands for; raises UserError if it is more than there are."""
-    if train_size is None:
-        return available
-    if isinstance(train_size, float):
-        return max(1, round(train_size * available))
-    if train_size > available:
-        raise UserError(f"dataset.train_size={train_size} is more than the {available} examples that are available")
-    return train_size
-
-
-def too_few(target: np.ndarray, class_names: Sequence[str], splits: int) -> list[str]:
-    """Names of the classes with fewer examples than there are splits to carve, train included."""
-    counts = np.bincount(target, minlength=len(class_names))
-    return [name for name, count in zip(class_names, counts.tolist(), strict=True) if 0 < count < splits]

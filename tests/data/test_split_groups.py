@@ -12,7 +12,7 @@ from mixup_lab.data import split_groups
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.data.split_groups import carve_groups
 from mixup_lab.data.split_times import carve_times
-from mixup_lab.data.splits import Rows
+from mixup_lab.data.splits import Rows, Sizes
 from mixup_lab.targets.classes import Classes
 from mixup_lab.targets.numbers import Numbers
 from mixup_lab.types import UserError
@@ -20,13 +20,17 @@ from mixup_lab.types import UserError
 CASES = range(30)
 
 
+def sizes_of(val_fraction: Any = 0.1, test_fraction: Any = 0.2, train_size: Any = None) -> Sizes:
+    return Sizes(val_fraction, test_fraction, train_size)
+
+
 def by_groups(strata: np.ndarray, groups: np.ndarray, **changes: Any) -> Rows:
-    arguments = {"classes": True, "seed": 0, "val_fraction": 0.1, "test_fraction": 0.2, "train_size": None, **changes}
-    return carve_groups(strata, groups, **arguments)
+    seed, classes = changes.pop("seed", 0), changes.pop("classes", True)
+    return carve_groups(strata, groups, sizes_of(**changes), seed, classes)
 
 
 def by_times(times: np.ndarray, **changes: Any) -> Rows:
-    return carve_times(times, **{"val_fraction": 0.1, "test_fraction": 0.2, "train_size": None, **changes})
+    return carve_times(times, sizes_of(**changes))
 
 
 def some(case: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from torch import nn
 from mixup_lab.config.assemble import assemble, ingredients
 from mixup_lab.config.build import build
 from mixup_lab.inputs.encoder import Encoder
+from mixup_lab.inputs.pictures import Pictures
 from mixup_lab.mixing import CutMix, FMix, KFoldMixup, Mixup, RegMixup
 from mixup_lab.mixing.mixer import Bound
 from mixup_lab.models.torchvision_segmentation import TorchvisionSegmentation
@@ -329,7 +330,7 @@ def test_masks_move_as_their_pictures(words, layout):
     masks = torch.from_numpy(rng.integers(1, 255, (8, 12, 11)).astype(np.uint8))
     pictures = masks[:, None].repeat(1, 3, 1, 1).contiguous(memory_format=layout)
     if hasattr(transform, "bind"):
-        transform.bind((3, 12, 11), (0.0, 0.0, 0.0))
+        transform.bind(Pictures((3, 12, 11), [0.0] * 3, [1.0] * 3))
     draws = {k: torch.from_numpy(v[0]) for k, v in transform.draw(np.random.default_rng(1), 1, 8).items()}
     before = masks.clone()
     moved, shown = transform.move_masks(masks, draws), transform.apply(pictures, draws)[:, 0]
@@ -593,7 +594,7 @@ def test_partners_by_label_are_refused(folder, aug):
 
 
 def test_a_model_for_masks_is_refused_elsewhere():
-    with pytest.raises(UserError, match="model: UNet answers with a class for each pixel, and the targets are classes"):
+    with pytest.raises(UserError, match="model: UNet answers with masks, and the targets are classes"):
         ingredients(config_of("dataset=fake", "model=unet", "model.width=2", "trainer.device=cpu"))
 
 
