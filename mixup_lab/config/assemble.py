@@ -11,14 +11,16 @@ from mixup_lab.config.identity import mixes_nothing
 from mixup_lab.config.schema import RunConfig
 from mixup_lab.config.suits import check_answers, check_reads, check_transform
 from mixup_lab.data.prepare import prepare
-from mixup_lab.mixing.mixer import Bound, NoMixing
+from mixup_lab.mixing.functional import union
+from mixup_lab.mixing.mixer import Bound
+from mixup_lab.mixing.none import NoMixing
 from mixup_lab.seeding import torch_seed
 from mixup_lab.targets.choose import make_task
 from mixup_lab.targets.kinds import Boxes, Pixels
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients
-from mixup_lab.types import UserError
+from mixup_lab.types import Labels, UserError
 
 OFFERED = ("num_tokens", "blocks")  # what a model may want to know of the encoder, where that has it
 
@@ -84,18 +86,16 @@ def ingredients(config: RunConfig) -> Ingredients:
     check_answers(model, data)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)
+    boxes = isinstance(data.kind, Boxes)
+    labels = Labels(
+        task.num_classes,
+        averaged=not boxes,
+        one_each=not isinstance(data.kind, (Boxes, Pixels)),
+        whole=boxes,
+        join=union if boxes else None,
+    )
     try:
-        mixer.bind(
-            Bound(
-                model,
-                task.loss,
-                data.input_shape,
-                task.num_classes,
-                tokens=data.tokens,
-                boxes=isinstance(data.kind, Boxes),
-                masks=isinstance(data.kind, Pixels),
-            )
-        )
+        mixer.bind(Bound(model, task.loss, data.input_shape, labels, data.tokens))
     except ValueError as error:
         raise UserError(f"aug: {error}") from error
     return Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
