@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from mixup_lab.config.build import build
 from mixup_lab.config.identity import mixes_nothing
 from mixup_lab.config.schema import RunConfig
 from mixup_lab.config.suits import check_answers, check_reads, check_transform
-from mixup_lab.data.prepare import prepare
+from mixup_lab.data.prepare import Data, prepare
+from mixup_lab.mixing import trial
 from mixup_lab.mixing.functional import union
 from mixup_lab.mixing.mixer import Bound
 from mixup_lab.mixing.none import NoMixing
-from mixup_lab.seeding import torch_seed
+from mixup_lab.seeding import stream, torch_seed
 from mixup_lab.targets.choose import make_task
 from mixup_lab.targets.kinds import Boxes, Pixels
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients
-from mixup_lab.types import Labels, UserError
+from mixup_lab.types import Batch, Labels, UserError
 
 OFFERED = ("num_tokens", "blocks")  # what a model may want to know of the encoder, where that has it
 
@@ -96,6 +98,14 @@ def ingredients(config: RunConfig) -> Ingredients:
     )
     try:
         mixer.bind(Bound(model, task.loss, data.input_shape, labels, data.tokens))
+        trial.check(mixer, _few_examples(data, layout), stream(config.seed, "trial"))
     except ValueError as error:
         raise UserError(f"aug: {error}") from error
     return Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
+
+
+def _few_examples(data: Data, layout: torch.memory_format) -> Batch:
+    """The first examples of train, as a training step has them."""
+    stored = next(data.train.batches([np.arange(min(trial.EXAMPLES, len(data.train)))]))
+    inputs = data.encode(stored.inputs)
+    return Batch(inputs.contiguous(memory_format=layout) if inputs.dim() == 4 else inputs, stored.target)
