@@ -6,20 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 
 from mixup_lab.config.build import accepts, build
 from mixup_lab.config.identity import mixes_nothing
 from mixup_lab.config.schema import RunConfig
-from mixup_lab.data.prepare import prepare
-from mixup_lab.mixing.mixer import Bound, NoMixing
-from mixup_lab.seeding import torch_seed
+from mixup_lab.data.prepare import Data, prepare
+from mixup_lab.mixing import trial
+from mixup_lab.mixing.mixer import Bound
+from mixup_lab.mixing.none import NoMixing
+from mixup_lab.seeding import stream, torch_seed
 from mixup_lab.targets.target import Target
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients
-from mixup_lab.types import UserError
+from mixup_lab.types import Batch, UserError
 
 
 def assemble(config: RunConfig, fingerprint: str) -> Parts:
@@ -87,20 +90,17 @@ def ingredients(config: RunConfig) -> Ingredients:
     _check_answers(model, data.kind)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)
-    whole, one_each = task.labels.whole, task.labels.one_each
     with _named("aug: "):
-        mixer.bind(
-            Bound(
-                model,
-                task.loss,
-                data.input_shape,
-                task.labels.num_classes,
-                tokens=data.encode.tokens,
-                boxes=whole,
-                masks=not (whole or one_each),
-            )
-        )
+        mixer.bind(Bound(model, task.loss, data.input_shape, task.labels, data.encode.tokens))
+        trial.check(mixer, _few_examples(data, layout), stream(config.seed, "trial"))
     return Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
+
+
+def _few_examples(data: Data, layout: torch.memory_format) -> Batch:
+    """The first examples of train, as a training step has them."""
+    stored = next(data.train.batches([np.arange(min(trial.EXAMPLES, len(data.train)))]))
+    inputs = data.encode(stored.inputs)
+    return Batch(inputs.contiguous(memory_format=layout) if data.encode.planar else inputs, stored.target)
 
 
 @contextmanager

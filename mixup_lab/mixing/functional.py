@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from mixup_lab.types import Inputs
 
 
 def interpolate(inputs: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
@@ -36,7 +40,7 @@ def paste(inputs: Tensor, patches: Tensor, perm: Tensor, top: int, left: int) ->
     """`inputs` (B, C, H, W) with `patches[perm]` (B, C, h, w) at one place of all pictures, as a new tensor."""
     mixed = inputs.clone()
     place = mixed[..., top : top + patches.shape[-2], left : left + patches.shape[-1]]
-    if patches.requires_grad:  # autograd knows no out=, which saves a second tensor
+    if patches.requires_grad:  # autograd does not support out=, which saves a second tensor
         place.copy_(patches.index_select(0, perm))
     else:
         torch.index_select(patches, 0, perm, out=place)
@@ -44,8 +48,21 @@ def paste(inputs: Tensor, patches: Tensor, perm: Tensor, top: int, left: int) ->
 
 
 def like(lam: Tensor, values: Tensor) -> Tensor:
-    """`lam` (B, ...) with as many trailing dimensions of size 1 as it takes to multiply `values` (B, ...)."""
-    return lam.to(values.dtype).reshape(*lam.shape, *[1] * (values.dim() - lam.dim()))
+    """`lam` in the dtype and with the dimensions of `values` (B, ...), to be multiplied with them.
+
+    (B,) becomes (B, 1, ...); (B, H, W) becomes (B, 1, H, W) where the values have channels.
+    """
+    lam = lam.to(values.dtype)
+    if lam.dim() == 1:
+        return lam.reshape(-1, *[1] * (values.dim() - 1))
+    return lam.unsqueeze(1) if values.dim() > lam.dim() else lam
+
+
+def each(function: Callable[..., Tensor], *inputs: Inputs) -> Inputs:
+    """`function` of the tensors; of dicts of tensors, one by one under each name."""
+    if isinstance(inputs[0], dict):
+        return {name: function(*(parts[name] for parts in inputs)) for name in inputs[0]}
+    return function(*inputs)
 
 
 def rows(inputs: Tensor, perm: Tensor) -> Tensor:
@@ -64,7 +81,7 @@ def soft(target: Tensor, num_classes: int | None) -> Tensor:
     Of masks, uint8 (B, H, W), pixels that are void have 0 for every class.
 
     Raises:
-        ValueError: if classes are given and nobody said how many there are.
+        ValueError: for class indices without `num_classes`.
     """
     if target.is_floating_point():
         return target
@@ -74,27 +91,3 @@ def soft(target: Tensor, num_classes: int | None) -> Tensor:
         classes = torch.arange(num_classes, dtype=torch.uint8, device=target.device)
         return (target.unsqueeze(1) == classes.view(-1, *[1] * (target.dim() - 1))).float()
     return torch.nn.functional.one_hot(target, num_classes).movedim(-1, 1).float()
-
-
-def union(own: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
-    """The boxes of both pictures in one set, each with its share in a column more; a share of 0 leaves a box out.
-
-    Args:
-        own: (B, M, 5) floating point of class, left, top, right, bottom; class -1 for none.
-        partner: (B, M, 5) likewise.
-        lam: (B,), the share of the own boxes.
-
-    Returns:
-        (B, 2 * M, 6).
-
-    Raises:
-        ValueError: for other targets than boxes.
-    """
-    if own.dim() != 3 or own.shape[2] != 5 or not own.is_floating_point() or lam.dim() != 1:
-        raise ValueError(f"labels=union joins boxes (B, M, 5) of mixed pictures, got {own.dtype} {tuple(own.shape)}")
-    parts = []
-    for boxes, share in ((own, lam), (partner, 1 - lam)):
-        shares = share.to(boxes.dtype)[:, None].expand(boxes.shape[:2])
-        kept = torch.where(shares > 0, boxes[..., 0], -1.0)
-        parts.append(torch.cat([kept.unsqueeze(2), boxes[..., 1:], shares.unsqueeze(2)], 2))
-    return torch.cat(parts, 1)

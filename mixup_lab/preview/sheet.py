@@ -13,12 +13,10 @@ from torch import Tensor
 
 from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.look import BLUE, GRID, INK, MUTED, VERMILLION, short
-from mixup_lab.mixing.mixer import NoMixing
-from mixup_lab.preview import methods
 from mixup_lab.preview.canvas import CHARACTER, LINE, Canvas, plain
 from mixup_lab.preview.examples import Beginning, Example
 from mixup_lab.preview.shares import BINS, EDGES, NEARLY, Shares, measure
-from mixup_lab.preview.strips import Strip, strips
+from mixup_lab.preview.strips import DrawnStrip, strips
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import Batch
 
@@ -31,7 +29,7 @@ DIAGRAM = 620  # pixels across
 
 @dataclass(frozen=True)
 class Title:
-    """What the sheet says of itself."""
+    """The heading of a sheet."""
 
     heading: str
     about: str
@@ -55,7 +53,7 @@ def draw_sheet(parts: Ingredients, title: Title) -> tuple[bytes, tuple[int, int]
     if not untouched or any(example.lam < 1 for example in examples):
         _, batch = beginning.batch(*beginning.steps[0])
         shares = measure(parts.mixer, batch, parts.seed)
-        facts += methods.facts(parts.mixer)
+        facts += parts.mixer.facts()
         if shares.layers:
             facts.append(("mixed at", ", ".join(f"{name} {share:.0%}" for name, share in shares.layers.items())))
     _numbers(canvas, shares if shares is not None and np.ptp(shares.lam) > 0 else None, facts)
@@ -71,14 +69,14 @@ def _heading(canvas: Canvas, title: Title) -> None:
 
 
 def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], untouched: bool) -> None:
-    mixer, encode = parts.mixer, parts.data.encode
+    encode = parts.data.encode
     partners = max(len(example.others) for example in examples)
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     if parts.transform.changes:
         stored = encode(torch.stack([example.stored for example in examples]))
         rows.append(("as stored", list(encode.draw(stored, TILE))))
     own = _with_targets(parts, [example.own for example in examples], [example.targets[0] for example in examples])
-    rows.append((methods.own_title(mixer, untouched), list(own)))
+    rows.append(("trained on" if untouched else parts.mixer.own_title, list(own)))
     for k in range(partners):
         others = [example.others[k] if k < len(example.others) else None for example in examples]
         there = [(o, e.targets[k + 1]) for o, e in zip(others, examples, strict=True) if o is not None]
@@ -88,10 +86,10 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
     if not untouched:
         mixed = encode.draw(torch.stack([example.mixed for example in examples]), TILE)
         for k, example in enumerate(examples):
-            label, other, lam = (part[None].cpu().numpy() for part in example.asked)
+            label, other, lam = (part[None].cpu().numpy() for part in example.answer)
             mixed[k : k + 1] = parts.data.kind.draw_mixed(mixed[k : k + 1], label, other, lam, encode.shape)
         inside = [None if example.layer else tile for example, tile in zip(examples, mixed, strict=True)]
-        rows.append((methods.row_title(mixer), inside))
+        rows.append((parts.mixer.mixed_title, inside))
 
     high, wide = own.shape[1:3]
     for number, (name, tiles) in enumerate(rows):
@@ -113,14 +111,14 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
 
 
 def _legend(canvas: Canvas, parts: Ingredients) -> None:
-    """What the colours of masks and boxes mean, eight names to a line."""
-    known = parts.data.kind.legend()
-    if not known:
+    """The colours of the classes in masks and boxes, eight names to a line."""
+    classes = parts.data.kind.legend()
+    if not classes:
         return
-    lines = -(-len(known) // COLUMNS)
+    lines = -(-len(classes) // COLUMNS)
     y = canvas.down(LINE * lines + 10) + 8
     canvas.text(LEFT - 12, y, "classes", ha="right", weight="bold")
-    for number, (name, colour) in enumerate(known):
+    for number, (name, colour) in enumerate(classes):
         row, column = divmod(number, COLUMNS)
         x, top = LEFT + column * (TILE + GAP), y + row * LINE
         canvas.picture(x, top + 2, np.broadcast_to(colour, (SWATCH, SWATCH, 3)))
@@ -143,13 +141,13 @@ def _middle(y: int, high: int, text: str) -> float:
 
 
 def _caption(line: str) -> str:
-    """`0.70 * a name`, with as much of the name as there is room for."""
+    """`0.70 * a name`, the name cut to the width of a tile."""
     share, star, name = line.partition(" * ")
     return f"{share}{star}{short(name, int(TILE / CHARACTER) - len(share) - 2)}" if star else line
 
 
 def _numbers(canvas: Canvas, shares: Shares | None, facts: Sequence[tuple[str, str]]) -> None:
-    """The histogram, and beside it (else alone) what else is to be known."""
+    """The histogram, if there is one, and next to it the facts."""
     lines = [(name, part) for name, value in facts for name, part in _wrapped(name, value, 46 if shares else 110)]
     height = max(LINE * len(lines), 190 if shares else 0)
     y = canvas.down(height + (100 if shares else 46)) + 30
@@ -189,10 +187,8 @@ def _histogram(ax: Axes, shares: Shares) -> None:
     ax.grid(axis="y", color=plain(GRID))
 
 
-def _strips(parts: Ingredients, examples: Sequence[Example]) -> list[Strip]:
-    """Of the example that is mixed most evenly, and whose pictures are of different classes if one's are."""
-    if isinstance(parts.mixer, NoMixing):
-        return []
+def _strips(parts: Ingredients, examples: Sequence[Example]) -> list[DrawnStrip]:
+    """Of the example that is mixed most evenly, if possible with a partner of another label."""
     most = max(len(example.others) for example in examples)
     fit = [example for example in examples if len(example.others) == most]
     chosen = min(fit, key=lambda example: (_alike(example.targets), abs(example.lam - 0.5)))
@@ -204,18 +200,18 @@ def _alike(targets: Sequence[Tensor]) -> bool:
     return all(torch.equal(target, targets[0]) for target in targets)
 
 
-def _strip(canvas: Canvas, encode: Encoder, strip: Strip) -> None:
+def _strip(canvas: Canvas, encode: Encoder, strip: DrawnStrip) -> None:
     tiles = encode.draw(strip.inputs, SMALL)
     high, wide = tiles.shape[1:3]
     canvas.text(LEFT, canvas.down(28) + 4, strip.title, weight="bold")
     y = canvas.down(high + 4)
     other = any(abs(done - value) > 0.005 for done, value in zip(strip.lam, strip.values, strict=True))
-    told = other and any(done < 1 for done in strip.lam)
-    words = canvas.down((2 if told else 1) * LINE + 14)
-    names = strip.parameter + ("\nlam done" if told else "")
+    both = other and any(done < 1 for done in strip.lam)
+    words = canvas.down((2 if both else 1) * LINE + 14)
+    names = strip.parameter + ("\nlam done" if both else "")
     canvas.text(LEFT - 12, words + 2, names, ha="right")
     for k, (tile, value, done) in enumerate(zip(tiles, strip.values, strip.lam, strict=True)):
         x = _column(k, SMALL + SMALL_GAP, SMALL, wide)
         canvas.picture(x, y, tile)
-        lines = f"{value:.2g}" + (f"\n{done:.2f}" if told else "")
+        lines = f"{value:.2g}" + (f"\n{done:.2f}" if both else "")
         canvas.text(x + wide / 2, words + 2, lines, ha="center", color=plain(INK))
