@@ -9,8 +9,9 @@ import math
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from mixup_lab.study.formats import setting
 from mixup_lab.study.results import Answer
-from mixup_lab.study.tables import setting, visible
+from mixup_lab.visible import visible
 
 
 def csv_rows(answer: Answer) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from mixup_lab.study import tables
+from mixup_lab.study import formats, shown
+from mixup_lab.study.glossary import explanation
 from mixup_lab.study.results import Answer, Arm
+from mixup_lab.visible import visible
 
 
 def markdown(answer: Answer) -> str:
@@ -17,7 +19,7 @@ def markdown(answer: Answer) -> str:
 def _lines(answer: Answer) -> Iterator[str]:
     lead = answer.confirmed or answer
     yield f"# {text(lead.sentence)}"
-    yield f"\nmixup-lab, study {text(answer.study)}: {tables.finished_runs(answer)} finished."
+    yield f"\nmixup-lab, study {text(answer.study)}: {shown.finished_runs(answer)} finished."
     yield from _bullets(lead.details)
     if answer.confirmed:
         yield "\n## The confirmation"
@@ -35,11 +37,11 @@ def _lines(answer: Answer) -> Iterator[str]:
     yield from _configuration(answer)
     yield from _facts(answer)
     yield "\n## How to read this"
-    yield from (f"\n**{text(term)}.** {text(words)}" for term, words in tables.explanation(answer))
+    yield from (f"\n**{text(term)}.** {text(words)}" for term, words in explanation(answer))
 
 
 def _arms(answer: Answer) -> Iterator[str]:
-    unit = tables.difference_heading(answer.metric)
+    unit = formats.difference_heading(answer.metric)
     name = answer.metric.name
     head = [
         "arm", "seeds", f"val {name}, mean ± sd", f"test {name}, mean ± sd", f"difference{unit}", "95 % retraining",
@@ -50,13 +52,13 @@ def _arms(answer: Answer) -> Iterator[str]:
             row.name + (" (best on val)" if row.chosen else ""), row.seeds, row.val, row.test, row.difference,
             row.retraining, row.new_data, row.p, row.verdict, row.more_seeds, row.trials,
         ]
-        for block in tables.rows(answer) for row in block
+        for block in shown.rows(answer) for row in block
     ]  # fmt: skip
     yield from _table(head, body, "lrrrrrrrlrr")
 
 
 def _classes(answer: Answer) -> Iterator[str]:
-    parts = tables.class_parts(answer)
+    parts = shown.class_parts(answer)
     if parts:
         yield "\n## Class by class"
     for arm, part in parts:
@@ -64,30 +66,30 @@ def _classes(answer: Answer) -> Iterator[str]:
 
 
 def _classes_of(arm: Arm, answer: Answer) -> Iterator[str]:
-    shown, left_out = tables.shown_classes(answer)
+    classes, left_out = shown.shown_classes(answer)
     yield f"\nRecall on test: {text(arm.name)} against its baseline."
     if left_out:
-        yield f"The {tables.MAX_CLASSES} largest changes; {left_out} more classes are left out."
+        yield f"The {shown.MAX_CLASSES} largest changes; {left_out} more classes are left out."
     body = [
         [
             entry.name,
             f"{entry.support:.0f}",
-            tables.difference(entry.mean, tables.RECALL, unit=False),
-            tables.interval(entry.interval, tables.RECALL),
+            formats.difference(entry.mean, shown.RECALL, unit=False),
+            formats.interval(entry.interval, shown.RECALL),
         ]
-        for entry in shown
+        for entry in classes
     ]
     yield from _table(["class", "test examples", "difference (points)", "95 % over seeds"], body, "lrrr")
 
 
 def _costs(answer: Answer) -> Iterator[str]:
-    yield f"\n## What it cost\n\n{tables.total_time(answer)} of device time together."
+    yield f"\n## What it cost\n\n{shown.total_time(answer)} of device time together."
     body = [
         [
             arm.name,
-            tables.duration(arm.seconds_per_epoch),
-            "" if arm.baseline is None else tables.ratio(arm.cost_ratio),
-            tables.duration(arm.device_seconds),
+            formats.duration(arm.seconds_per_epoch),
+            "" if arm.baseline is None else formats.ratio(arm.cost_ratio),
+            formats.duration(arm.device_seconds),
         ]
         for arm in answer.arms
     ]
@@ -100,8 +102,8 @@ def _problems(answer: Answer) -> Iterator[str]:
         yield "\nNone."
     yield from _bullets(answer.problems)
     body = [
-        [arm.name, str(cell.seed), cell.status, cell.error or tables.DASH, cell.log or tables.DASH]
-        for arm, cell in tables.unfinished(answer)
+        [arm.name, str(cell.seed), cell.status, cell.error or formats.DASH, cell.log or formats.DASH]
+        for arm, cell in shown.unfinished(answer)
     ]
     if body:
         yield from _table(["arm", "seed", "status", "error", "log"], body, "lrlll")
@@ -115,7 +117,7 @@ def _configuration(answer: Answer) -> Iterator[str]:
     else:
         yield "\nThe arms differ in no setting."
     if answer.settings:
-        body = [[key, tables.setting(value)] for key, value in answer.settings.items()]
+        body = [[key, formats.setting(value)] for key, value in answer.settings.items()]
         yield f"\n<details><summary>{len(body)} settings that all arms share</summary>"
         yield from _table(["key", "value"], body, "ll")
         yield "\n</details>"
@@ -127,11 +129,11 @@ def _facts(answer: Answer) -> Iterator[str]:
     for line in answer.commands.values():
         # A fence is longer than any run of ticks in what it holds.
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))
-        yield f"\n{fence}sh\n{tables.visible(line)}\n{fence}"
+        yield f"\n{fence}sh\n{visible(line)}\n{fence}"
 
 
 def _setting(value: object) -> str:
-    return tables.DASH if value is None else tables.setting(value)
+    return formats.DASH if value is None else formats.setting(value)
 
 
 def _bullets(lines: Iterable[str]) -> Iterator[str]:
@@ -152,7 +154,7 @@ def _row(cells: Sequence[str]) -> str:
 
 def text(words: str) -> str:
     """Words on one line that Markdown shows letter by letter: no markup, no HTML, no end of a table's cell."""
-    line = " ".join(tables.visible(words).split())
+    line = " ".join(visible(words).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
     # An underscore within a word is no markup, and names are full of them.

@@ -6,9 +6,9 @@ import math
 import statistics as stats
 from collections.abc import Sequence
 
+from mixup_lab.study.formats import magnitude
 from mixup_lab.study.reading import Run
 from mixup_lab.study.results import Metric
-from mixup_lab.study.tables import magnitude
 from mixup_lab.types import UserError
 
 # Fractions between 0 and 1: shown in percent, differences in points.

@@ -8,8 +8,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mixup_lab.study import plots, tables
+from mixup_lab.study import formats, plots, shown
+from mixup_lab.study.glossary import explanation
 from mixup_lab.study.results import Answer
+from mixup_lab.visible import visible
 
 _SIGNS = {"helps": "▲", "helps_here": "△", "hurts": "▼", "hurts_here": "▽", "no_difference": "=", "cannot_tell": "?"}
 _COMMANDS = {
@@ -31,7 +33,9 @@ def page(answer: Answer) -> str:
         lead=answer.confirmed or answer,
         views=_views(answer),
         confirmed_forest=_drawn(plots.differences(answer.confirmed, "confirmed")) if answer.confirmed else "",
-        tables=tables,
+        formats=formats,
+        shown=shown,
+        explanation=explanation,
         signs=_SIGNS,
         command_names=_COMMANDS,
     )  # fmt: skip
@@ -44,8 +48,8 @@ def _views(answer: Answer) -> dict[str, Any]:
         "differences": _drawn(plots.differences(answer)),
         "curves": _drawn(plots.curves(answer)),
         "classes": [
-            (arm, _drawn(plots.class_differences(part, f"classes{k}")), tables.shown_classes(part)[1])
-            for k, (arm, part) in enumerate(tables.class_parts(answer))
+            (arm, _drawn(plots.class_differences(part, f"classes{k}")), shown.shown_classes(part)[1])
+            for k, (arm, part) in enumerate(shown.class_parts(answer))
         ],
         "by_alpha": all(arm.alpha is not None for arm in answer.arms if arm.test.n),
         "curves_left_out": plots.curve_arms(answer)[1],
@@ -73,7 +77,7 @@ def _environment() -> Environment:
 
 def _breakable(name: str) -> Markup:
     """A name that breaks between its settings rather than within a number."""
-    return Markup(",<wbr>").join(tables.visible(name).split(","))
+    return Markup(",<wbr>").join(visible(name).split(","))
 
 
 def _tight(text: str) -> str:
@@ -84,5 +88,5 @@ def _tight(text: str) -> str:
 def _shown(x: Any) -> Any:
     """What is not known is a dash; what a file cannot hold is made visible."""
     if x is None:
-        return tables.DASH
-    return tables.visible(x) if type(x) is str else x
+        return formats.DASH
+    return visible(x) if type(x) is str else x

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from mixup_lab.runs.store import MIXING
+from mixup_lab.study.formats import difference, interval, magnitude, value
 from mixup_lab.study.results import Answer, Arm, Choice, Comparison, Metric
-from mixup_lab.study.tables import difference, interval, magnitude, value
 
 MOST_IN_ONE = 4  # blocks that the first sentence tells one by one; of more it gives the numbers
 

@@ -8,8 +8,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from mixup_lab.study.formats import DASH, MINUS, difference_heading, value
 from mixup_lab.study.results import Answer
-from mixup_lab.study.tables import DASH, MINUS, Row, difference_heading, rows, value, visible
+from mixup_lab.study.shown import Row, rows
+from mixup_lab.visible import visible
 
 _VERDICT_STYLES = {"helps": "green", "helps_here": "green", "hurts": "red", "hurts_here": "red", "cannot_tell": "dim"}
 

@@ -11,8 +11,8 @@ import scipy.stats
 from helpers.studies import config_of, write_run, write_study
 
 from mixup_lab.study.analysis import Options, analyse
+from mixup_lab.study.formats import interval
 from mixup_lab.study.reading import read, read_run, read_table
-from mixup_lab.study.tables import interval
 from mixup_lab.types import UserError
 
 RNG = np.random.default_rng(0)
@@ -215,7 +215,7 @@ def test_arms_that_saw_other_data_are_no_pair(tmp_path):
     record.write_text(record.read_text().replace("data-1", "other"))
     answer = answer_of(tmp_path)
     assert by_name(answer)["mixup-a0.4"].comparison.seeds == (0, 2, 3)
-    assert "mixup-a0.4 seed 1 saw other data than its baseline: the pair is left out" in answer.problems
+    assert "mixup-a0.4 seed 1 has other data than its baseline: the pair is left out" in answer.problems
 
 
 @pytest.mark.parametrize("what", ["gone", "cut"])
@@ -293,7 +293,7 @@ def test_no_baseline_and_unknown_names(tmp_path):
     with pytest.raises(UserError, match="no arm is a baseline"):
         answer_of(tmp_path)
     assert by_name(answer_of(tmp_path, baseline="mixup-a1"))["mixup-a0.4"].baseline == "id1"
-    with pytest.raises(UserError, match=r"baseline=x: there is no such arm; there are: mixup-a0.4, mixup-a1"):
+    with pytest.raises(UserError, match=r"baseline=x is not an arm of this study; its arms are: mixup-a0.4, mixup-a1"):
         answer_of(tmp_path, baseline="x")
     with pytest.raises(UserError, match="metric=f1: no finished run has it"):
         answer_of(tmp_path, baseline="mixup-a1", metric="f1")

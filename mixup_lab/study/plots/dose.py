@@ -10,8 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from mixup_lab.look import BLUE, MUTED, PAPER, legend, line_key, name_rows, new_figure, our_style, short, spread_out
-from mixup_lab.study import tables
-from mixup_lab.study.plots.axes import scaled, score_label
+from mixup_lab.study.formats import finite, scaled
 from mixup_lab.study.plots.series import series_of
 from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Arm, Interval, Metric, Moments
@@ -62,7 +61,7 @@ def dose_response(answer: Answer, prefix: str = "dose") -> str:
         ax.set_xlim(min(place.values()) - 0.5, max(place.values()) + 0.5)
         zero = "baseline" if all(arm.alpha == 0 for arm in arms if arm.baseline is None) else "no mixing"
         ax.set_xlabel(f"alpha (0 = {zero}), {scale}")
-        ax.set_ylabel(score_label(answer.metric))
+        ax.set_ylabel(_score_label(answer.metric))
         ax.grid(axis="y")
         keys = [line_key(line.name, line.colour, line.marker, line.style) for line in series] if many else []
         legend(figure, [*_marks(BLUE if not many else MUTED), *keys])
@@ -80,7 +79,7 @@ def _by_name(answer: Answer, arms: list[Arm], prefix: str) -> str:
                 _band(ax, arm, answer.metric, MUTED, "--", upright=True)
             _dots(ax, arm, answer.metric, y, 0.12, colour, "o", upright=True)
         name_rows(ax, [arm.name for arm in arms])
-        ax.set_xlabel(score_label(answer.metric))
+        ax.set_xlabel(_score_label(answer.metric))
         ax.grid(axis="x")
         legend(figure, _marks(BLUE))
         return inline_svg(figure, prefix, f"Test {short(answer.metric.name)} by arm, study {answer.study}")
@@ -102,8 +101,13 @@ def _alpha_axis(alphas: list[float]) -> tuple[dict[float, float], list[float], s
     return place, ticks, f"logarithmic from {least:g} on"
 
 
+def _score_label(metric: Metric) -> str:
+    unit = " (%)" if metric.percent else ""
+    return f"test {short(metric.name)}{unit}" + ("" if metric.maximize else "; lower is better")
+
+
 def _tests(arm: Arm, metric: Metric) -> list[float]:
-    return [scaled(cell.test, metric) for cell in arm.cells if tables.known(cell.test) is not None]
+    return [scaled(cell.test, metric) for cell in arm.cells if finite(cell.test) is not None]
 
 
 def _mean_interval(moments: Moments, metric: Metric) -> Interval | None:

@@ -22,8 +22,8 @@ from mixup_lab.look import (
     short,
     spread_out,
 )
-from mixup_lab.study import tables
-from mixup_lab.study.plots.axes import difference_unit, scaled
+from mixup_lab.study import formats, shown
+from mixup_lab.study.formats import scaled
 from mixup_lab.study.plots.series import series_of
 from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Interval, Metric
@@ -35,9 +35,7 @@ def differences(answer: Answer, prefix: str = "differences") -> str:
     The band around zero holds what is smaller than the smallest difference of interest.
     """
     series = {arm.id: line for line in reversed(series_of(list(answer.arms))) for arm in line.arms}
-    compared = [
-        arm for block in tables.blocks(answer) for arm in block if arm.comparison and arm.comparison.differences
-    ]
+    compared = [arm for block in shown.blocks(answer) for arm in block if arm.comparison and arm.comparison.differences]
     if not compared:
         return ""
     metric = answer.metric
@@ -62,14 +60,14 @@ def differences(answer: Answer, prefix: str = "differences") -> str:
         right = ax.secondary_yaxis("right")
         right.set_yticks(
             range(len(compared)),
-            [tables.difference(arm.comparison.mean if arm.comparison else None, metric, False) for arm in compared],
+            [formats.difference(arm.comparison.mean if arm.comparison else None, metric, False) for arm in compared],
         )
         right.tick_params(length=0)
         right.spines["right"].set_visible(False)
         ax.annotate("mean", (1, 1), xytext=(5, 2), xycoords="axes fraction", textcoords="offset points", color=MUTED)
         side = "right" if metric.maximize else "left"
         ax.set_xlabel(
-            f"difference to the baseline in test {short(metric.name)}{difference_unit(metric)}; "
+            f"difference to the baseline in test {short(metric.name)}{' (points)' if metric.percent else ''}; "
             f"{side} of zero is better"
         )
         ax.grid(axis="x")
@@ -78,11 +76,11 @@ def differences(answer: Answer, prefix: str = "differences") -> str:
             Line2D([], [], marker="o", color=BLUE, markersize=8, linestyle="", markeredgecolor=PAPER, label="mean"),
             Line2D([], [], color=BLUE, alpha=0.5, linewidth=5, label="95 % interval: retraining"),
         ]
-        if tables.knows_new_data(answer):
+        if shown.knows_new_data(answer):
             label = "95 % interval: new data"
             keys.append(Line2D([], [], color=BLUE, linewidth=1.2, marker="|", markersize=8, label=label))
         if answer.min_effect:
-            label = f"smaller than {tables.magnitude(answer.min_effect, metric)}"
+            label = f"smaller than {formats.magnitude(answer.min_effect, metric)}"
             keys.append(Patch(facecolor=MUTED, alpha=0.2, label=label))
         legend(figure, keys)
         return inline_svg(
@@ -101,14 +99,14 @@ def _bar(
 
 def class_differences(answer: Answer, prefix: str = "classes") -> str:
     """Recall of each class, chosen arm minus baseline, with intervals; the classes that change most, sorted."""
-    shown, _ = tables.shown_classes(answer)
-    if not shown:
+    classes, _ = shown.shown_classes(answer)
+    if not classes:
         return ""
     with our_style():
-        figure = new_figure(90 + 22 * len(shown))
+        figure = new_figure(90 + 22 * len(classes))
         ax = figure.add_subplot()
         ax.axvline(0, color=INK, linewidth=1)
-        for y, entry in enumerate(shown):
+        for y, entry in enumerate(classes):
             up = entry.mean >= 0
             colour = BLUE if up else VERMILLION
             clear = entry.interval is not None and entry.interval[0] * entry.interval[1] > 0
@@ -118,7 +116,7 @@ def class_differences(answer: Answer, prefix: str = "classes") -> str:
                 [100 * entry.mean], [y], marker=">" if up else "<", markersize=7.5, color=colour, markeredgewidth=1.3,
                 markerfacecolor=colour if clear else PAPER,
             )  # fmt: skip
-        name_rows(ax, [f"{short(entry.name, 26)} ({entry.support:.0f})" for entry in shown])
+        name_rows(ax, [f"{short(entry.name, 26)} ({entry.support:.0f})" for entry in classes])
         ax.set_xlabel("difference to the baseline in recall on test (points); right of zero is better")
         ax.grid(axis="x")
         full: dict[str, Any] = {"linestyle": "", "markersize": 7.5, "markeredgewidth": 1.3}

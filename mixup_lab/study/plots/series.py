@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixup_lab.look import COLOURS, LINES, MARKERS
+from mixup_lab.study.formats import setting
 from mixup_lab.study.results import Arm
-from mixup_lab.study.tables import setting
 
 
 @dataclass(frozen=True)

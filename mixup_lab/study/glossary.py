@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from mixup_lab.study.formats import magnitude, p_value
 from mixup_lab.study.results import Answer
-from mixup_lab.study.tables.formats import magnitude, p_value
-from mixup_lab.study.tables.shown import knows_new_data
+from mixup_lab.study.shown import knows_new_data
 
 MEANS = ("accuracy", "subset_accuracy", "loss", "mae")  # metrics that are means over examples
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mixup_lab.study.formats import DASH, difference, duration, interval, p_value, spread
 from mixup_lab.study.results import Answer, Arm, Cell, ClassDifference, Metric
-from mixup_lab.study.tables.formats import DASH, difference, duration, interval, p_value, spread
 
 RECALL = Metric("recall", maximize=True, percent=True)  # of a class, whatever the metric of the study is
 MAX_CLASSES = 30  # more cannot be told apart in one picture
