@@ -1,4 +1,4 @@
-"""The report as Markdown, for a pull request or a README: what the page says, without its pictures."""
+"""The report as Markdown, for a pull request or a README: the page without its pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mixup_lab.visible import visible
 
 
 def markdown(answer: Answer) -> str:
-    """The whole report as GitHub's Markdown. Names and messages are shown as they are, never as markup."""
+    """The whole report as GitHub's Markdown, with names and messages escaped."""
     return "\n".join(_lines(answer)) + "\n"
 
 
@@ -24,7 +24,7 @@ def _lines(answer: Answer) -> Iterator[str]:
     if answer.confirmed:
         yield "\n## The confirmation"
         chosen = "the arms" if len(answer.choices) > 1 else "the arm"
-        yield f"\nThese seeds had no part in choosing {chosen}, so that nothing here is flattered by the choice."
+        yield f"\nThese seeds had no part in choosing {chosen}, so the choice does not make these results look better."
         yield from _arms(answer.confirmed)
         yield from _bullets(answer.confirmed.problems)
         yield f"\n## The study that chose {chosen}: {text(answer.sentence)}"
@@ -83,7 +83,7 @@ def _classes_of(arm: Arm, answer: Answer) -> Iterator[str]:
 
 
 def _costs(answer: Answer) -> Iterator[str]:
-    yield f"\n## What it cost\n\n{shown.total_time(answer)} of device time together."
+    yield f"\n## What it cost\n\n{shown.total_time(answer)} of device time in all."
     body = [
         [
             arm.name,
@@ -115,7 +115,7 @@ def _configuration(answer: Answer) -> Iterator[str]:
         body = [[arm.name, *(_setting(arm.settings.get(axis)) for axis in answer.axes)] for arm in answer.arms]
         yield from _table(["arm", *answer.axes], body, "l" * (1 + len(answer.axes)))
     else:
-        yield "\nThe arms differ in no setting."
+        yield "\nAll arms have the same settings."
     if answer.settings:
         body = [[key, formats.setting(value)] for key, value in answer.settings.items()]
         yield f"\n<details><summary>{len(body)} settings that all arms share</summary>"
@@ -124,10 +124,10 @@ def _configuration(answer: Answer) -> Iterator[str]:
 
 
 def _facts(answer: Answer) -> Iterator[str]:
-    yield "\n## To judge and repeat it"
+    yield "\n## Data, versions and commands"
     yield from _bullets(f"{key}: {fact}" for key, fact in answer.facts.items())
     for line in answer.commands.values():
-        # A fence is longer than any run of ticks in what it holds.
+        # A fence is longer than any run of backticks inside it.
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))
         yield f"\n{fence}sh\n{visible(line)}\n{fence}"
 
@@ -153,11 +153,11 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def text(words: str) -> str:
-    """Words on one line that Markdown shows letter by letter: no markup, no HTML, no end of a table's cell."""
+    """Words on one line, escaped: Markdown, HTML and the ends of table cells are shown as text."""
     line = " ".join(visible(words).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
-    # An underscore within a word is no markup, and names are full of them.
+    # An underscore within a word is not markup, and names have many.
     line = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
     line = re.sub(r"^([#+-])(?=\s|$)", r"\\\1", line)
     return re.sub(r"^(\d+)([.)])(?=\s)", r"\1\\\2", line)

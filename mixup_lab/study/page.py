@@ -1,4 +1,4 @@
-"""The report as one HTML file: no script, nothing from elsewhere, light and dark."""
+"""The report as one HTML file, light and dark, without scripts or anything from the network."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mixup_lab.visible import visible
 
 _SIGNS = {"helps": "▲", "helps_here": "△", "hurts": "▼", "hurts_here": "▽", "no_difference": "=", "cannot_tell": "?"}
 _COMMANDS = {
-    "repeat": "Do it again",
-    "extend": "Go on with more seeds",
+    "repeat": "Run it again",
+    "extend": "Continue with more seeds",
     "confirm": "Confirm on fresh seeds",
     "report": "Write this report again",
     "look": "Look at the curves",
@@ -42,7 +42,7 @@ def page(answer: Answer) -> str:
 
 
 def _views(answer: Answer) -> dict[str, Any]:
-    """The pictures, and what their captions have to say."""
+    """The pictures, and what their captions depend on."""
     return {
         "dose": _drawn(plots.dose_response(answer)),
         "differences": _drawn(plots.differences(answer)),
@@ -62,7 +62,7 @@ def _drawn(svg: str) -> Markup:
 
 
 def _environment() -> Environment:
-    # A path beside this module is there in a wheel and in a checkout alike.
+    # The template lies next to this module, in a wheel and in a checkout.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
         autoescape=True,
@@ -76,17 +76,17 @@ def _environment() -> Environment:
 
 
 def _breakable(name: str) -> Markup:
-    """A name that breaks between its settings rather than within a number."""
+    """A name that breaks between its settings, not within a number."""
     return Markup(",<wbr>").join(visible(name).split(","))
 
 
 def _tight(text: str) -> str:
-    """No line begins with a lonely percent sign."""
+    """No line begins with a percent sign."""
     return text.replace(" %", "\u00a0%")
 
 
 def _shown(x: Any) -> Any:
-    """What is not known is a dash; what a file cannot hold is made visible."""
+    """None is a dash; characters that a file cannot hold are replaced."""
     if x is None:
         return formats.DASH
     return visible(x) if type(x) is str else x

@@ -193,7 +193,7 @@ def test_many_blocks_are_counted_and_told_one_by_one_below(tmp_path):
         "mixup-a0.4 (the only arm) helps", "mixup-a0.4 helps", "mixup-a0.4 hurts",
         "mixup-a0.4 makes no difference larger than 5 points",
         "cannot tell whether mixup-a0.4 helps: 3 seeds cannot reach p <= 0.05",
-        "no arm beside the baseline has finished a run.",
+        "no arm besides the baseline has finished a run.",
     ]  # fmt: skip
     assert "; test accuracy +40.00 points against the baseline, paired over 8 seeds; 95 % interval" in told[0]
     assert len(answer.choices) == 5
@@ -295,7 +295,7 @@ def test_no_baseline_and_unknown_names(tmp_path):
     assert by_name(answer_of(tmp_path, baseline="mixup-a1"))["mixup-a0.4"].baseline == "id1"
     with pytest.raises(UserError, match=r"baseline=x is not an arm of this study; its arms are: mixup-a0.4, mixup-a1"):
         answer_of(tmp_path, baseline="x")
-    with pytest.raises(UserError, match="metric=f1: no finished run has it"):
+    with pytest.raises(UserError, match="metric=f1 is not in any finished run"):
         answer_of(tmp_path, baseline="mixup-a1", metric="f1")
 
 

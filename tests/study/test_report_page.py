@@ -279,7 +279,7 @@ def test_the_order_of_the_page():
     starts = [
         "Confirmed:", "The confirmation", "The study that chose the arm:", "Score by alpha", "Arm by arm",
         "Difference to the baseline", "How training went", "Class by class", "What it cost",
-        "Failures and missing pairs", "What was compared", "To judge and repeat it", "How to read this",
+        "Failures and missing pairs", "What was compared", "Data, versions and commands", "How to read this",
     ]  # fmt: skip
     assert [heading.startswith(start) for heading, start in zip(headings, starts, strict=True)] == [True] * len(starts)
     assert Reader(html_of("plain")).headings[0] == case("plain").sentence
