@@ -18,7 +18,6 @@ class AudioCNN(nn.Sequential):
 
     Args:
         input_shape: `(C, M, T)`: bands and frames, both >= 8; C is 1 for one spectrogram.
-        num_outputs: number of logits, >= 1.
         width: channels of the first stage, >= 1; the others have 2 and 4 times as many.
         dropout: probability in [0, 1) of zeroing a feature before the last layer in training.
     """

@@ -19,7 +19,6 @@ class BiLSTM(nn.Sequential):
 
     Args:
         input_shape: `(L,)`, tokens of the longest text.
-        num_outputs: number of logits, >= 1.
         num_tokens: size of the vocabulary.
         embedding_dim: length of the vector of a word, >= 1.
         hidden: units of each direction, >= 1.

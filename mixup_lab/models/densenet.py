@@ -41,7 +41,6 @@ class DenseNetBC(nn.Sequential):
 
     Args:
         input_shape: `(C, H, W)`, H and W >= 4.
-        num_outputs: number of logits, >= 1.
         depth: 6 n + 4: 10, ..., 100, 190, 250.
         growth: new channels of each layer, >= 1.
         reduction: share of the channels that a transition keeps, in (0, 1].

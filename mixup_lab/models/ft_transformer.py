@@ -23,7 +23,6 @@ class FTTransformer(nn.Module):
 
     Args:
         input_shape: `(F,)`.
-        num_outputs: number of outputs, >= 1.
         blocks: widths of the features within a row, which sum to F: 1 for a number, k for a one-hot vector of k
             categories. None: each value is a feature.
         width: D, a multiple of `heads`.
@@ -79,7 +78,7 @@ class FTTransformer(nn.Module):
 class Tokens(nn.Module):
     """[CLS], `bias + value * weight` for each number, `bias + one-hot @ weights` for each category: (B, 1 + K, D).
 
-    A mixed one-hot vector gives the mixture of the embeddings. Numbers stand before categories.
+    A mixed one-hot vector gives the mixture of the embeddings. Numbers come before categories.
 
     Args:
         blocks: widths of the features, K of them.

@@ -15,7 +15,6 @@ class MLP(nn.Module):
 
     Args:
         input_shape: shape of one example, any number of axes.
-        num_outputs: number of logits, >= 1.
         hidden: units of each hidden layer, each >= 1; empty gives a linear model.
         dropout: probability in [0, 1) of zeroing a hidden unit in training.
     """

@@ -54,7 +54,6 @@ class PreActResNet(nn.Sequential):
 
     Args:
         input_shape: `(C, H, W)`, any sizes >= 1; 8x8 leaves a map of 1x1 for the last stage.
-        num_outputs: number of logits, >= 1.
         blocks: two-convolution blocks in each stage; every stage but the first halves the picture.
         width: channels of the first stage, >= 1.
         final_norm: BatchNorm and ReLU before the pooling.

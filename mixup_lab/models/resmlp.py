@@ -17,7 +17,6 @@ class ResMLP(nn.Module):
 
     Args:
         input_shape: shape of one example, any number of axes; it is flattened.
-        num_outputs: number of outputs, >= 1.
         width: of the residual stream, >= 1.
         depth: number of blocks, >= 1.
         expansion: units of the inner layer of a block, in units of `width`, > 0.

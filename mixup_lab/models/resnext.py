@@ -59,7 +59,6 @@ class ResNeXt(nn.Sequential):
 
     Args:
         input_shape: `(C, H, W)`, any sizes >= 1.
-        num_outputs: number of logits, >= 1.
         depth: 9 n + 2: 11, 20, 29, 38, ...
         cardinality: number of groups, >= 1.
         base_width: channels of each group in the first stage, >= 1.

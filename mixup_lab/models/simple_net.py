@@ -23,7 +23,6 @@ class SimpleNet(nn.Sequential):
 
     Args:
         input_shape: `(C, H, W)`, any sizes >= 1.
-        num_outputs: number of logits, >= 1.
     """
 
     mixup_layers = ("features.2", "features.5")

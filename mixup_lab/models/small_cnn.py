@@ -20,7 +20,6 @@ class SmallCNN(nn.Sequential):
 
     Args:
         input_shape: `(C, H, W)`, H and W >= 8.
-        num_outputs: number of logits, >= 1.
         width: channels of the first stage, >= 1; the others have 2, 4, 8 times as many.
         dropout: probability in [0, 1) of zeroing a feature before the last layer in training.
     """

@@ -21,7 +21,6 @@ class SpeechLeNet(nn.Sequential):
 
     Args:
         input_shape: `(C, M, T)`, any sizes >= 1.
-        num_outputs: number of logits, >= 1.
         dropout: probability in [0, 1) of zeroing a channel of the second convolution, and a hidden unit, in training.
     """
 

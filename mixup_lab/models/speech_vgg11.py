@@ -24,7 +24,6 @@ class SpeechVGG11(nn.Sequential):
 
     Args:
         input_shape: `(C, M, T)`, any sizes >= 1.
-        num_outputs: number of logits, >= 1.
         width: channels of the first convolution, >= 1; 64 in the paper.
     """
 

@@ -22,7 +22,6 @@ class TextCNN(nn.Sequential):
 
     Args:
         input_shape: `(L,)`, tokens of the longest text.
-        num_outputs: number of logits, >= 1.
         num_tokens: size of the vocabulary.
         embedding_dim: length of the vector of a word, >= 1.
         widths: words in a window, each >= 1.

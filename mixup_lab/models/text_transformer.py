@@ -20,7 +20,6 @@ class TextTransformer(nn.Sequential):
 
     Args:
         input_shape: `(L,)`, tokens of the longest text.
-        num_outputs: number of logits, >= 1.
         num_tokens: size of the vocabulary.
         width: length of the vector of a word, a multiple of `heads`.
         depth: blocks, >= 1.

@@ -25,7 +25,6 @@ def timm_model(
 
     Args:
         input_shape: `(C, H, W)`; an empty picture shows whether the family takes this size.
-        num_outputs: number of logits, >= 1.
         name: any name of `timm.list_models()`, with a tag or without: `resnet18`, `vit_tiny_patch16_224.augreg_in21k`.
         pretrained: load pretrained weights (downloaded at first use).
         model_args: more arguments of that model, e.g. `{drop_rate: 0.1, patch_size: 4}`.

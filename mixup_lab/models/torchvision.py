@@ -33,7 +33,6 @@ def torchvision_model(
     Args:
         input_shape: `(C, H, W)`; an empty picture shows whether the family takes this size. The positional embedding of
             vision transformers is built for H x W, which must be square.
-        num_outputs: number of logits, >= 1.
         name: any name of `torchvision.models.list_models(module=torchvision.models)`.
         small_stem: for small pictures, a 3x3 stem of stride 1 without max pooling instead of 7x7, stride 2 and pooling
             (He et al., 2016, section 4.2). For resnet*, resnext*, wide_resnet*, densenet* alone.
@@ -104,12 +103,6 @@ def _family_arguments(name: str, height: int, width: int, pretrained: bool) -> d
     return {}
 
 
-def _replace(model: nn.Module, path: str, new: nn.Module) -> None:
-    """Puts `new` in the place of the submodule at the dotted `path`."""
-    parent, _, child = path.rpartition(".")
-    setattr(model.get_submodule(parent), child, new)
-
-
 def _replace_head(model: nn.Module, num_outputs: int) -> None:
     """Puts a new last layer on a pretrained model. In every family it is the last linear or 1x1 convolution."""
     path, old = [(path, m) for path, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
@@ -118,7 +111,7 @@ def _replace_head(model: nn.Module, num_outputs: int) -> None:
         new = nn.Linear(old.in_features, num_outputs, bias=old.bias is not None)
     else:
         new = nn.Conv2d(old.in_channels, num_outputs, 1)  # SqueezeNet
-    _replace(model, path, new)
+    model.set_submodule(path, new)
 
 
 def _put_small_stem(name: str, model: nn.Module, channels: int) -> None:
@@ -135,8 +128,8 @@ def _put_small_stem(name: str, model: nn.Module, channels: int) -> None:
     assert isinstance(old, nn.Conv2d)
     stem = nn.Conv2d(channels, old.out_channels, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-    _replace(model, conv, stem)
-    _replace(model, pool, nn.Identity())
+    model.set_submodule(conv, stem)
+    model.set_submodule(pool, nn.Identity())
 
 
 def change_input_channels(model: nn.Module, channels: int, pretrained: bool) -> None:
@@ -157,4 +150,4 @@ def change_input_channels(model: nn.Module, channels: int, pretrained: bool) -> 
             new.weight.copy_(torch.randn_like(new.weight) * old.weight.std() * math.sqrt(3 / channels))
         if old.bias is not None and new.bias is not None:
             new.bias.copy_(old.bias)
-    _replace(model, path, new)
+    model.set_submodule(path, new)

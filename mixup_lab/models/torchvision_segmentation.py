@@ -18,7 +18,6 @@ class TorchvisionSegmentation(nn.Module):
 
     Args:
         input_shape: `(C, H, W)`.
-        num_outputs: number of classes, >= 1.
         name: any name of `torchvision.models.list_models(module=torchvision.models.segmentation)`.
         weights: `DEFAULT` or a name such as `COCO_WITH_VOC_LABELS_V1` loads pretrained weights (downloaded at first
             use) and puts new last layers on them.

@@ -20,7 +20,6 @@ class UNet(nn.Module):
 
     Args:
         input_shape: `(C, H, W)`.
-        num_outputs: number of classes, >= 1.
         width: channels of the first stage, >= 1, doubled by each halving; the paper's 64.
         depth: how often the picture is halved, >= 1; the paper's 4.
         dropout: probability in [0, 1) of zeroing a feature at the bottom in training.

@@ -19,7 +19,6 @@ class WideResNet(nn.Sequential):
 
     Args:
         input_shape: `(C, H, W)`, any sizes >= 1.
-        num_outputs: number of logits, >= 1.
         depth: convolutions on the longest path, 6 n + 4: 10, 16, 22, 28, 34, 40, ...
         widen_factor: channels are 16, 32, 64 times this, >= 1.
         dropout: probability in [0, 1) between the two convolutions of a block; the paper has 0 and 0.3.

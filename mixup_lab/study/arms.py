@@ -58,7 +58,7 @@ def group_arms(runs: Iterable[Run], baseline: str | None) -> Grouping:
 
 
 def _grouped(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """Runs of each arm, one for each seed: of two with the same seed a finished one counts."""
+    """The runs of each arm, one for each seed; of two with the same seed a finished one counts."""
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:
         members = groups.setdefault(run.arm, {})
@@ -72,12 +72,12 @@ def _settings(members: Sequence[Run]) -> dict[str, Any]:
     run = next((run for run in members if run.start), members[0])
     flat = {key: setting for key, setting in run.settings().items() if key not in ("seed", "resume", "trust")}
     choices = {group: choice for group, choice in run.start.get("choices", {}).items() if choice is not None}
-    # Choices first: a key whose value follows from the choice of its group is no axis of its own.
+    # Choices first: a key with a value that follows from the choice of its group is not an axis.
     return {group: choices[group] for group in GROUPS if group in choices} | flat
 
 
 def _axes(groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What differs between arms: axis -> value of each arm. Where the choice of a group differs, its keys follow."""
+    """What differs between arms: axis -> value in each. Keys that follow from the choice of a group are not axes."""
     axes: dict[str, dict[str, Any]] = {}
     for key in dict.fromkeys(key for flat in settings.values() for key in flat):
         group = key.partition(".")[0]
@@ -87,8 +87,8 @@ def _axes(groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, 
             continue
         values = {arm: _hashable(flat.get(key)) for arm, flat in settings.items()}
         if key != "variant" and "variant" in axes and _follows(axes["variant"], values):
-            continue  # a variant is a bundle of settings
-        if group in MIXING:  # what mixing does without alpha says nothing of the baseline
+            continue  # a variant bundles settings
+        if group in MIXING:  # a baseline mixes nothing, whatever its settings of mixing are
             mixed = {arm: v for arm, v in values.items() if not _is_baseline(groups[arm])}
             follows = key != group and group in axes and _follows(axes[group], mixed)
             if len(set(mixed.values())) > 1 and not follows:
@@ -104,13 +104,13 @@ def _axes(groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, 
         axes["aug"] = augs
     if len(set(alphas.values())) > 1 and not (bundled and _follows(bundled, alphas)):
         axes["aug.alpha"] = alphas
-    if not axes and len(groups) > 1:  # a table of another trainer
+    if not axes and len(groups) > 1:  # as in a table of another trainer
         axes["arm"] = {arm: members[0].name for arm, members in groups.items()}
     return axes
 
 
 def _follows(choice: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-    """Whether a key has one value for each choice of its group."""
+    """Whether the values are a function of the choice."""
     seen: dict[Any, Any] = {}
     return all(seen.setdefault(choice[arm], v) == v for arm, v in values.items())
 
@@ -120,7 +120,7 @@ def _hashable(setting: Any) -> Any:
 
 
 def _is_baseline(members: Sequence[Run]) -> bool:
-    """Whether the arm does not mix. The name tells where the configuration is another trainer's."""
+    """Whether the arm does not mix, by its name, which tables of other trainers have too."""
     run = members[0]
     return run.name == "baseline" or run.name.startswith("baseline,") or run.name.lower() in ("erm", "none")
 
@@ -148,8 +148,8 @@ def _baselines(
     unmixed = [arm for arm, members in groups.items() if _is_baseline(members)]
     unmixed.sort(key=lambda arm: variant.get(arm, "none") != "none")
     if not unmixed:
-        raise UserError(f"no arm is a baseline (alpha 0); name one with baseline=NAME: {', '.join(names)}")
-    if len(unmixed) == len(groups):  # nothing is mixed: the first arm is what the others are compared with
+        raise UserError(f"no arm is a baseline (alpha 0); choose one with baseline=NAME: {', '.join(names)}")
+    if len(unmixed) == len(groups):  # no arm mixes: the first one is the baseline
         return {arm: None if arm == unmixed[0] else unmixed[0] for arm in groups}
     others = _unmixed_axes(axes)
     block = {arm: tuple(axes[axis][arm] for axis in others) for arm in groups}
@@ -158,13 +158,13 @@ def _baselines(
         partner = next((base for base in unmixed if block[base] == block[arm]), None)
         if partner is None:
             where = _block_name(arm, axes)
-            raise UserError(f"arm {groups[arm][0].name} has no baseline with {where}; name one with baseline=NAME")
+            raise UserError(f"arm {groups[arm][0].name} has no baseline with {where}; choose one with baseline=NAME")
         baselines[arm] = None if partner == arm else partner
     return baselines
 
 
 def _unmixed_axes(axes: Iterable[str]) -> list[str]:
-    """What makes a block: the axes that are not about the mixing. Variants are compared with none of them."""
+    """The axes that make a block: those that are not about mixing. A variant does not make a block."""
     return [axis for axis in axes if axis.partition(".")[0] not in (*MIXING, "arm", "variant")]
 
 
@@ -173,11 +173,11 @@ def _block_name(arm: str, axes: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _unique_names(groups: Mapping[str, Sequence[Run]]) -> dict[str, str]:
-    """Folders of hand-made sweeps may name two arms alike; then the folder tells them apart."""
+    """The names of arms; if two are alike, as in a hand-made sweep, with the folder added."""
     names = {arm: members[0].name for arm, members in groups.items()}
-    twice = {name for name in names.values() if list(names.values()).count(name) > 1}
+    repeated = {name for name in names.values() if list(names.values()).count(name) > 1}
     for arm, name in names.items():
-        if name in twice:
+        if name in repeated:
             path = groups[arm][0].path
             names[arm] = f"{name} ({path.parent.name if path and path.parent.name != name else arm[:6]})"
     if len(set(names.values())) < len(names):
@@ -186,7 +186,7 @@ def _unique_names(groups: Mapping[str, Sequence[Run]]) -> dict[str, str]:
 
 
 def _shared(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Settings that all arms share."""
+    """Settings that are equal in all arms."""
     flats = [flat for flat in settings.values() if flat]
     if not flats:
         return {}

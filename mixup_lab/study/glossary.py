@@ -56,7 +56,8 @@ def explanation(answer: Answer) -> list[tuple[str, str]]:
         ),
         (
             "Helps (hurts) on this test set",
-            "p is at most 0.05 for other trainings on these test examples, but not for other test examples.",
+            "p is at most 0.05 for other trainings on these test examples. For other test examples, these runs do not "
+            "show it.",
         ),
         (
             "No difference larger than …",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mixup_lab.study import formats, shown
 from mixup_lab.study.glossary import explanation
-from mixup_lab.study.results import Answer, Arm
+from mixup_lab.study.results import Answer
 from mixup_lab.visible import visible
 
 
@@ -58,28 +58,23 @@ def _arms(answer: Answer) -> Iterator[str]:
 
 
 def _classes(answer: Answer) -> Iterator[str]:
-    parts = shown.class_parts(answer)
-    if parts:
+    if answer.classes:
         yield "\n## Class by class"
-    for arm, part in parts:
-        yield from _classes_of(arm, part)
-
-
-def _classes_of(arm: Arm, answer: Answer) -> Iterator[str]:
-    classes, left_out = shown.shown_classes(answer)
-    yield f"\nRecall on test: {text(arm.name)} against its baseline."
-    if left_out:
-        yield f"The {shown.MAX_CLASSES} largest changes; {left_out} more classes are left out."
-    body = [
-        [
-            entry.name,
-            f"{entry.support:.0f}",
-            formats.difference(entry.mean, shown.RECALL, unit=False),
-            formats.interval(entry.interval, shown.RECALL),
+    for arm, part in shown.class_parts(answer):
+        classes, left_out = shown.shown_classes(part)
+        yield f"\nRecall on test: {text(arm.name)} against its baseline."
+        if left_out:
+            yield f"The {shown.MAX_CLASSES} largest changes; {left_out} more classes are left out."
+        body = [
+            [
+                entry.name,
+                f"{entry.support:.0f}",
+                formats.difference(entry.mean, shown.RECALL, unit=False),
+                formats.interval(entry.interval, shown.RECALL),
+            ]
+            for entry in classes
         ]
-        for entry in classes
-    ]
-    yield from _table(["class", "test examples", "difference (points)", "95 % over seeds"], body, "lrrr")
+        yield from _table(["class", "test examples", "difference (points)", "95 % over seeds"], body, "lrrr")
 
 
 def _costs(answer: Answer) -> Iterator[str]:

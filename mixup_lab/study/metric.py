@@ -41,7 +41,7 @@ def choose(runs: Sequence[Run], name: str | None, maximize: bool | None) -> Metr
         str(run.start["primary"]): bool(run.start.get("maximize", True)) for run in runs if "primary" in run.start
     }
     if name is None and len(directions) > 1:
-        raise UserError(f"the runs are judged by different metrics ({', '.join(directions)}); choose one with metric=NAME")
+        raise UserError(f"runs are judged by different metrics ({', '.join(directions)}); choose one with metric=NAME")
     name = name.removeprefix("test/").removeprefix("val/") if name else next(iter(directions), None)
     if name is None:
         if len(names) > 1 and "accuracy" not in names:

@@ -26,13 +26,13 @@ _COMMANDS = {
 def page(answer: Answer) -> str:
     """The whole report as text of one self-contained HTML file.
 
-    The same answer gives the same text. Everything that comes from the answer is escaped.
+    The same answer gives the same text. Everything from the answer is escaped; in SVG, the XML writer did it.
     """
     return _environment().get_template("report.html.j2").render(
         answer=answer,
         lead=answer.confirmed or answer,
         views=_views(answer),
-        confirmed_forest=_drawn(plots.differences(answer.confirmed, "confirmed")) if answer.confirmed else "",
+        confirmed_forest=Markup(plots.differences(answer.confirmed, "confirmed")) if answer.confirmed else "",
         formats=formats,
         shown=shown,
         explanation=explanation,
@@ -44,21 +44,16 @@ def page(answer: Answer) -> str:
 def _views(answer: Answer) -> dict[str, Any]:
     """The pictures, and what their captions depend on."""
     return {
-        "dose": _drawn(plots.dose_response(answer)),
-        "differences": _drawn(plots.differences(answer)),
-        "curves": _drawn(plots.curves(answer)),
+        "dose": Markup(plots.dose_response(answer)),
+        "differences": Markup(plots.differences(answer)),
+        "curves": Markup(plots.curves(answer)),
         "classes": [
-            (arm, _drawn(plots.class_differences(part, f"classes{k}")), shown.shown_classes(part)[1])
+            (arm, Markup(plots.class_differences(part, f"classes{k}")), shown.shown_classes(part)[1])
             for k, (arm, part) in enumerate(shown.class_parts(answer))
         ],
         "by_alpha": all(arm.alpha is not None for arm in answer.arms if arm.test.n),
         "curves_left_out": plots.curve_arms(answer)[1],
     }
-
-
-def _drawn(svg: str) -> Markup:
-    # The XML writer has escaped the text in it.
-    return Markup(svg)
 
 
 def _environment() -> Environment:

@@ -280,8 +280,8 @@ def test_a_foreign_record(tmp_path, line):
 def test_places_without_runs(tmp_path):
     (tmp_path / "x.txt").write_text("")
     for place, sentence in (
-        (tmp_path / "no", "there is no"),
-        (tmp_path, "holds no runs"),
+        (tmp_path / "no", "does not exist"),
+        (tmp_path, "has no runs"),
         (tmp_path / "x.txt", "neither"),
     ):
         with pytest.raises(UserError, match=sentence):
@@ -339,7 +339,7 @@ def test_csv_and_jsonl_say_the_same(tmp_path):
     ("text", "sentence"),
     [
         ("arm,seed\n", "has no rows"),
-        ("name,seed,acc\na,0,1\n", "line 2: there is no 'arm'"),
+        ("name,seed,acc\na,0,1\n", "line 2: 'arm' is missing"),
         ("arm,seed,acc\na,x,1\n", "line 2: seed must be a whole number, got 'x'"),
         ("arm,seed,acc\na,0,good\n", "line 2: acc must be a number, got 'good'"),
         ("arm,seed,acc\na,0,1\na,0,1\n", "line 3: arm a has seed 0 twice"),

@@ -1,4 +1,4 @@
-"""The test score of every arm, over alpha or, where there is none, side by side."""
+"""The test score of every arm, over alpha or, without alphas, by name."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Arm, Interval, Metric, Moments
 from mixup_lab.study.statistics.intervals import mean_interval
 
-_CATEGORIES = 12  # so many alphas stand evenly spaced; more are placed by their logarithm
+_CATEGORIES = 12  # up to this many alphas are evenly spaced; more are placed by their logarithm
 
 
 def dose_response(answer: Answer, prefix: str = "dose") -> str:
     """Test score over alpha: every seed, mean and 95 % interval of each arm, the baseline as a band.
 
-    Arms of one series (all settings alike but alpha) are joined. Without alphas, arms stand side by side by name.
+    Arms of one series (equal in all settings but alpha) are joined. Without alphas, each arm has a row.
 
     Args:
-        prefix: of all ids in the picture; pictures of one page need different ones.
+        prefix: of all ids in the picture, unique in a page.
     """
     arms = [arm for arm in answer.arms if _tests(arm, answer.metric)]
     if not arms:
@@ -69,7 +69,7 @@ def dose_response(answer: Answer, prefix: str = "dose") -> str:
 
 
 def _by_name(answer: Answer, arms: list[Arm], prefix: str) -> str:
-    """Arms as rows, since names are long; the baselines as upright bands."""
+    """Arms as rows, since names are long; baselines as vertical bands."""
     with our_style():
         figure = new_figure(105 + 38 * len(arms))
         ax = figure.add_subplot()
@@ -86,7 +86,7 @@ def _by_name(answer: Answer, arms: list[Arm], prefix: str) -> str:
 
 
 def _alpha_axis(alphas: list[float]) -> tuple[dict[float, float], list[float], str]:
-    """Where each alpha stands, which ones are labelled, and what kind of scale that is."""
+    """The place of each alpha, the labelled alphas, and the name of the scale."""
     if len(alphas) <= _CATEGORIES:
         return {alpha: float(k) for k, alpha in enumerate(alphas)}, alphas, "evenly spaced"
     least = min(alpha for alpha in alphas if alpha > 0)
@@ -119,7 +119,7 @@ def _mean_interval(moments: Moments, metric: Metric) -> Interval | None:
 def _dots(
     ax: Axes, arm: Arm, metric: Metric, centre: float, half: float, colour: str, marker: str, upright: bool = False
 ) -> None:
-    """Seeds as small dots beside the mean with its interval."""
+    """Seeds as small dots next to the mean with its interval."""
     values = _tests(arm, metric)
     side = 0.28 if upright else -2 * half
     across = centre + side + spread_out(len(values), half)
