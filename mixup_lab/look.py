@@ -1,4 +1,4 @@
-"""What all pictures look like: colours, markers, style, keys, and how names and units are written."""
+"""The look of all pictures: colours, markers, style, keys and names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mixup_lab.visible import visible
 
 WIDTH = 680  # units of the drawing; text is 12 of them high
 
-# Colours that stand for a variable of the page. Nothing else has these values.
+# Placeholders of variables of the page; no other colour has these values.
 INK, MUTED, GRID, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
 BLUE, VERMILLION = "#0072b2", "#d55e00"
 VARIABLES = {
@@ -26,7 +26,7 @@ VARIABLES = {
     MUTED: "var(--muted,#646b73)",
     GRID: "var(--grid,#e4e6e9)",
     PAPER: "var(--paper,#fff)",
-    BLUE: "var(--blue,#0072b2)",  # too dim on a dark page
+    BLUE: "var(--blue,#0072b2)",  # a dark page needs a lighter one
 }
 COLOURS = (BLUE, VERMILLION, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -35,7 +35,7 @@ LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5))
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mixup-lab",
-    "text.parse_math": False,  # a name with a $ is no formula
+    "text.parse_math": False,  # a $ in a name does not begin a formula
     "font.family": "sans-serif",
     "font.size": 12,
     "axes.labelsize": 12,
@@ -67,7 +67,7 @@ _STYLE = {
 
 @contextmanager
 def our_style() -> Iterator[None]:
-    """Our style and nothing of the user's matplotlibrc: the same answer gives the same bytes everywhere."""
+    """Our style without the user's matplotlibrc: the same answer gives the same bytes everywhere."""
     backend = {key for key in matplotlib.rcParams if key.startswith(("backend", "interactive", "toolbar", "webagg"))}
     ours: dict[Any, Any] = {
         key: value for key, value in matplotlib.rcParamsDefault.items() if key not in backend
@@ -77,7 +77,7 @@ def our_style() -> Iterator[None]:
 
 
 def new_figure(height: float) -> Figure:
-    """An empty figure, so high in units of the drawing, without a background."""
+    """An empty figure of this height in units of the drawing, without a background."""
     figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
     figure.patch.set_alpha(0)
     FigureCanvasSVG(figure)
@@ -85,7 +85,7 @@ def new_figure(height: float) -> Figure:
 
 
 def legend(figure: Figure, keys: list[Any]) -> None:
-    """Keys above the picture, in as many columns as there is room for."""
+    """Keys above the picture, in as many columns as fit."""
     lengths = [len(str(key.get_label())) for key in keys]
     columns = 1
     for n in range(2, min(len(keys), 5) + 1):
@@ -113,12 +113,12 @@ def name_rows(ax: Axes, names: list[str]) -> None:
 
 
 def short(name: str, length: int = 34) -> str:
-    """A name on one line; a long one loses its middle, since arms differ at their ends."""
+    """A name on one line; a long one is cut in the middle, since arms differ at their ends."""
     name = " ".join(visible(name).split())
     half = length // 2
     return name if len(name) <= length else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def spread_out(n: int, half: float) -> np.ndarray:
-    """Offsets that keep the dots of n seeds apart: seed k has the same place in every arm."""
+    """Offsets between the dots of n seeds; seed k has the same one in every arm."""
     return half * (((np.arange(n) * 0.618034 + 0.5) % 1.0) * 2 - 1) if n > 1 else np.zeros(n)

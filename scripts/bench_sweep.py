@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How fast is a study? Side by side with the same runs by other means, on this machine.
+"""How fast is a study? Compared with other ways to do the same runs, on this machine.
 
     python scripts/bench_sweep.py                       # everything, about ten minutes on 2 cores
     python scripts/bench_sweep.py --only compare --runs 10
 
-compare   seconds of so many runs of the MLP on digits, each a fresh process in turn / all through one `compare`
-launcher  seconds of 8 seeds of small_cnn in process, with 1 thread and with as many as there are cores / with each
-          launcher of several processes, 1 thread each
+compare   seconds of --runs runs of the MLP on digits: a fresh process for each, in turn / one `compare` for all
+launcher  seconds of 8 seeds of small_cnn: in process, with 1 thread and with one for each core / with each launcher of
+          several processes, 1 thread each
 report    seconds and peak memory of `mixup-lab report` over 100 and over 1,000 made-up runs
 """
 

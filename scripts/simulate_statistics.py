@@ -4,13 +4,13 @@
     python scripts/simulate_statistics.py                  # two to three minutes on one core
     python scripts/simulate_statistics.py --studies 400    # rough
 
-verdicts   share of studies without any effect in which some arm is said to help or hurt; 5 % is what is allowed
-coverage   share of 95 % intervals that hold the truth, with two bootstraps over seeds for contrast
-power      share of arms with a true effect of one paired standard deviation (of d_s, over trainings and test sets) that
-           are found
+verdicts   share of studies without any effect in which some arm "helps" or "hurts"; at most 5 % are allowed
+coverage   share of 95 % intervals that contain the truth; two bootstraps over seeds for comparison
+power      share of arms found, with a true effect of one paired standard deviation (of d_s, over trainings and test
+           sets)
 
-Whole studies are simulated at once, through the same inner functions that `compare_arms` calls;
-tests/test_statistics.py checks on some studies that both give the same.
+Many studies are simulated at once, with the inner functions of `compare_arms`; tests/study/test_statistics.py checks on
+some studies that both agree.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from mixup_lab.study import statistics
 from mixup_lab.study.statistics import intervals, p_values, verdicts
 
 Array = NDArray[Any]
-CHUNK = 100  # studies at once: keeps arrays in the cache's reach
+CHUNK = 100  # studies at once, so that arrays fit into the cache
 
 
 @dataclass(frozen=True)
 class Law:
-    """Of the latent score of arm a, seed s and example e, which is right above 0.
+    """The law of the latent score of arm a, seed s and example e; above 0 the example is classified correctly.
 
     shift_a + difficulty_e + own_ae + training_as + noise_ase; independent and normal, difficulty of variance 1.
     """
 
     base: float = 1.5  # mean of the baseline: about 86 % right
-    own: float = 0.0  # sd of what one arm finds easier than another, the same for all seeds
-    training: float = 0.05  # sd of a whole run's luck
-    noise: float = 0.5  # sd of what changes from run to run on one example
+    own: float = 0.0  # sd of the effect of an arm on an example, the same for all seeds
+    training: float = 0.05  # sd of the luck of a run
+    noise: float = 0.5  # sd of the luck of a run on one example
 
     def accuracy(self, shift: float = 0.0) -> float:
-        """Over trainings and data."""
+        """The mean over trainings and data."""
         spread = np.sqrt(1 + self.own**2 + self.training**2 + self.noise**2)
         return float(ndtr((self.base + shift) / spread))
 
@@ -73,28 +73,28 @@ NULLS = {
 
 
 class Judged(NamedTuple):
-    """Of studies (k,) with some arms each."""
+    """Studies (k,) with several arms each."""
 
     differences: Array  # int8 (k, arms, n, m)
     codes: Array  # (k, arms)
 
 
 def judge(differences: Array, min_effect: float = 0.001) -> Array:
-    """The codes (k, arms) that `compare_arms` gives, for whole-number scores and one test set for all seeds."""
+    """The codes (k, arms) as by `compare_arms`, for whole-number scores and one test set for all seeds."""
     _, arms, n, m = differences.shape
     means, covariance, differing = intervals.full_crossing(differences)
-    found = intervals.estimate(means, covariance, m, differing, m**-2.0)
+    result = intervals.estimate(means, covariance, m, differing, m**-2.0)
     p = p_values.holm_rows(p_values.flip_all(means))
-    p_new = p_values.holm_rows(found.p)
-    bound = np.abs(found.mean) + intervals.half_width(found, means.shape[-1], 1 - statistics.LEVEL)
+    p_new = p_values.holm_rows(result.p)
+    bound = np.abs(result.mean) + intervals.half_width(result, means.shape[-1], 1 - statistics.LEVEL)
     reachable = (statistics.smallest_p(n, arms) <= statistics.LEVEL) | (p <= statistics.LEVEL)
-    return verdicts.codes(found.mean, p, p_new, bound, reachable, min_effect, True)
+    return verdicts.codes(result.mean, p, p_new, bound, reachable, min_effect, True)
 
 
 def studies(
     law: Law, count: int, n: int, m: int, arms: int = 4, shift: float = 0.0, seed: int = 0, min_effect: float = 0.001
 ) -> Judged:
-    """So many studies (a multiple of CHUNK): the differences of the last CHUNK of them, and all codes."""
+    """The codes of `count` studies (a multiple of CHUNK), and the differences of the last CHUNK of them."""
     rng = np.random.default_rng([seed, n, m])
     codes = []
     for _ in range(0, count, CHUNK):
@@ -103,7 +103,7 @@ def studies(
     return Judged(differences, np.concatenate(codes))
 
 
-def said(codes: Array, *names: str) -> Array:
+def any_of(codes: Array, *names: str) -> Array:
     return np.isin(codes, names)
 
 
@@ -118,7 +118,7 @@ LAWS = {
 
 
 class Coverage(NamedTuple):
-    """Shares of intervals that hold their truth; the bootstraps are over seeds, for the first truth."""
+    """Shares of intervals that contain the truth; the bootstraps are over seeds, for the first truth."""
 
     retraining: float
     new_data: float
@@ -139,7 +139,7 @@ def gaussian(rng: np.random.Generator, parts: str, n: int, m: int) -> tuple[Arra
 def crossed_coverage(
     parts: str, binary: bool, count: int, n: int, m: int, shift: float = 0.1, bootstraps: bool = False, seed: int = 0
 ) -> Coverage:
-    """Test examples the same for all seeds."""
+    """With the same test examples for all seeds."""
     rng = np.random.default_rng([seed, n, m, binary])
     law, held = LAWS[parts], []
     for _ in range(0, count, CHUNK):
@@ -149,8 +149,8 @@ def crossed_coverage(
         else:
             (table, here), truth = gaussian(rng, parts, n, m), 0.0
         means, covariance, differing = intervals.full_crossing(table)
-        found = intervals.estimate(means, covariance, m, differing, m**-2.0 if binary else 0.0)
-        new = np.abs(found.mean - truth) <= intervals.half_width(found, means.shape[-1], 0.975)
+        result = intervals.estimate(means, covariance, m, differing, m**-2.0 if binary else 0.0)
+        new = np.abs(result.mean - truth) <= intervals.half_width(result, means.shape[-1], 0.975)
         again = [inside(statistics.seed_interval(row), value) for row, value in zip(means, here, strict=True)]
         boots = bootstrap(rng, means, here) if bootstraps else (np.nan * new, np.nan * new)
         held.append([np.mean(one) for one in (again, new, *boots)])
@@ -158,7 +158,7 @@ def crossed_coverage(
 
 
 def carved_coverage(parts: str, binary: bool, count: int, n: int, m: int, pool: int, seed: int = 0) -> Coverage:
-    """Test examples carved by each seed from a pool, overlapping in part; through `crossed_interval` itself."""
+    """With test examples that each seed draws from a pool, so they overlap in part; by `crossed_interval` itself."""
     rng = np.random.default_rng([seed, n, m, pool, binary])
     law, held = LAWS[parts], []
     for _ in range(0, count, CHUNK):
@@ -169,10 +169,10 @@ def carved_coverage(parts: str, binary: bool, count: int, n: int, m: int, pool: 
             (table, here), truth = gaussian(rng, parts, n, pool), 0.0
         for study, expected in zip(table, here, strict=True):
             ids = [rng.choice(pool, m, replace=False) for _ in range(n)]
-            found = statistics.crossed_interval([(i, row[i]) for i, row in zip(ids, study, strict=True)])
+            crossed = statistics.crossed_interval([(i, row[i]) for i, row in zip(ids, study, strict=True)])
             again = statistics.seed_interval([row[i].mean(dtype=float) for i, row in zip(ids, study, strict=True)])
-            assert found is not None
-            held.append([inside(again, expected), inside((found.low, found.high), truth), np.nan, np.nan])
+            assert crossed is not None
+            held.append([inside(again, expected), inside((crossed.low, crossed.high), truth), np.nan, np.nan])
     return Coverage(*np.mean(held, axis=0).tolist())
 
 
@@ -182,7 +182,7 @@ def inside(interval: tuple[float, float] | None, value: float) -> bool:
 
 
 def bootstrap(rng: np.random.Generator, means: Array, truth: Array, draws: int = 1000) -> tuple[Array, Array]:
-    """Whether the percentile and the BCa interval over seeds hold the truth, for rows (k, n). Efron (1987)."""
+    """Whether the percentile and the BCa interval over seeds contain the truth, for rows (k, n). Efron (1987)."""
     k, n = means.shape
     drawn = np.sort(np.take_along_axis(means, rng.integers(0, n, (k, n * draws)), 1).reshape(k, draws, n).mean(-1), 1)
     centre = means.mean(1, keepdims=True)
@@ -209,14 +209,14 @@ class Power(NamedTuple):
 
 
 def power(law: Law, count: int, n: int, m: int, arms: int, effect: float = 1.0, seed: int = 0) -> Power:
-    """Arms that are better by `effect` standard deviations of d_s (over trainings and test sets)."""
+    """For arms that are better by `effect` standard deviations of d_s (over trainings and test sets)."""
     rng = np.random.default_rng([seed, 1])
     sd = np.std([law.draw(rng, 1, 1, m)[0].mean((1, 2, 3)) for _ in range(10)])
     gains = np.linspace(0, 2, 2001)
     wanted = [law.accuracy(gain) - law.accuracy() for gain in gains]
     shift = float(np.interp(effect * sd, wanted, gains))
     codes = studies(law, count, n, m, arms, shift, seed).codes
-    helps, here = said(codes, "helps").mean(), said(codes, "helps", "helps_here").mean()
+    helps, here = any_of(codes, "helps").mean(), any_of(codes, "helps", "helps_here").mean()
     return Power(float(helps), float(here), law.accuracy(shift) - law.accuracy())
 
 
@@ -232,16 +232,16 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=2000, help="for each line; rounded up to hundreds (2000)")
     count = -(-max(1, parser.parse_args().studies) // CHUNK) * CHUNK
     begun = time.perf_counter()
-    print(f"{count} simulated studies a line, seeds fixed\n")
-    print("1. No effect, 4 arms, one baseline: studies in which some arm is said to ...  (at most 5 % allowed)")
+    print(f"{count} simulated studies for each line, fixed seeds\n")
+    print("1. No effect, 4 arms, one baseline: studies with a verdict of this kind (at most 5 % allowed)")
     _row("null", "arms", "n", "m", "helps/hurts", "... here", "no differ.")
     for name, law in NULLS.items():
         for n, m in ((8, 300), (12, 300), (8, 1000), (12, 1000)):
             codes = studies(law, count, n, m).codes
             names = (("helps", "hurts"), ("helps_here", "hurts_here"), ("no_difference",))
-            _row(name, 4, n, m, *(float(said(codes, *one).any(1).mean()) for one in names))
-    print('   "here" is not false where examples have effects: on this very test set the arms do differ.\n')
-    print("2. Coverage of 95 % intervals; bootstraps of the seeds' differences for contrast, for the first truth")
+            _row(name, 4, n, m, *(float(any_of(codes, *one).any(1).mean()) for one in names))
+    print('   "here" is not wrong with example effects: the arms do differ on this very test set.\n')
+    print("2. Coverage of 95 % intervals; bootstraps over seeds for comparison, for the first truth")
     _row("main source of variance, scores", "test set", "n", "m", "retraining", "new data", "percentile", "BCa")
     for parts in PARTS:
         for binary in (False, True):

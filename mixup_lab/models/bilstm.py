@@ -7,21 +7,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mixup_lab.models.checks import check_dropout
-from mixup_lab.models.token_embedding import TokenEmbedding, apart, check_tokens, masked_mean
+from mixup_lab.models.checks import check_at_least, check_probability, check_tokens
+from mixup_lab.models.token_embedding import TokenEmbedding, apart, masked_mean
 
 
-class BiLSTM(nn.Module):
-    """One LSTM from the first word to the last and one from the last to the first; the mean of their outputs.
+class BiLSTM(nn.Sequential):
+    """The mean of one LSTM from the first word to the last and one back: `(B, L or less)` int64 to `(B, num_outputs)`.
 
-    The mean is weighed by the mask. The way back begins at the last place where the text, or the one mixed in, has a
-    token, so that padding changes nothing.
+    The mean is weighted by the mask. The way back begins at the last token of the text or of the text mixed in, so
+    padding changes nothing.
 
     Args:
         input_shape: `(L,)`, tokens of the longest text.
-        num_outputs: number of logits, >= 1.
         num_tokens: size of the vocabulary.
-        embedding_dim: numbers of a word, >= 1.
+        embedding_dim: length of the vector of a word, >= 1.
         hidden: units of each direction, >= 1.
         dropout: probability in [0, 1) of zeroing a feature before the last layer in training.
     """
@@ -39,18 +38,12 @@ class BiLSTM(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        _, size = check_tokens(
-            "BiLSTM", input_shape, num_outputs, num_tokens, embedding_dim=embedding_dim, hidden=hidden
-        )
-        check_dropout(dropout)
+        _, size = check_tokens("BiLSTM", input_shape, num_outputs, num_tokens)
+        check_at_least(1, embedding_dim=embedding_dim, hidden=hidden)
+        check_probability(dropout=dropout)
         self.embedding = TokenEmbedding(size, embedding_dim)
         self.sentence = _BothWays(embedding_dim, hidden)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * hidden, num_outputs))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """`(B, L or less)` int64 to logits `(B, num_outputs)`."""
-        logits: Tensor = self.head(self.sentence(self.embedding(tokens)))
-        return logits
 
 
 class _BothWays(nn.Module):

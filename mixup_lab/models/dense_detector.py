@@ -1,4 +1,4 @@
-"""A dense object detector of one map: a convolutional trunk, features added from coarse to fine, and one head."""
+"""A dense object detector on one map of features."""
 
 from __future__ import annotations
 
@@ -9,34 +9,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixup_lab.models.checks import check_at_least, check_pictures
-from mixup_lab.models.initialise import he_normal
+from mixup_lab.models.checks import BOX_OUTPUTS, check_at_least, check_detector
+from mixup_lab.models.layers import conv_norm_relu, he_normal
 
 STRIDES = (4, 8, 16, 32)  # of the four stages of every trunk
-EXTRA = 5  # outputs beside the classes: distances to four edges, and the centerness
 RARE = 0.01  # probability of a class at the start: nearly all points are background (Lin et al., 2017)
 
 
 class DenseDetector(nn.Module):
-    """FCOS (Tian et al., 2019) on a single map, for pictures whose objects do not differ in size by orders.
+    """FCOS (Tian et al., 2019) on a single map, for pictures with objects of similar size.
 
-    Features of all stages from `stride` on are brought to one width by 1x1 convolutions and added from the coarsest to
-    the finest (Lin et al., 2017, Feature Pyramid Networks); the finest map goes through two 3x3 convolutions and one
-    1x1 to the outputs. Distances are made positive by softplus, which has a slope everywhere.
+    1x1 convolutions bring the features of all stages from `stride` on to one width; they are added from the coarsest to
+    the finest (Lin et al., 2017, Feature Pyramid Networks). Two 3x3 convolutions and one 1x1 make the outputs from the
+    finest map. Softplus keeps distances positive, with a gradient everywhere.
 
     Args:
         input_shape: `(C, H, W)`, H and W >= 32.
         num_outputs: classes + 5, >= 6.
         backbone: `small`, two convolutions in each stage, or a torchvision model of the family resnet*, resnext*,
             wide_resnet*, such as `resnet18`.
-        width: channels of the added features and of the head, >= 1; of `small` also those of the last stages, earlier
-            ones have fewer.
+        width: channels of the added features and of the head, >= 1, and of the last three stages of `small`.
         stride: pixels from one point of the map to the next, 4 or 8.
         weights: of a torchvision backbone, see `torchvision_model`; None: drawn at random.
     """
 
     answers = "boxes"
-    mixup_layers = ("stages.0", "stages.1")  # where manifold_mixup mixes, beside the input
+    mixup_layers = ("stages.0", "stages.1")
 
     def __init__(
         self,
@@ -49,10 +47,8 @@ class DenseDetector(nn.Module):
         weights: str | None = None,
     ) -> None:
         super().__init__()
-        channels, _, _ = check_pictures("DenseDetector", input_shape, num_outputs, smallest=32)
-        if num_outputs < 1 + EXTRA:
-            raise ValueError(f"DenseDetector finds boxes: num_outputs must be classes + {EXTRA}, got {num_outputs}")
-        check_at_least("width", width, 1)
+        channels = check_detector("DenseDetector", input_shape, num_outputs)
+        check_at_least(1, width=width)
         if stride not in STRIDES[:2]:
             raise ValueError(f"stride must be one of {', '.join(map(str, STRIDES[:2]))}, got {stride}")
         if backbone == "small":
@@ -63,7 +59,9 @@ class DenseDetector(nn.Module):
             self.stem, self.stages, sizes = _resnet(backbone, input_shape, weights)
         self.first = STRIDES.index(stride)
         self.lateral = nn.ModuleList(nn.Conv2d(size, width, 1, bias=False) for size in sizes[self.first :])
-        self.head = nn.Sequential(_conv(width, width), _conv(width, width), nn.Conv2d(width, num_outputs, 1))
+        self.head = nn.Sequential(
+            conv_norm_relu(width, width), conv_norm_relu(width, width), nn.Conv2d(width, num_outputs, 1)
+        )
         fresh: list[nn.Module] = [self.lateral, self.head] + ([self.stem, self.stages] if backbone == "small" else [])
         for module in fresh:
             he_normal(module)
@@ -72,7 +70,7 @@ class DenseDetector(nn.Module):
         nn.init.normal_(last.weight, std=0.01)
         assert last.bias is not None
         nn.init.zeros_(last.bias)
-        nn.init.constant_(last.bias[: num_outputs - EXTRA], math.log(RARE / (1 - RARE)))
+        nn.init.constant_(last.bias[: num_outputs - BOX_OUTPUTS], math.log(RARE / (1 - RARE)))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`(B, C, H, W)` to `(B, num_outputs, ceil(H / stride), ceil(W / stride))`.
@@ -89,20 +87,22 @@ class DenseDetector(nn.Module):
             own = lateral(features)
             added = own if added is None else own + F.interpolate(added, size=own.shape[2:], mode="nearest")
         output: Tensor = self.head(added)
-        classes = output.shape[1] - EXTRA
+        classes = output.shape[1] - BOX_OUTPUTS
         return torch.cat([output[:, :classes], F.softplus(output[:, classes:-1]), output[:, -1:]], 1)
 
 
 def _small(channels: int, width: int) -> tuple[nn.Module, nn.ModuleList, list[int]]:
     sizes = [max(1, width // 2), width, width, width]
-    stem = _conv(channels, max(1, width // 4), stride=2)
+    stem = conv_norm_relu(channels, max(1, width // 4), stride=2)
     before = [max(1, width // 4), *sizes]
-    stages = [nn.Sequential(_conv(a, b, stride=2), _conv(b, b)) for a, b in zip(before, sizes, strict=False)]
+    stages = [
+        nn.Sequential(conv_norm_relu(a, b, stride=2), conv_norm_relu(b, b)) for a, b in zip(before, sizes, strict=False)
+    ]
     return stem, nn.ModuleList(stages), sizes
 
 
 def _resnet(name: str, input_shape: Sequence[int], weights: str | None) -> tuple[nn.Module, nn.ModuleList, list[int]]:
-    # Imported late: torchvision takes long, and the small trunk does without it.
+    # Imported late: torchvision takes long, and the small trunk does not need it.
     from torchvision.models import ResNet
 
     from mixup_lab.models.torchvision import torchvision_model
@@ -113,10 +113,3 @@ def _resnet(name: str, input_shape: Sequence[int], weights: str | None) -> tuple
     stages = nn.ModuleList([model.layer1, model.layer2, model.layer3, model.layer4])
     last = model.fc.in_features
     return nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool), stages, [last >> k for k in (3, 2, 1, 0)]
-
-
-def _conv(num_in: int, num_out: int, stride: int = 1) -> nn.Sequential:
-    """3x3 convolution - BN - ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(num_in, num_out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU(inplace=True)
-    )

@@ -7,26 +7,24 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mixup_lab.models.checks import check_at_least, check_dropout, check_pictures
-from mixup_lab.models.initialise import he_normal
+from mixup_lab.models.checks import check_at_least, check_depth, check_pictures, check_probability
+from mixup_lab.models.layers import drop, he_normal, norm_relu, pooled_linear
 
 BOTTLENECK = 4  # the 1x1 convolution gives this times `growth` channels (section 3, "Bottleneck layers")
 
 
 class DenseLayer(nn.Module):
-    """BN - ReLU - 1x1 - BN - ReLU - 3x3, put beside its input. `(B, C, H, W)` to `(B, C + growth, H, W)`."""
+    """BN - ReLU - 1x1 - BN - ReLU - 3x3, joined to its input. `(B, C, H, W)` to `(B, C + growth, H, W)`."""
 
     def __init__(self, num_in: int, growth: int, dropout: float) -> None:
         super().__init__()
         self.new = nn.Sequential(
-            nn.BatchNorm2d(num_in),
-            nn.ReLU(inplace=True),
+            *norm_relu(num_in),
             nn.Conv2d(num_in, BOTTLENECK * growth, 1, bias=False),
-            nn.Dropout(dropout) if dropout else nn.Identity(),
-            nn.BatchNorm2d(BOTTLENECK * growth),
-            nn.ReLU(inplace=True),
+            drop(dropout),
+            *norm_relu(BOTTLENECK * growth),
             nn.Conv2d(BOTTLENECK * growth, growth, 3, padding=1, bias=False),
-            nn.Dropout(dropout) if dropout else nn.Identity(),
+            drop(dropout),
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -34,23 +32,22 @@ class DenseLayer(nn.Module):
         return torch.cat([inputs, self.new(inputs)], dim=1)
 
 
-class DenseNetBC(nn.Module):
-    """DenseNet-BC for small pictures: three dense blocks with compressing, halving transitions between them.
+class DenseNetBC(nn.Sequential):
+    """DenseNet-BC for small pictures, three dense blocks with transitions: `(B, C, H, W)` to `(B, num_outputs)`.
 
     Huang et al. (2017), section 3 and "Implementation details": stem of 2 * growth channels, 3x3, no pooling.
     DenseNet-BC-190 with growth 40 has 25,624,430 parameters for 10 classes of RGB (25.6 M in the paper's table 2).
-    Its many kept activations make it hungry for memory. Weights: `he_normal`.
+    It needs much memory for its many activations. Weights: `he_normal`.
 
     Args:
         input_shape: `(C, H, W)`, H and W >= 4.
-        num_outputs: number of logits, >= 1.
         depth: 6 n + 4: 10, ..., 100, 190, 250.
         growth: new channels of each layer, >= 1.
         reduction: share of the channels that a transition keeps, in (0, 1].
         dropout: probability in [0, 1) after every convolution but the stem; the paper has 0.2 without augmentation.
     """
 
-    mixup_layers = ("stages.0", "stages.1")  # where manifold_mixup mixes, beside the input
+    mixup_layers = ("stages.0", "stages.1")
 
     def __init__(
         self,
@@ -64,14 +61,11 @@ class DenseNetBC(nn.Module):
     ) -> None:
         super().__init__()
         channels, _, _ = check_pictures("DenseNetBC", input_shape, num_outputs, smallest=4)
-        if depth < 10 or (depth - 4) % 6:
-            raise ValueError(f"depth must be 6 n + 4 with n >= 1 (10, ..., 100, 190), got {depth}")
+        num_layers = check_depth(depth, base=4, step=6)  # per block, of two convolutions each
         if not 0 < reduction <= 1:
             raise ValueError(f"reduction must be in (0, 1], got {reduction}")
-        check_at_least("growth", growth, 1)
-        check_dropout(dropout)
-
-        num_layers = (depth - 4) // 6  # per block, of two convolutions each
+        check_at_least(1, growth=growth)
+        check_probability(dropout=dropout)
         width = 2 * growth
         self.stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         stages: list[nn.Module] = []
@@ -84,22 +78,11 @@ class DenseNetBC(nn.Module):
                 width = kept
             stages.append(nn.Sequential(*layers))
         self.stages = nn.Sequential(*stages)
-        self.norm = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, num_outputs))
+        self.norm = norm_relu(width)
+        self.head = pooled_linear(width, num_outputs)
         he_normal(self)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """`(B, C, H, W)` to logits `(B, num_outputs)`."""
-        logits: Tensor = self.head(self.norm(self.stages(self.stem(inputs))))
-        return logits
 
 
 def _transition(num_in: int, num_out: int, dropout: float) -> nn.Sequential:
     """BN - ReLU - 1x1 - 2x2 mean. `(B, num_in, H, W)` to `(B, num_out, H // 2, W // 2)`."""
-    return nn.Sequential(
-        nn.BatchNorm2d(num_in),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(num_in, num_out, 1, bias=False),
-        nn.Dropout(dropout) if dropout else nn.Identity(),
-        nn.AvgPool2d(2),
-    )
+    return nn.Sequential(*norm_relu(num_in), nn.Conv2d(num_in, num_out, 1, bias=False), drop(dropout), nn.AvgPool2d(2))

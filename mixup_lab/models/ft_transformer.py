@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixup_lab.models.checks import check_at_least, check_dropout
+from mixup_lab.models.checks import check_at_least, check_probability
+from mixup_lab.models.layers import drop
 
 
 class FTTransformer(nn.Module):
@@ -22,7 +23,6 @@ class FTTransformer(nn.Module):
 
     Args:
         input_shape: `(F,)`.
-        num_outputs: number of outputs, >= 1.
         blocks: widths of the features within a row, which sum to F: 1 for a number, k for a one-hot vector of k
             categories. None: each value is a feature.
         width: D, a multiple of `heads`.
@@ -54,23 +54,18 @@ class FTTransformer(nn.Module):
         blocks = (1,) * input_shape[0] if blocks is None else tuple(blocks)
         if min(blocks) < 1 or sum(blocks) != input_shape[0]:
             raise ValueError(f"blocks must be numbers >= 1 that sum to {input_shape[0]}, got {blocks}")
-        for name, value in (("num_outputs", num_outputs), ("width", width), ("depth", depth), ("heads", heads)):
-            check_at_least(name, value, 1)
+        check_at_least(1, num_outputs=num_outputs, width=width, depth=depth, heads=heads)
         if width % heads:
             raise ValueError(f"width must be a multiple of heads ({heads}), got {width}")
         if not ffn_factor * width >= 1:
             raise ValueError(f"ffn_factor must leave at least one unit of width {width}, got {ffn_factor}")
-        for probability in (attention_dropout, ffn_dropout, residual_dropout):
-            check_dropout(probability)
-
+        check_probability(
+            attention_dropout=attention_dropout, ffn_dropout=ffn_dropout, residual_dropout=residual_dropout
+        )
         inner = int(ffn_factor * width)
         self.tokens = Tokens(blocks, width)
-        self.layers = nn.Sequential(
-            *(
-                _Layer(width, heads, inner, attention_dropout, ffn_dropout, residual_dropout, k > 0)
-                for k in range(depth)
-            )
-        )
+        dropouts = (attention_dropout, ffn_dropout, residual_dropout)
+        self.layers = nn.Sequential(*(_Layer(width, heads, inner, dropouts, norm=k > 0) for k in range(depth)))
         self.head = nn.Sequential(nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, num_outputs))
         self.mixup_layers = ("tokens", *(f"layers.{k}" for k in range(depth)))
 
@@ -83,7 +78,7 @@ class FTTransformer(nn.Module):
 class Tokens(nn.Module):
     """[CLS], `bias + value * weight` for each number, `bias + one-hot @ weights` for each category: (B, 1 + K, D).
 
-    A mixed one-hot vector gives the mixture of the embeddings. Numbers stand before categories.
+    A mixed one-hot vector gives the mixture of the embeddings. Numbers come before categories.
 
     Args:
         blocks: widths of the features, K of them.
@@ -112,36 +107,28 @@ class Tokens(nn.Module):
 
 
 class _Layer(nn.Module):
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        inner: int,
-        attention_dropout: float,
-        ffn_dropout: float,
-        residual_dropout: float,
-        norm: bool,
-    ) -> None:
+    def __init__(self, width: int, heads: int, inner: int, dropouts: tuple[float, float, float], norm: bool) -> None:
         super().__init__()
-        self.heads, self.attention_dropout = heads, attention_dropout
+        self.heads = heads
+        self.attention_dropout, ffn_dropout, residual_dropout = dropouts
         self.norm1 = nn.LayerNorm(width) if norm else nn.Identity()
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.norm2 = nn.LayerNorm(width)
         self.up = nn.Linear(width, 2 * inner)
         self.down = nn.Linear(inner, width)
-        self.ffn_dropout = nn.Dropout(ffn_dropout) if ffn_dropout else nn.Identity()
-        self.residual_dropout = nn.Dropout(residual_dropout) if residual_dropout else nn.Identity()
+        self.ffn_dropout = drop(ffn_dropout)
+        self.residual_dropout = drop(residual_dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.residual_dropout(self._attend(self.norm1(tokens)))
         value, gate = self.up(self.norm2(tokens)).chunk(2, -1)
-        moved: Tensor = tokens + self.residual_dropout(self.down(self.ffn_dropout(value * F.relu(gate))))
-        return moved
+        output: Tensor = tokens + self.residual_dropout(self.down(self.ffn_dropout(value * F.relu(gate))))
+        return output
 
     def _attend(self, tokens: Tensor) -> Tensor:
         query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         dropout = self.attention_dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-        attended: Tensor = self.out(seen.transpose(1, 2).flatten(2))
-        return attended
+        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        output: Tensor = self.out(attended.transpose(1, 2).flatten(2))
+        return output

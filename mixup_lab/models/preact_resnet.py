@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixup_lab.models.checks import check_at_least, check_pictures
-from mixup_lab.models.initialise import he_normal
+from mixup_lab.models.layers import drop, he_normal, norm_relu, pooled_linear
 
 
 class PreActBlock(nn.Module):
@@ -29,7 +29,7 @@ class PreActBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(num_in)
         self.conv1 = nn.Conv2d(num_in, num_out, 3, stride=stride, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(num_out)
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = drop(dropout)
         self.conv2 = nn.Conv2d(num_out, num_out, 3, padding=1, bias=False)
         self.shortcut: nn.Conv2d | None = None
         if stride != 1 or num_in != num_out:
@@ -44,8 +44,8 @@ class PreActBlock(nn.Module):
         return out
 
 
-class PreActResNet(nn.Module):
-    """Pre-activation ResNet; with its defaults the PreAct ResNet-18 of the mixup paper, 11.17 M parameters.
+class PreActResNet(nn.Sequential):
+    """Pre-activation ResNet, by default the PreAct ResNet-18 of the mixup paper: `(B, C, H, W)` to `(B, num_outputs)`.
 
     He et al. (2016) for the blocks; Zhang et al. (2018), section 3.2, for the network: a 3x3 stem without pooling, 64
     channels that double at each of three halvings. He et al. put one more BatchNorm and ReLU after the last block; the
@@ -54,13 +54,12 @@ class PreActResNet(nn.Module):
 
     Args:
         input_shape: `(C, H, W)`, any sizes >= 1; 8x8 leaves a map of 1x1 for the last stage.
-        num_outputs: number of logits, >= 1.
         blocks: two-convolution blocks in each stage; every stage but the first halves the picture.
         width: channels of the first stage, >= 1.
         final_norm: BatchNorm and ReLU before the pooling.
     """
 
-    mixup_layers = ("stages.0", "stages.1")  # where manifold_mixup mixes, beside the input
+    mixup_layers = ("stages.0", "stages.1")
 
     def __init__(
         self,
@@ -75,26 +74,20 @@ class PreActResNet(nn.Module):
         channels, _, _ = check_pictures("PreActResNet", input_shape, num_outputs)
         if not blocks or min(blocks) < 1:
             raise ValueError(f"blocks must hold a number >= 1 for each stage, got {list(blocks)}")
-        check_at_least("width", width, 1)
-
+        check_at_least(1, width=width)
+        widths = [width * 2**stage for stage in range(len(blocks))]
         self.stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-        num_in = width
-        stages: list[nn.Module] = []
-        for index, num_blocks in enumerate(blocks):
-            stages.append(pre_act_stage(num_blocks, num_in, width * 2**index, stride=1 if index == 0 else 2))
-            num_in = width * 2**index
-        self.stages = nn.Sequential(*stages)
-        self.norm = nn.Sequential(nn.BatchNorm2d(num_in), nn.ReLU(inplace=True)) if final_norm else nn.Identity()
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(num_in, num_outputs))
+        self.stages = pre_act_stages(blocks, width, widths)
+        self.norm = norm_relu(widths[-1]) if final_norm else nn.Identity()
+        self.head = pooled_linear(widths[-1], num_outputs)
         he_normal(self)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """`(B, C, H, W)` to logits `(B, num_outputs)`."""
-        logits: Tensor = self.head(self.norm(self.stages(self.stem(inputs))))
-        return logits
 
-
-def pre_act_stage(num_blocks: int, num_in: int, num_out: int, stride: int, dropout: float = 0.0) -> nn.Sequential:
-    """`num_blocks` blocks, the first of which changes the channels and strides."""
-    first = PreActBlock(num_in, num_out, stride, dropout)
-    return nn.Sequential(first, *(PreActBlock(num_out, num_out, 1, dropout) for _ in range(num_blocks - 1)))
+def pre_act_stages(blocks: Sequence[int], num_in: int, widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
+    """One stage for each number of blocks and width; every stage but the first halves the picture."""
+    stages: list[nn.Module] = []
+    for num_blocks, num_out in zip(blocks, widths, strict=True):
+        first = PreActBlock(num_in, num_out, 2 if stages else 1, dropout)
+        stages.append(nn.Sequential(first, *(PreActBlock(num_out, num_out, 1, dropout) for _ in range(1, num_blocks))))
+        num_in = num_out
+    return nn.Sequential(*stages)

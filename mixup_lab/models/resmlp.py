@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from torch import Tensor, nn
 
-from mixup_lab.models.checks import check_at_least, check_dropout
+from mixup_lab.models.checks import check_at_least, check_flat, check_probability
+from mixup_lab.models.layers import drop
 
 
 class ResMLP(nn.Module):
@@ -17,10 +17,9 @@ class ResMLP(nn.Module):
 
     Args:
         input_shape: shape of one example, any number of axes; it is flattened.
-        num_outputs: number of outputs, >= 1.
         width: of the residual stream, >= 1.
         depth: number of blocks, >= 1.
-        expansion: the inner layer of a block has so many times `width` units, > 0.
+        expansion: units of the inner layer of a block, in units of `width`, > 0.
         dropout: probability in [0, 1) after the inner layer.
         residual_dropout: probability in [0, 1) at the end of each block.
     """
@@ -37,18 +36,13 @@ class ResMLP(nn.Module):
         residual_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not input_shape or min(input_shape) < 1:
-            raise ValueError(f"ResMLP takes a shape of positive sizes, got input_shape={tuple(input_shape)}")
-        check_at_least("num_outputs", num_outputs, 1)
-        check_at_least("width", width, 1)
-        check_at_least("depth", depth, 1)
+        num_inputs = check_flat("ResMLP", input_shape, num_outputs)
+        check_at_least(1, width=width, depth=depth)
         if not expansion * width >= 1:
             raise ValueError(f"expansion must leave at least one unit of width {width}, got {expansion}")
-        check_dropout(dropout)
-        check_dropout(residual_dropout)
-
+        check_probability(dropout=dropout, residual_dropout=residual_dropout)
         inner = int(expansion * width)
-        self.stem = nn.Linear(prod(input_shape), width)
+        self.stem = nn.Linear(num_inputs, width)
         self.blocks = nn.Sequential(*(_Block(width, inner, dropout, residual_dropout) for _ in range(depth)))
         self.head = nn.Sequential(nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, num_outputs))
         self.mixup_layers = ("stem", *(f"blocks.{k}" for k in range(depth)))
@@ -66,9 +60,9 @@ class _Block(nn.Module):
             nn.BatchNorm1d(width),
             nn.Linear(width, inner),
             nn.ReLU(),
-            nn.Dropout(dropout) if dropout else nn.Identity(),
+            drop(dropout),
             nn.Linear(inner, width),
-            nn.Dropout(residual_dropout) if residual_dropout else nn.Identity(),
+            drop(residual_dropout),
         )
 
     def forward(self, inputs: Tensor) -> Tensor:

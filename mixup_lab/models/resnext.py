@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mixup_lab.models.checks import check_at_least, check_pictures
-from mixup_lab.models.initialise import he_normal
+from mixup_lab.models.checks import check_at_least, check_depth, check_pictures
+from mixup_lab.models.layers import conv_norm_relu, he_normal, norm_relu, pooled_linear
 
-EXPANSION = 4  # a block gives this times 64, 128, 256 channels, whatever its groups
+EXPANSION = 4  # the stages have this times 64, 128, 256 channels, whatever the groups
 
 
 class ResNeXtBlock(nn.Module):
@@ -31,11 +31,9 @@ class ResNeXtBlock(nn.Module):
         super().__init__()
         self.residual = nn.Sequential(
             nn.Conv2d(num_in, inner, 1, bias=False),
-            nn.BatchNorm2d(inner),
-            nn.ReLU(inplace=True),
+            *norm_relu(inner),
             nn.Conv2d(inner, inner, 3, stride=stride, padding=1, groups=groups, bias=False),
-            nn.BatchNorm2d(inner),
-            nn.ReLU(inplace=True),
+            *norm_relu(inner),
             nn.Conv2d(inner, num_out, 1, bias=False),
             nn.BatchNorm2d(num_out),
         )
@@ -50,25 +48,23 @@ class ResNeXtBlock(nn.Module):
         return F.relu(self.residual(inputs) + self.shortcut(inputs))
 
 
-class ResNeXt(nn.Module):
-    """ResNeXt-depth, cardinality x base_width d, in the CIFAR form.
+class ResNeXt(nn.Sequential):
+    """ResNeXt-depth, cardinality x base_width d, in the CIFAR form: `(B, C, H, W)` to `(B, num_outputs)`.
 
-    Xie et al. (2017), section 5.3: 3x3 stem of 64 channels, three stages of (depth - 2) / 9 blocks that give 256, 512,
+    Xie et al. (2017), section 5.3: 3x3 stem of 64 channels, three stages of (depth - 2) / 9 blocks of 256, 512 and
     1024 channels. The 3x3 convolution of stage s = 0, 1, 2 has cardinality * base_width * 2**s channels. For 10 classes
     of RGB that is 34,426,698 parameters for 29, 8x64d and 68,155,210 for 29, 16x64d (34.4 M and 68.1 M in the paper).
-    The same rule gives the 29, 4x24d of the PuzzleMix and Co-Mixup papers 96, 192, 384 channels inside and 4,845,002
-    parameters.
-    Weights: `he_normal`, as in the authors' code.
+    By the same rule the 29, 4x24d of the PuzzleMix and Co-Mixup papers has 96, 192, 384 channels inside and 4,845,002
+    parameters. Weights: `he_normal`, as in the authors' code.
 
     Args:
         input_shape: `(C, H, W)`, any sizes >= 1.
-        num_outputs: number of logits, >= 1.
         depth: 9 n + 2: 11, 20, 29, 38, ...
         cardinality: number of groups, >= 1.
         base_width: channels of each group in the first stage, >= 1.
     """
 
-    mixup_layers = ("stages.0", "stages.1")  # where manifold_mixup mixes, beside the input
+    mixup_layers = ("stages.0", "stages.1")
 
     def __init__(
         self,
@@ -81,16 +77,10 @@ class ResNeXt(nn.Module):
     ) -> None:
         super().__init__()
         channels, _, _ = check_pictures("ResNeXt", input_shape, num_outputs)
-        if depth < 11 or (depth - 2) % 9:
-            raise ValueError(f"depth must be 9 n + 2 with n >= 1 (11, 20, 29, ...), got {depth}")
-        check_at_least("cardinality", cardinality, 1)
-        check_at_least("base_width", base_width, 1)
-
-        num_blocks = (depth - 2) // 9
+        num_blocks = check_depth(depth, base=2, step=9)
+        check_at_least(1, cardinality=cardinality, base_width=base_width)
         num_in = 64
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, num_in, 3, padding=1, bias=False), nn.BatchNorm2d(num_in), nn.ReLU(inplace=True)
-        )
+        self.stem = conv_norm_relu(channels, num_in)
         stages: list[nn.Module] = []
         for index in range(3):
             blocks: list[nn.Module] = []
@@ -101,10 +91,5 @@ class ResNeXt(nn.Module):
                 num_in = num_out
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(num_in, num_outputs))
+        self.head = pooled_linear(num_in, num_outputs)
         he_normal(self)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """`(B, C, H, W)` to logits `(B, num_outputs)`."""
-        logits: Tensor = self.head(self.stages(self.stem(inputs)))
-        return logits

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from mixup_lab.models.checks import check_pictures
-from mixup_lab.models.padding import zeros_around
+from mixup_lab.models.layers import zeros_around
 
 LENET_SIZE = 32
 
 
-class SimpleNet(nn.Module):
-    """Two 5x5 convolutions with pooling, three linear layers: 62,006 parameters for 10 classes of 3x32x32.
+class SimpleNet(nn.Sequential):
+    """Two 5x5 convolutions with pooling, three linear layers: `(B, C, H, W)` to `(B, num_outputs)`.
 
-    LeCun et al. (1998), section II.B, in the form of today's tutorials: ReLU, max pooling, full connections. LeNet's
-    input is 32x32, and its authors put the 28x28 digits of MNIST into the middle of it. We do so with every smaller
-    picture: zeros around it, the mean grey of normalised data. Larger pictures make the first linear layer larger.
-    Pooling comes before ReLU: the same function and the same gradients, with a quarter of the values to go through.
+    LeCun et al. (1998), section II.B, in the form of today's tutorials: ReLU, max pooling, full connections; 62,006
+    parameters for 10 classes of 3x32x32. LeNet's input is 32x32, and its authors put the 28x28 digits of MNIST into the
+    middle of it. Every smaller picture gets zeros around it, the mean grey of normalised data. Larger pictures make the
+    first linear layer larger. Pooling comes before ReLU: the same function and the same gradients for a quarter of the
+    values.
 
     Args:
         input_shape: `(C, H, W)`, any sizes >= 1.
-        num_outputs: number of logits, >= 1.
     """
 
-    mixup_layers = ("features.2", "features.5")  # where manifold_mixup mixes, beside the input
+    mixup_layers = ("features.2", "features.5")
 
     def __init__(self, *, input_shape: Sequence[int], num_outputs: int) -> None:
         super().__init__()
@@ -39,20 +39,14 @@ class SimpleNet(nn.Module):
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),
         )
-        num_features = 16 * size_after(height) * size_after(width)
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(num_features, 120),
+            nn.Linear(16 * size_after(height) * size_after(width), 120),
             nn.ReLU(inplace=True),
             nn.Linear(120, 84),
             nn.ReLU(inplace=True),
             nn.Linear(84, num_outputs),
         )
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """`(B, C, H, W)` to logits `(B, num_outputs)`."""
-        logits: Tensor = self.head(self.features(self.pad(inputs)))
-        return logits
 
 
 def size_after(size: int) -> int:

@@ -8,24 +8,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixup_lab.models.checks import check_dropout
-from mixup_lab.models.token_embedding import BOUND, TokenEmbedding, apart, check_tokens, masked_mean
+from mixup_lab.models.checks import check_at_least, check_probability, check_tokens
+from mixup_lab.models.token_embedding import BOUND, TokenEmbedding, apart, masked_mean
 
 
-class TextTransformer(nn.Module):
-    """Learnt positions, blocks of attention and feed-forward layers, and the mean over the text.
+class TextTransformer(nn.Sequential):
+    """Learnt positions, transformer blocks, and the mean over the text: `(B, L or less)` int64 to `(B, num_outputs)`.
 
-    The mask weighs all three: a place of weight m has m of its position, attention gives it m times what it would get
-    (the logarithm of m is added to its score), and it counts m in the mean. So padding changes nothing.
+    All three are weighted by the mask m of a place: its position is multiplied by m, so is its weight in the attention
+    (log m is added to its score), and it counts m times in the mean. So padding changes nothing.
 
     Args:
         input_shape: `(L,)`, tokens of the longest text.
-        num_outputs: number of logits, >= 1.
         num_tokens: size of the vocabulary.
-        width: numbers of a word, a multiple of `heads`.
+        width: length of the vector of a word, a multiple of `heads`.
         depth: blocks, >= 1.
         heads: of the attention, >= 1.
-        dropout: probability in [0, 1) of zeroing what a block adds, and a feature before the last layer, in training.
+        dropout: probability in [0, 1), in training, of zeroing a value that a block adds and a feature before the last
+            layer.
     """
 
     mixup_layers = ("embedding", "sentence")
@@ -42,20 +42,14 @@ class TextTransformer(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        length, size = check_tokens(
-            "TextTransformer", input_shape, num_outputs, num_tokens, width=width, depth=depth, heads=heads
-        )
+        length, size = check_tokens("TextTransformer", input_shape, num_outputs, num_tokens)
+        check_at_least(1, width=width, depth=depth, heads=heads)
         if width % heads:
             raise ValueError(f"width must be a multiple of heads={heads}, got {width}")
-        check_dropout(dropout)
+        check_probability(dropout=dropout)
         self.embedding = TokenEmbedding(size, width)
         self.sentence = _Encoder(length, width, depth, heads, dropout)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_outputs))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """`(B, L or less)` int64 to logits `(B, num_outputs)`."""
-        logits: Tensor = self.head(self.sentence(self.embedding(tokens)))
-        return logits
 
 
 class _Encoder(nn.Module):
@@ -63,7 +57,7 @@ class _Encoder(nn.Module):
 
     def __init__(self, length: int, width: int, depth: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.positions = nn.Parameter(torch.empty(length, width).uniform_(-BOUND, BOUND))  # as large as the words
+        self.positions = nn.Parameter(torch.empty(length, width).uniform_(-BOUND, BOUND))  # as large as those of words
         self.blocks = nn.ModuleList(_Block(width, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
@@ -87,9 +81,9 @@ class _Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, score: Tensor) -> Tensor:
-        """`x` (B, L, width); `score` (B, 1, 1, L) is added to the score of each place that is attended to."""
+        """`x` (B, L, width); `score` (B, 1, 1, L) is added to the attention score of each place."""
         query, key, value = self.query_key_value(self.norm(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=score.to(query.dtype))
-        x = x + self.dropout(self.out(seen.transpose(1, 2).flatten(2)))
-        further: Tensor = self.dropout(self.narrow(F.gelu(self.wide(self.second_norm(x)))))
-        return x + further
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=score.to(query.dtype))
+        x = x + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
+        fed: Tensor = self.dropout(self.narrow(F.gelu(self.wide(self.second_norm(x)))))
+        return x + fed

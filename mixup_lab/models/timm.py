@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from mixup_lab.models.checks import check_forward, check_pictures
+from mixup_lab.models.checks import check_forward, check_name, check_pictures
 
 
 def timm_model(
@@ -21,19 +20,18 @@ def timm_model(
 ) -> nn.Module:
     """Builds `timm.create_model(name)` for pictures `(B, C, H, W)` and logits `(B, num_outputs)`.
 
-    timm adapts the first layer to C and the last one to `num_outputs`, with pretrained weights too. Models that are
-    made for one picture size, such as vision transformers, are made for H x W, unless `model_args` gives `img_size`.
+    timm adapts the first layer to C and the last one to `num_outputs`, with pretrained weights too. Models with a fixed
+    picture size, such as vision transformers, are built for H x W, unless `model_args` has `img_size`.
 
     Args:
-        input_shape: `(C, H, W)`; what sizes a family takes is tried once on an empty picture.
-        num_outputs: number of logits, >= 1.
+        input_shape: `(C, H, W)`; an empty picture shows whether the family takes this size.
         name: any name of `timm.list_models()`, with a tag or without: `resnet18`, `vit_tiny_patch16_224.augreg_in21k`.
         pretrained: load pretrained weights (downloaded at first use).
         model_args: more arguments of that model, e.g. `{drop_rate: 0.1, patch_size: 4}`.
 
     Raises:
-        ValueError: timm is not installed, an unknown name, a shape or arguments that the model does not take, weights
-            that cannot be loaded.
+        ValueError: timm is not installed, the name is unknown, the model does not take the shape or the arguments, or
+            the weights cannot be loaded.
     """
     try:
         import timm
@@ -42,19 +40,16 @@ def timm_model(
 
     channels, height, width = check_pictures(f"timm's {name}", input_shape, num_outputs)
     if not timm.is_model(name):
-        known = timm.list_models()
-        nearest = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or known[:5]
-        raise ValueError(f"{name!r} is no model name of timm; the nearest: {', '.join(nearest)}")
-
+        check_name("models of timm", name, timm.list_models())
     try:
         arguments: dict[str, Any] = {"num_classes": num_outputs, "in_chans": channels}
-        # timm itself uses this flag to tell the models whose constructor takes the picture size.
+        # timm itself uses this flag for models whose constructor takes the picture size.
         published = timm.get_pretrained_cfg(name, allow_unregistered=True)
         if published is not None and published.fixed_input_size:
             arguments["img_size"] = (height, width)
         arguments |= model_args or {}
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **arguments)
-    # A download or a foreign constructor can fail in many ways, and the user can mend them all by this sentence.
+    # A download or a foreign constructor can fail in many ways; the message of each tells the user what to change.
     except Exception as error:
         given = f"pretrained={pretrained}, {tuple(input_shape)}, model_args={model_args or {}}"
         raise ValueError(f"timm cannot build {name} for {given}: {error}") from error

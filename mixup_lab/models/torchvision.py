@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
-from mixup_lab.models.checks import check_forward, check_pictures
+from mixup_lab.models.checks import check_forward, check_name, check_pictures
 
 SMALL_STEM_FAMILIES = "resnet*, resnext*, wide_resnet*, densenet*"
 
@@ -26,17 +26,16 @@ def torchvision_model(
 ) -> nn.Module:
     """Builds `torchvision.models.<name>` for pictures `(B, C, H, W)` and logits `(B, num_outputs)`.
 
-    Without `weights` the initial weights are torchvision's own. If C is not 3, the first convolution is made anew:
-    random filters of the same response variance, or, with `weights`, the mean of the pretrained filters over colours,
-    so that a grey picture gives the answer that it gave in RGB. A small stem is always drawn anew.
+    Without `weights` the initial weights are torchvision's own. If C is not 3, the first convolution is replaced: by
+    random filters of the same response variance or, with `weights`, by the mean of the pretrained filters over colours,
+    so that a grey picture gets the same output as in RGB. A small stem is always random.
 
     Args:
-        input_shape: `(C, H, W)`; what sizes a family takes is tried once on an empty picture. The positional
-            embedding of vision transformers is built for H x W, which must be square.
-        num_outputs: number of logits, >= 1.
+        input_shape: `(C, H, W)`; an empty picture shows whether the family takes this size. The positional embedding of
+            vision transformers is built for H x W, which must be square.
         name: any name of `torchvision.models.list_models(module=torchvision.models)`.
-        small_stem: for small pictures, a 3x3 stem of stride 1 without max pooling in place of 7x7, stride 2 and pooling
-            (He et al., 2016, section 4.2). Defined for resnet*, resnext*, wide_resnet*, densenet*.
+        small_stem: for small pictures, a 3x3 stem of stride 1 without max pooling instead of 7x7, stride 2 and pooling
+            (He et al., 2016, section 4.2). For resnet*, resnext*, wide_resnet*, densenet* alone.
         weights: `DEFAULT` or a name such as `IMAGENET1K_V1` loads pretrained weights (downloaded at first use) and puts
             a new last layer on them.
         model_args: more arguments of that model, e.g. `{dropout: 0.3}` for vgg*, efficientnet*, mobilenet*.
@@ -48,20 +47,18 @@ def torchvision_model(
     from torchvision import models
 
     channels, height, width = check_pictures(f"torchvision's {name}", input_shape, num_outputs)
-    check_known("model name of torchvision", name, models.list_models(module=models))
-    if weights is not None:
-        check_known(f"weights of torchvision's {name}", weights, [w.name for w in models.get_model_weights(name)])
+    check_name("models of torchvision", name, models.list_models(module=models))
+    check_weights(name, weights)
 
     # The head has to be torchvision's own as long as pretrained weights are being loaded into it.
     arguments: dict[str, Any] = {} if weights else {"num_classes": num_outputs}
     arguments |= _family_arguments(name, height, width, pretrained=weights is not None)
     arguments |= model_args or {}
-    try:
-        model: nn.Module = models.get_model(name, weights=weights, **arguments)
-    except OSError as error:
-        raise ValueError(f"weights={weights} of torchvision's {name} could not be downloaded: {error}") from error
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise ValueError(f"torchvision cannot build {name} for {tuple(input_shape)}: {error}") from error
+    with downloads(name):
+        try:
+            model: nn.Module = models.get_model(name, weights=weights, **arguments)
+        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+            raise ValueError(f"torchvision cannot build {name} for {tuple(input_shape)}: {error}") from error
 
     if weights is not None:
         _replace_head(model, num_outputs)
@@ -73,18 +70,29 @@ def torchvision_model(
     return model
 
 
-def check_known(what: str, value: str, known: Sequence[str]) -> None:
-    """Raises for a name that is not in `known`, with the nearest ones; `DEFAULT` is an alias among weights."""
-    if value in known or (what.startswith("weights") and value == "DEFAULT"):
-        return
-    nearest = difflib.get_close_matches(value, known, n=5, cutoff=0.5) or sorted(known)[:5]
-    raise ValueError(f"{value!r} is no {what}; the nearest: {', '.join(nearest)}")
+def check_weights(name: str, weights: str | None) -> None:
+    """Raises `ValueError` unless torchvision has these pretrained weights of a model; None: none are wanted."""
+    from torchvision import models
+
+    if weights is not None and weights != "DEFAULT":
+        check_name(
+            f"weights of torchvision's {name}", weights, [entry.name for entry in models.get_model_weights(name)]
+        )
+
+
+@contextmanager
+def downloads(name: str) -> Iterator[None]:
+    """Turns a failed download of the weights of a model into a `ValueError`."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"weights of torchvision's {name} could not be downloaded: {error}") from error
 
 
 def _family_arguments(name: str, height: int, width: int, pretrained: bool) -> dict[str, Any]:
-    """What a few families want to be told at construction."""
+    """Arguments that the constructors of a few families need."""
     if name in ("googlenet", "inception_v3"):
-        # Auxiliary logits would make the output a tuple in training; the transform assumes ImageNet's mean and RGB.
+        # With auxiliary logits the output in training is a tuple; the transform assumes ImageNet's mean and RGB.
         return {"aux_logits": False, "transform_input": False, "init_weights": not pretrained}
     if name.startswith("vit_"):
         if height != width:
@@ -95,12 +103,6 @@ def _family_arguments(name: str, height: int, width: int, pretrained: bool) -> d
     return {}
 
 
-def _replace(model: nn.Module, path: str, new: nn.Module) -> None:
-    """Puts `new` in the place of the submodule at the dotted `path`."""
-    parent, _, child = path.rpartition(".")
-    setattr(model.get_submodule(parent), child, new)
-
-
 def _replace_head(model: nn.Module, num_outputs: int) -> None:
     """Puts a new last layer on a pretrained model. In every family it is the last linear or 1x1 convolution."""
     path, old = [(path, m) for path, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
@@ -109,7 +111,7 @@ def _replace_head(model: nn.Module, num_outputs: int) -> None:
         new = nn.Linear(old.in_features, num_outputs, bias=old.bias is not None)
     else:
         new = nn.Conv2d(old.in_channels, num_outputs, 1)  # SqueezeNet
-    _replace(model, path, new)
+    model.set_submodule(path, new)
 
 
 def _put_small_stem(name: str, model: nn.Module, channels: int) -> None:
@@ -126,8 +128,8 @@ def _put_small_stem(name: str, model: nn.Module, channels: int) -> None:
     assert isinstance(old, nn.Conv2d)
     stem = nn.Conv2d(channels, old.out_channels, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-    _replace(model, conv, stem)
-    _replace(model, pool, nn.Identity())
+    model.set_submodule(conv, stem)
+    model.set_submodule(pool, nn.Identity())
 
 
 def change_input_channels(model: nn.Module, channels: int, pretrained: bool) -> None:
@@ -148,4 +150,4 @@ def change_input_channels(model: nn.Module, channels: int, pretrained: bool) -> 
             new.weight.copy_(torch.randn_like(new.weight) * old.weight.std() * math.sqrt(3 / channels))
         if old.bias is not None and new.bias is not None:
             new.bias.copy_(old.bias)
-    _replace(model, path, new)
+    model.set_submodule(path, new)

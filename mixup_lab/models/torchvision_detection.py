@@ -1,4 +1,4 @@
-"""The dense detector FCOS of torchvision, as a model whose answers are one tensor."""
+"""The dense detector FCOS of torchvision, with one tensor as its output."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixup_lab.models.checks import check_pictures
+from mixup_lab.models.checks import BOX_OUTPUTS, check_detector
+from mixup_lab.models.torchvision import check_weights, downloads
 
-EXTRA = 5  # outputs beside the classes: distances to four edges, and the centerness
 LEVELS = (8, 16, 32, 64, 128)  # pixels from one point of a map to the next
-WHOLE = "fcos_resnet50_fpn"  # the one that torchvision has weights of
+WHOLE = "fcos_resnet50_fpn"  # the only one with weights for the whole detector
 
 
 class TorchvisionDetection(nn.Module):
-    """FCOS on a feature pyramid of five maps (Tian et al., 2019), its own head and matching as torchvision has them.
+    """FCOS on a feature pyramid of five maps (Tian et al., 2019), with the head of torchvision.
 
-    Resizing, standardisation, losses and the choice of boxes, which torchvision's model does too, are the program's.
+    The program resizes and standardises pictures, computes losses and chooses boxes; torchvision's code for that is not
+    used.
 
     Args:
         input_shape: `(3, H, W)`, H and W >= 32.
         num_outputs: classes + 5, >= 6.
         name: `fcos_BACKBONE_fpn`, the backbone of the family resnet*, resnext*, wide_resnet*: `fcos_resnet50_fpn` is
             torchvision's own.
-        weights: `DEFAULT` or `COCO_V1` of `fcos_resnet50_fpn` (downloaded at first use), with a new layer of classes.
+        weights: `DEFAULT` or `COCO_V1` of `fcos_resnet50_fpn` (downloaded at first use), with a new layer for classes.
         weights_backbone: `DEFAULT` or a name such as `IMAGENET1K_V1` of the backbone alone.
-        trainable_layers: of a pretrained backbone, how many of its five stages are trained, in 0..5; None: 3. Without
-            weights all are. BatchNorm of a pretrained backbone is frozen.
+        trainable_layers: how many of the five stages of a pretrained backbone are trained, in 0..5; None: 3. Without
+            weights all are trained. BatchNorm of a pretrained backbone is frozen.
     """
 
     answers = "boxes"
@@ -46,16 +47,14 @@ class TorchvisionDetection(nn.Module):
         trainable_layers: int | None = None,
     ) -> None:
         super().__init__()
-        channels, _, _ = check_pictures("torchvision's FCOS", input_shape, num_outputs, smallest=32)
+        channels = check_detector("torchvision's FCOS", input_shape, num_outputs)
         if channels != 3:
             raise ValueError(
                 f"torchvision's FCOS takes pictures in RGB, got {channels} channels; set dataset.channels=3"
             )
-        if num_outputs < 1 + EXTRA:
-            raise ValueError(f"FCOS finds boxes: num_outputs must be classes + {EXTRA}, got {num_outputs}")
         if trainable_layers is not None and not 0 <= trainable_layers <= 5:
             raise ValueError(f"trainable_layers must be in 0..5 or null, got {trainable_layers}")
-        self.model = _fcos(name, num_outputs - EXTRA, weights, weights_backbone, trainable_layers)
+        self.model = _fcos(name, num_outputs - BOX_OUTPUTS, weights, weights_backbone, trainable_layers)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`(B, 3, H, W)` to `(B, P, num_outputs + 3)`, P the points of all maps, finest first.
@@ -85,34 +84,30 @@ def _fcos(name: str, num_classes: int, weights: str | None, weights_backbone: st
     from torchvision.ops.feature_pyramid_network import LastLevelP6P7
     from torchvision.ops.misc import FrozenBatchNorm2d
 
-    found = re.fullmatch(r"fcos_((?:wide_)?resne[x]?t\w+)_fpn", name)
-    if found is None or found[1] not in models.list_models(module=models):
+    match = re.fullmatch(r"fcos_((?:wide_)?resne[x]?t\w+)_fpn", name)
+    if match is None or match[1] not in models.list_models(module=models):
         raise ValueError(f"name must be fcos_BACKBONE_fpn such as {WHOLE} or fcos_resnet18_fpn, got {name}")
     if weights is not None and (name != WHOLE or weights_backbone is not None):
         raise ValueError(f"weights={weights} are of {WHOLE} with its backbone; elsewhere set weights_backbone alone")
+    check_weights(name, weights)
+    check_weights(match[1], weights_backbone)
     trained = weights is not None or weights_backbone is not None
     layers = 5 if not trained else 3 if trainable is None else trainable
-    try:
-        if weights is not None:
-            model = models.get_model(name, weights=weights, trainable_backbone_layers=layers)
-            old = model.head.classification_head.cls_logits
-            new = nn.Conv2d(old.in_channels, num_classes, 3, padding=1)
-            nn.init.normal_(new.weight, std=0.01)
-            assert new.bias is not None
-            nn.init.constant_(new.bias, -4.595)  # as torchvision: a probability of 0.01
-            model.head.classification_head.cls_logits = new
-            model.head.classification_head.num_classes = num_classes
-            return model
-        backbone = resnet_fpn_backbone(
-            backbone_name=found[1],
-            weights=weights_backbone and models.get_model_weights(found[1])[weights_backbone],
-            norm_layer=FrozenBatchNorm2d if trained else nn.BatchNorm2d,
-            trainable_layers=layers,
-            returned_layers=[2, 3, 4],
-            extra_blocks=LastLevelP6P7(256, 256),
-        )
-        return FCOS(backbone, num_classes)
-    except KeyError as error:
-        raise ValueError(f"{error} is no weights of torchvision's {name}") from error
-    except OSError as error:
-        raise ValueError(f"weights of torchvision's {name} could not be downloaded: {error}") from error
+    with downloads(name):
+        if weights is None:
+            backbone = resnet_fpn_backbone(
+                backbone_name=match[1],
+                weights=weights_backbone and models.get_model_weights(match[1])[weights_backbone],
+                norm_layer=FrozenBatchNorm2d if trained else nn.BatchNorm2d,
+                trainable_layers=layers,
+                returned_layers=[2, 3, 4],
+                extra_blocks=LastLevelP6P7(256, 256),
+            )
+            return FCOS(backbone, num_classes)
+        model = models.get_model(name, weights=weights, trainable_backbone_layers=layers)
+    head = model.head.classification_head
+    head.cls_logits = nn.Conv2d(head.cls_logits.in_channels, num_classes, 3, padding=1)
+    nn.init.normal_(head.cls_logits.weight, std=0.01)
+    nn.init.constant_(head.cls_logits.bias, -4.595)  # as torchvision: a probability of 0.01
+    head.num_classes = num_classes
+    return model

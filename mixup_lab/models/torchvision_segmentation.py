@@ -6,23 +6,22 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mixup_lab.models.checks import check_pictures
-from mixup_lab.models.torchvision import change_input_channels, check_known
+from mixup_lab.models.checks import check_name, check_pictures
+from mixup_lab.models.torchvision import change_input_channels, check_weights, downloads
 
 
 class TorchvisionSegmentation(nn.Module):
-    """One of `torchvision.models.segmentation` as a model of one tensor: `(B, C, H, W)` to `(B, num_outputs, H, W)`.
+    """One of `torchvision.models.segmentation` with one output tensor: `(B, C, H, W)` to `(B, num_outputs, H, W)`.
 
     FCN (Long et al., 2015), DeepLabv3 (Chen et al., 2017) and LR-ASPP (Howard et al., 2019), without the auxiliary loss
-    that some recipes add. If C is not 3, the first convolution is made anew as in `torchvision_model`.
+    that some recipes add. If C is not 3, the first convolution is replaced as in `torchvision_model`.
 
     Args:
         input_shape: `(C, H, W)`.
-        num_outputs: number of classes, >= 1.
         name: any name of `torchvision.models.list_models(module=torchvision.models.segmentation)`.
         weights: `DEFAULT` or a name such as `COCO_WITH_VOC_LABELS_V1` loads pretrained weights (downloaded at first
             use) and puts new last layers on them.
-        weights_backbone: `DEFAULT` or a name such as `IMAGENET1K_V1`, of the backbone alone.
+        weights_backbone: `DEFAULT` or a name such as `IMAGENET1K_V1`: pretrained weights of the backbone alone.
 
     Raises:
         ValueError: for an unknown name or weights, and for a failed download.
@@ -44,24 +43,20 @@ class TorchvisionSegmentation(nn.Module):
         from torchvision import models
 
         channels, _, _ = check_pictures(f"torchvision's {name}", input_shape, num_outputs)
-        check_known("segmentation model of torchvision", name, models.list_models(module=models.segmentation))
+        check_name("segmentation models of torchvision", name, models.list_models(module=models.segmentation))
+        check_weights(name, weights)
         backbone = next(kind for kind in ("resnet50", "resnet101", "mobilenet_v3_large") if name.endswith(kind))
-        for of, given in ((name, weights), (backbone, weights_backbone)):
-            if given is not None:
-                known = [entry.name for entry in models.get_model_weights(of)]
-                check_known(f"weights of torchvision's {of}", given, known)
+        check_weights(backbone, weights_backbone)
         # The last layers have to be torchvision's own as long as pretrained weights are being loaded into them.
         classes = {} if weights else {"num_classes": num_outputs}
-        try:
+        with downloads(name):
             self.net: nn.Module = models.get_model(name, weights=weights, weights_backbone=weights_backbone, **classes)
-        except OSError as error:
-            raise ValueError(f"weights of torchvision's {name} could not be downloaded: {error}") from error
         if weights is not None:
             self.net.aux_classifier = None
             _replace_last(self.net, num_outputs)
         if channels != 3:
             change_input_channels(self.net, channels, pretrained=bool(weights or weights_backbone))
-        # Where manifold_mixup mixes, beside the input; LR-ASPP has a skip connection from block 4.
+        # Not deeper: LR-ASPP has a skip connection from block 4.
         inner = ("0", "2") if "mobilenet" in name else ("layer1", "layer2", "layer3")
         self.mixup_layers = tuple(f"net.backbone.{layer}" for layer in inner)
 
@@ -72,7 +67,7 @@ class TorchvisionSegmentation(nn.Module):
 
 
 def _replace_last(net: nn.Module, num_outputs: int) -> None:
-    """New 1x1 convolutions that give as many channels as there are classes: the last one, or the two of LR-ASPP."""
+    """New 1x1 convolutions with one channel for each class: the last one, or the two of LR-ASPP."""
     head = net.get_submodule("classifier")
     children = list(head.named_children())
     last = [name for name, _ in children if name.endswith("_classifier")] or [children[-1][0]]

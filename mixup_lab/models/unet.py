@@ -7,42 +7,38 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mixup_lab.models.checks import check_at_least, check_dropout, check_pictures
-from mixup_lab.models.initialise import he_normal
+from mixup_lab.models.checks import check_at_least, check_pictures, check_probability
+from mixup_lab.models.layers import conv_norm_relu, drop, he_normal
 
 
 class UNet(nn.Module):
     """A map of logits for each pixel: `(B, C, H, W)` to `(B, num_outputs, H, W)`, for any H and W.
 
     Unlike the paper, convolutions are padded, so that the map has the size of the picture, and each is followed by
-    BatchNorm. A side of odd length is halved upwards, and what the way up gives too much is cut off at the far end.
+    BatchNorm. Half of an odd side is rounded up, and the extra row or column on the way up is cut off at the end.
     Weights: `he_normal`.
 
     Args:
         input_shape: `(C, H, W)`.
-        num_outputs: number of classes, >= 1.
         width: channels of the first stage, >= 1, doubled by each halving; the paper's 64.
         depth: how often the picture is halved, >= 1; the paper's 4.
         dropout: probability in [0, 1) of zeroing a feature at the bottom in training.
     """
 
     answers = "masks"
-    # Where manifold_mixup mixes, beside the input: what lies deeper leaves the first skip connection unmixed.
-    mixup_layers = ("down.0",)
+    mixup_layers = ("down.0",)  # mixing after a deeper layer would leave the first skip connection unmixed
 
     def __init__(
         self, *, input_shape: Sequence[int], num_outputs: int, width: int = 64, depth: int = 4, dropout: float = 0.0
     ) -> None:
         super().__init__()
         channels, _, _ = check_pictures("UNet", input_shape, num_outputs)
-        check_at_least("width", width, 1)
-        check_at_least("depth", depth, 1)
-        check_dropout(dropout)
-
+        check_at_least(1, width=width, depth=depth)
+        check_probability(dropout=dropout)
         widths = [width * 2**stage for stage in range(depth + 1)]
         self.down = nn.ModuleList(_stage(n_in, n_out) for n_in, n_out in zip([channels, *widths], widths, strict=False))
         self.halve = nn.MaxPool2d(2, ceil_mode=True)
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = drop(dropout)
         deeper = list(zip(widths[:0:-1], widths[-2::-1], strict=True))  # from the bottom up: channels below and here
         self.grow = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for below, here in deeper)
         self.up = nn.ModuleList(_stage(2 * here, here) for _, here in deeper)
@@ -66,8 +62,4 @@ class UNet(nn.Module):
 
 
 def _stage(num_in: int, num_out: int) -> nn.Sequential:
-    """Twice 3x3 convolution - BN - ReLU. No bias: BN would take it away again."""
-    layers: list[nn.Module] = []
-    for n in (num_in, num_out):
-        layers += [nn.Conv2d(n, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers)
+    return nn.Sequential(*conv_norm_relu(num_in, num_out), *conv_norm_relu(num_out, num_out))

@@ -1,4 +1,4 @@
-"""The answer for other programs: CSV with a line for each run, and JSON of everything."""
+"""The answer for other programs: CSV with a line for each run, and everything as JSON."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import math
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from mixup_lab.study.formats import setting
 from mixup_lab.study.results import Answer
-from mixup_lab.study.tables import setting, visible
+from mixup_lab.visible import visible
 
 
 def csv_rows(answer: Answer) -> str:
-    """One line a run: arm, name, seed, status, axes, metric, difference to the baseline of its seed, path, scalars."""
+    """A line for each run: arm, name, seed, status, axes, metric, difference to the baseline, path, scalars."""
     fixed = ("arm", "name", "seed", "status")
     numbers = ("val", "test", "best_test", "difference", "path")
     scalars = sorted({tag for arm in answer.arms for cell in arm.cells for tag in cell.scalars})
@@ -43,7 +44,7 @@ def _cell_of(x: Any) -> str:
 
 
 def _defused(text: str) -> str:
-    """Text that a spreadsheet shows and does not run: one that looks like a formula gets an apostrophe in front."""
+    """Text with an apostrophe in front if a spreadsheet would run it as a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 

@@ -1,4 +1,4 @@
-"""Metrics with each example left out in turn, in closed form: what the jackknife needs, without n evaluations.
+"""Metrics with each example left out in turn, in closed form: the jackknife without n evaluations.
 
 N: test examples, K: parts that a metric is the mean of (classes, tags, targets). A part that is not defined, such as
 the recall of a class without examples, is NaN and counts in no mean.
@@ -17,7 +17,7 @@ ECE_BINS = 15  # as in the records
 
 
 class LeftOut(NamedTuple):
-    """The parts of a metric: of all examples, and without each of them."""
+    """The parts of a metric over all examples, and without each of them."""
 
     whole: Floats  # (K,)
     without: Floats  # (N, K)
@@ -34,15 +34,15 @@ def softmax(logits: NDArray[Any]) -> Floats:
 def ratio(above: Floats, below: Floats, defined: NDArray[np.bool_] | None = None) -> LeftOut:
     """Sums over examples divided by sums over examples, of each part: (N, K), (N, K). 0 / 0 is 0.
 
-    `defined` (N, K): a part exists as long as an example that has it is left.
+    `defined` (N, K): a part is defined as long as one of its examples is left.
     """
     whole, without = above.sum(0), above.sum(0) - above
     divisor, divisors = below.sum(0), below.sum(0) - below
-    found = LeftOut(_divided(whole, divisor), _divided(without, divisors))
+    quotient, quotients = _divided(whole, divisor), _divided(without, divisors)
     if defined is None:
-        return found
+        return LeftOut(quotient, quotients)
     count = defined.sum(0)
-    return LeftOut(np.where(count > 0, found.whole, np.nan), np.where(count - defined > 0, found.without, np.nan))
+    return LeftOut(np.where(count > 0, quotient, np.nan), np.where(count - defined > 0, quotients, np.nan))
 
 
 def recall(hit: NDArray[np.bool_], target: NDArray[np.int64], classes: int) -> LeftOut:
@@ -60,19 +60,19 @@ def auroc(values: Floats, own: NDArray[np.bool_]) -> LeftOut:
     """
     whole, without = np.full(values.shape[1], np.nan), np.full(values.shape, np.nan)
     for k in range(values.shape[1]):
-        among = own[:, k]
-        above, below = np.sort(values[among, k]), np.sort(values[~among, k])
+        positive = own[:, k]
+        above, below = np.sort(values[positive, k]), np.sort(values[~positive, k])
         if not len(above) or not len(below):
             continue
-        up, down = _beaten(below, values[among, k]), 1 - _beaten(above, values[~among, k])
+        up, down = _beaten(below, values[positive, k]), 1 - _beaten(above, values[~positive, k])
         whole[k] = up.mean()
-        without[among, k] = _mean_without(up)
-        without[~among, k] = _mean_without(down)
+        without[positive, k] = _mean_without(up)
+        without[~positive, k] = _mean_without(down)
     return LeftOut(whole, without)
 
 
 def _beaten(ordered: Floats, values: Floats) -> Floats:
-    """The share of `ordered` that each value is above; equals count half."""
+    """The share of `ordered` that is below each value; equals count half."""
     below: Floats = (np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right")) / 2
     return below / len(ordered)
 
@@ -87,14 +87,14 @@ def _mean_without(values: Floats) -> Floats:
 def average_precision(values: Floats, own: NDArray[np.bool_]) -> LeftOut:
     """Average precision of each part: values (N, K), whether an example is a positive (N, K). Ties are one step.
 
-    It is the mean, over the positives, of the precision among the examples at or above them. An example that is left
-    out takes one from the count of all that stand at or below it.
+    It is the mean, over the positives, of the precision among the examples at or above them. Without an
+    example, the count of all that are at or below it is one less.
     """
-    scores = np.ascontiguousarray(values.T)  # sorting and summing are fast along what lies together
-    order = np.argsort(scores)[:, ::-1]  # in any order where values are equal: they are one step
+    scores = np.ascontiguousarray(values.T)  # sorting and summing are fast along contiguous values
+    order = np.argsort(scores)[:, ::-1]  # equal values in any order: they are one step
     positive = np.take_along_axis(own.T, order, 1).astype(np.float64)
     first, last = _groups(np.take_along_axis(scores, order, 1))
-    hits = np.take_along_axis(positive.cumsum(1), last, 1)  # positives at or above each place
+    hits = np.take_along_axis(positive.cumsum(1), last, 1)  # positives at or above each rank
     count, total = last + 1.0, positive.sum(1, keepdims=True)
     above = _padded(positive * hits / count)
     # Terms of those at or below, once a negative or a positive above them is gone.
@@ -109,7 +109,7 @@ def average_precision(values: Floats, own: NDArray[np.bool_]) -> LeftOut:
 
 
 def _groups(ordered: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last place of the group of equal values that each place of the rows (K, N) is in."""
+    """First and last rank of the group of equal values around each rank of the rows (K, N)."""
     places = np.arange(ordered.shape[1])
     change = ordered[:, 1:] != ordered[:, :-1]
     edge = np.ones((len(ordered), 1), dtype=bool)
@@ -139,8 +139,8 @@ def calibration_error(logits: NDArray[Any], target: NDArray[np.int64]) -> LeftOu
 
 def root_mean_square(error: Floats) -> LeftOut:
     """Root of the mean square of each column (N, K)."""
-    found = ratio(error**2, np.ones_like(error))
-    return LeftOut(np.sqrt(found.whole), np.sqrt(np.maximum(found.without, 0)))
+    squares = ratio(error**2, np.ones_like(error))
+    return LeftOut(np.sqrt(squares.whole), np.sqrt(np.maximum(squares.without, 0)))
 
 
 def determination(error: Floats, target: Floats) -> LeftOut:
@@ -148,7 +148,7 @@ def determination(error: Floats, target: Floats) -> LeftOut:
     n = len(target)
     centred = target - target.mean(0)
     spread = (centred**2).sum(0)
-    # The mean moves as well when an example goes.
+    # Without an example the mean changes too.
     spreads = np.maximum(spread - centred**2 * n / max(n - 1, 1), 0)
     squares = (error**2).sum(0)
     return LeftOut(1 - _divided(squares, spread, np.nan), 1 - _divided(squares - error**2, spreads, np.nan))

@@ -1,28 +1,30 @@
-"""The report as Markdown, for a pull request or a README: what the page says, without its pictures."""
+"""The report as Markdown, for a pull request or a README: the page without its pictures."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from mixup_lab.study import tables
-from mixup_lab.study.results import Answer, Arm
+from mixup_lab.study import formats, shown
+from mixup_lab.study.glossary import explanation
+from mixup_lab.study.results import Answer
+from mixup_lab.visible import visible
 
 
 def markdown(answer: Answer) -> str:
-    """The whole report as GitHub's Markdown. Names and messages are shown as they are, never as markup."""
+    """The whole report as GitHub's Markdown, with names and messages escaped."""
     return "\n".join(_lines(answer)) + "\n"
 
 
 def _lines(answer: Answer) -> Iterator[str]:
     lead = answer.confirmed or answer
     yield f"# {text(lead.sentence)}"
-    yield f"\nmixup-lab, study {text(answer.study)}: {tables.finished_runs(answer)} finished."
+    yield f"\nmixup-lab, study {text(answer.study)}: {shown.finished_runs(answer)} finished."
     yield from _bullets(lead.details)
     if answer.confirmed:
         yield "\n## The confirmation"
         chosen = "the arms" if len(answer.choices) > 1 else "the arm"
-        yield f"\nThese seeds had no part in choosing {chosen}, so that nothing here is flattered by the choice."
+        yield f"\nThese seeds had no part in choosing {chosen}, so the choice does not make these results look better."
         yield from _arms(answer.confirmed)
         yield from _bullets(answer.confirmed.problems)
         yield f"\n## The study that chose {chosen}: {text(answer.sentence)}"
@@ -35,11 +37,11 @@ def _lines(answer: Answer) -> Iterator[str]:
     yield from _configuration(answer)
     yield from _facts(answer)
     yield "\n## How to read this"
-    yield from (f"\n**{text(term)}.** {text(words)}" for term, words in tables.explanation(answer))
+    yield from (f"\n**{text(term)}.** {text(words)}" for term, words in explanation(answer))
 
 
 def _arms(answer: Answer) -> Iterator[str]:
-    unit = tables.difference_heading(answer.metric)
+    unit = formats.difference_heading(answer.metric)
     name = answer.metric.name
     head = [
         "arm", "seeds", f"val {name}, mean ± sd", f"test {name}, mean ± sd", f"difference{unit}", "95 % retraining",
@@ -50,44 +52,39 @@ def _arms(answer: Answer) -> Iterator[str]:
             row.name + (" (best on val)" if row.chosen else ""), row.seeds, row.val, row.test, row.difference,
             row.retraining, row.new_data, row.p, row.verdict, row.more_seeds, row.trials,
         ]
-        for block in tables.rows(answer) for row in block
+        for block in shown.rows(answer) for row in block
     ]  # fmt: skip
     yield from _table(head, body, "lrrrrrrrlrr")
 
 
 def _classes(answer: Answer) -> Iterator[str]:
-    parts = tables.class_parts(answer)
-    if parts:
+    if answer.classes:
         yield "\n## Class by class"
-    for arm, part in parts:
-        yield from _classes_of(arm, part)
-
-
-def _classes_of(arm: Arm, answer: Answer) -> Iterator[str]:
-    shown, left_out = tables.shown_classes(answer)
-    yield f"\nRecall on test: {text(arm.name)} against its baseline."
-    if left_out:
-        yield f"The {tables.MAX_CLASSES} largest changes; {left_out} more classes are left out."
-    body = [
-        [
-            entry.name,
-            f"{entry.support:.0f}",
-            tables.difference(entry.mean, tables.RECALL, unit=False),
-            tables.interval(entry.interval, tables.RECALL),
+    for arm, part in shown.class_parts(answer):
+        classes, left_out = shown.shown_classes(part)
+        yield f"\nRecall on test: {text(arm.name)} against its baseline."
+        if left_out:
+            yield f"The {shown.MAX_CLASSES} largest changes; {left_out} more classes are left out."
+        body = [
+            [
+                entry.name,
+                f"{entry.support:.0f}",
+                formats.difference(entry.mean, shown.RECALL, unit=False),
+                formats.interval(entry.interval, shown.RECALL),
+            ]
+            for entry in classes
         ]
-        for entry in shown
-    ]
-    yield from _table(["class", "test examples", "difference (points)", "95 % over seeds"], body, "lrrr")
+        yield from _table(["class", "test examples", "difference (points)", "95 % over seeds"], body, "lrrr")
 
 
 def _costs(answer: Answer) -> Iterator[str]:
-    yield f"\n## What it cost\n\n{tables.total_time(answer)} of device time together."
+    yield f"\n## What it cost\n\n{shown.total_time(answer)} of device time in all."
     body = [
         [
             arm.name,
-            tables.duration(arm.seconds_per_epoch),
-            "" if arm.baseline is None else tables.ratio(arm.cost_ratio),
-            tables.duration(arm.device_seconds),
+            formats.duration(arm.seconds_per_epoch),
+            "" if arm.baseline is None else formats.ratio(arm.cost_ratio),
+            formats.duration(arm.device_seconds),
         ]
         for arm in answer.arms
     ]
@@ -100,8 +97,8 @@ def _problems(answer: Answer) -> Iterator[str]:
         yield "\nNone."
     yield from _bullets(answer.problems)
     body = [
-        [arm.name, str(cell.seed), cell.status, cell.error or tables.DASH, cell.log or tables.DASH]
-        for arm, cell in tables.unfinished(answer)
+        [arm.name, str(cell.seed), cell.status, cell.error or formats.DASH, cell.log or formats.DASH]
+        for arm, cell in shown.unfinished(answer)
     ]
     if body:
         yield from _table(["arm", "seed", "status", "error", "log"], body, "lrlll")
@@ -113,25 +110,25 @@ def _configuration(answer: Answer) -> Iterator[str]:
         body = [[arm.name, *(_setting(arm.settings.get(axis)) for axis in answer.axes)] for arm in answer.arms]
         yield from _table(["arm", *answer.axes], body, "l" * (1 + len(answer.axes)))
     else:
-        yield "\nThe arms differ in no setting."
+        yield "\nAll arms have the same settings."
     if answer.settings:
-        body = [[key, tables.setting(value)] for key, value in answer.settings.items()]
+        body = [[key, formats.setting(value)] for key, value in answer.settings.items()]
         yield f"\n<details><summary>{len(body)} settings that all arms share</summary>"
         yield from _table(["key", "value"], body, "ll")
         yield "\n</details>"
 
 
 def _facts(answer: Answer) -> Iterator[str]:
-    yield "\n## To judge and repeat it"
+    yield "\n## Data, versions and commands"
     yield from _bullets(f"{key}: {fact}" for key, fact in answer.facts.items())
     for line in answer.commands.values():
-        # A fence is longer than any run of ticks in what it holds.
+        # A fence is longer than any run of backticks inside it.
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", line)), default=0))
-        yield f"\n{fence}sh\n{tables.visible(line)}\n{fence}"
+        yield f"\n{fence}sh\n{visible(line)}\n{fence}"
 
 
 def _setting(value: object) -> str:
-    return tables.DASH if value is None else tables.setting(value)
+    return formats.DASH if value is None else formats.setting(value)
 
 
 def _bullets(lines: Iterable[str]) -> Iterator[str]:
@@ -151,11 +148,11 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def text(words: str) -> str:
-    """Words on one line that Markdown shows letter by letter: no markup, no HTML, no end of a table's cell."""
-    line = " ".join(tables.visible(words).split())
+    """Words on one line, escaped: Markdown, HTML and the ends of table cells are shown as text."""
+    line = " ".join(visible(words).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
-    # An underscore within a word is no markup, and names are full of them.
+    # An underscore within a word is not markup, and names have many.
     line = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
     line = re.sub(r"^([#+-])(?=\s|$)", r"\\\1", line)
     return re.sub(r"^(\d+)([.)])(?=\s)", r"\1\\\2", line)

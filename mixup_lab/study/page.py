@@ -1,4 +1,4 @@
-"""The report as one HTML file: no script, nothing from elsewhere, light and dark."""
+"""The report as one HTML file, light and dark, without scripts or anything from the network."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mixup_lab.study import plots, tables
+from mixup_lab.study import formats, plots, shown
+from mixup_lab.study.glossary import explanation
 from mixup_lab.study.results import Answer
+from mixup_lab.visible import visible
 
 _SIGNS = {"helps": "▲", "helps_here": "△", "hurts": "▼", "hurts_here": "▽", "no_difference": "=", "cannot_tell": "?"}
 _COMMANDS = {
-    "repeat": "Do it again",
-    "extend": "Go on with more seeds",
+    "repeat": "Run it again",
+    "extend": "Continue with more seeds",
     "confirm": "Confirm on fresh seeds",
     "report": "Write this report again",
     "look": "Look at the curves",
@@ -24,41 +26,38 @@ _COMMANDS = {
 def page(answer: Answer) -> str:
     """The whole report as text of one self-contained HTML file.
 
-    The same answer gives the same text. Everything that comes from the answer is escaped.
+    The same answer gives the same text. Everything from the answer is escaped; in SVG, the XML writer did it.
     """
     return _environment().get_template("report.html.j2").render(
         answer=answer,
         lead=answer.confirmed or answer,
         views=_views(answer),
-        confirmed_forest=_drawn(plots.differences(answer.confirmed, "confirmed")) if answer.confirmed else "",
-        tables=tables,
+        confirmed_forest=Markup(plots.differences(answer.confirmed, "confirmed")) if answer.confirmed else "",
+        formats=formats,
+        shown=shown,
+        explanation=explanation,
         signs=_SIGNS,
         command_names=_COMMANDS,
     )  # fmt: skip
 
 
 def _views(answer: Answer) -> dict[str, Any]:
-    """The pictures, and what their captions have to say."""
+    """The pictures, and what their captions depend on."""
     return {
-        "dose": _drawn(plots.dose_response(answer)),
-        "differences": _drawn(plots.differences(answer)),
-        "curves": _drawn(plots.curves(answer)),
+        "dose": Markup(plots.dose_response(answer)),
+        "differences": Markup(plots.differences(answer)),
+        "curves": Markup(plots.curves(answer)),
         "classes": [
-            (arm, _drawn(plots.class_differences(part, f"classes{k}")), tables.shown_classes(part)[1])
-            for k, (arm, part) in enumerate(tables.class_parts(answer))
+            (arm, Markup(plots.class_differences(part, f"classes{k}")), shown.shown_classes(part)[1])
+            for k, (arm, part) in enumerate(shown.class_parts(answer))
         ],
         "by_alpha": all(arm.alpha is not None for arm in answer.arms if arm.test.n),
         "curves_left_out": plots.curve_arms(answer)[1],
     }
 
 
-def _drawn(svg: str) -> Markup:
-    # The XML writer has escaped the text in it.
-    return Markup(svg)
-
-
 def _environment() -> Environment:
-    # A path beside this module is there in a wheel and in a checkout alike.
+    # The template lies next to this module, in a wheel and in a checkout.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
         autoescape=True,
@@ -72,17 +71,17 @@ def _environment() -> Environment:
 
 
 def _breakable(name: str) -> Markup:
-    """A name that breaks between its settings rather than within a number."""
-    return Markup(",<wbr>").join(tables.visible(name).split(","))
+    """A name that breaks between its settings, not within a number."""
+    return Markup(",<wbr>").join(visible(name).split(","))
 
 
 def _tight(text: str) -> str:
-    """No line begins with a lonely percent sign."""
+    """No line begins with a percent sign."""
     return text.replace(" %", "\u00a0%")
 
 
 def _shown(x: Any) -> Any:
-    """What is not known is a dash; what a file cannot hold is made visible."""
+    """None is a dash; characters that a file cannot hold are replaced."""
     if x is None:
-        return tables.DASH
-    return tables.visible(x) if type(x) is str else x
+        return formats.DASH
+    return visible(x) if type(x) is str else x

@@ -7,10 +7,10 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -20,16 +20,17 @@ from mixup_lab.runs.record import SCHEMA, Event, read_events, read_summary
 from mixup_lab.study.scores import KEYS, scores
 from mixup_lab.types import UserError
 
-NO_RUNS = ("_aggregate", "confirm")  # folders of a study that hold no runs of its own
+T = TypeVar("T")
+NO_RUNS = ("_aggregate", "confirm")  # folders of a study without runs of its own
 TABLES = (".csv", ".jsonl")
-AGREE = 1e-4  # relative difference within which the scores of the examples give the recorded metric
+AGREE = 1e-4  # relative difference allowed between the mean score of the examples and the recorded metric
 
 
 @dataclass(frozen=True)
 class Run:
     """One training."""
 
-    arm: str  # id: runs with the same are compared as one
+    arm: str  # id: runs with the same id differ in their seeds alone
     name: str
     seed: int
     status: str  # "ok", "failed", "interrupted"
@@ -42,7 +43,7 @@ class Run:
     notes: tuple[str, ...] = ()
 
     def settings(self) -> dict[str, Any]:
-        """The flat configuration of the run, {} where there is none."""
+        """The flat configuration of the run; {} without config.yaml."""
         if self.path is None:
             return {}
         path = self.path / "config.yaml"
@@ -61,15 +62,15 @@ class Run:
         return str(self.start.get("data", {}).get("kind", ""))
 
     def scores(self, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Ids and scores of the test examples, each (m,), whose mean is the metric; None if that is not known."""
+        """Ids and scores of the test examples, each (m,), with the metric as their mean; None if unknown."""
         arrays = self.predictions()
-        found = None if arrays is None else scores(self.kind, metric, arrays)
+        values = None if arrays is None else scores(self.kind, metric, arrays)
         recorded = self.scalars.get(f"test/{metric}")
-        if arrays is None or found is None or recorded is None:
+        if arrays is None or values is None or recorded is None:
             return None
-        # Where another definition was recorded under this name, these are no scores of it.
-        same = abs(float(found.mean()) - recorded) <= AGREE * max(abs(recorded), float(np.abs(found).mean()))
-        return (arrays["id"], found) if same else None
+        # A metric of this name may have been recorded with another definition.
+        same = abs(float(values.mean()) - recorded) <= AGREE * max(abs(recorded), float(np.abs(values).mean()))
+        return (arrays["id"], values) if same else None
 
     def recalls(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Classes and whether they were hit, of the test examples, each (m,)."""
@@ -79,7 +80,7 @@ class Run:
         return arrays["target"], (arrays["logits"].argmax(1) == arrays["target"]).astype(np.float64)
 
     def predictions(self) -> dict[str, np.ndarray] | None:
-        """What the run kept of its test examples, by name: `id` and what scores are made of; None without a file."""
+        """The stored arrays of the test examples: `id` and the `KEYS` of scores; None without a readable file."""
         if self.path is None:
             return None
         try:
@@ -102,7 +103,7 @@ def read(places: Sequence[Path]) -> list[Run]:
     """All runs below some folders, or in the tables (.csv, .jsonl) of another trainer.
 
     Raises:
-        UserError: for a place without any run, and for records that this version cannot read.
+        UserError: for a place without runs, and for records that this version cannot read.
     """
     runs: list[Run] = []
     for place in places:
@@ -110,26 +111,26 @@ def read(places: Sequence[Path]) -> list[Run]:
             runs += read_table(place)
             continue
         if not place.exists():
-            raise UserError(f"there is no {place}")
+            raise UserError(f"{place} does not exist")
         if not place.is_dir():
             raise UserError(f"{place} is neither a folder of runs nor a table ({', '.join(TABLES)})")
-        found = [read_run(folder) for folder in _run_folders(place)]
-        if not any(found):
-            raise UserError(f"{place} holds no runs: no record.jsonl lies below it")
-        runs += [run for run in found if run is not None]
+        below = [run for folder in _run_folders(place) if (run := read_run(folder)) is not None]
+        if not below:
+            raise UserError(f"{place} has no runs: there is no record.jsonl below it")
+        runs += below
     unique = {run.path.resolve() if run.path else id(run): run for run in runs}
     return list(unique.values())
 
 
 def _run_folders(place: Path) -> list[Path]:
     """Folders with a record or an error, in a stable order that does not depend on the disk."""
-    found = {
+    folders = {
         path.parent
         for pattern in ("record.jsonl", store.ERROR_LOG)
         for path in place.rglob(pattern)
         if not set(path.relative_to(place).parts) & set(NO_RUNS)
     }
-    return sorted(found, key=lambda path: [_natural(part) for part in path.parts])
+    return sorted(folders, key=lambda path: [_natural(part) for part in path.parts])
 
 
 def _natural(text: str) -> tuple[Any, ...]:
@@ -138,10 +139,7 @@ def _natural(text: str) -> tuple[Any, ...]:
 
 
 def read_run(folder: Path) -> Run | None:
-    """A run directory; None if no run ever began there.
-
-    A record that a kill cut short is read as far as it goes.
-    """
+    """A run directory; None if no run began there. A record that was cut short is read as far as it goes."""
     error = store.read_error(folder)
     log = folder / store.ERROR_LOG
     try:
@@ -164,13 +162,13 @@ def read_run(folder: Path) -> Run | None:
         status = str(summary["status"]) if summary else "interrupted"
         if error is not None:
             status = "failed"
-        scalars = {k: _number(v) for k, v in summary["scalars"].items()} if summary and status == "ok" else {}
+        final = summary["scalars"] if summary and status == "ok" else {}
         return Run(
             arm=str(start["arm"]),
             name=str(start["name"]),
             seed=int(start["seed"]),
             status=status,
-            scalars=scalars,
+            scalars={tag: float(value) for tag, value in final.items()},  # NaN and infinities are texts in a record
             path=folder,
             error=error,
             log=log if log.exists() else None,
@@ -188,53 +186,46 @@ def _never_begun(folder: Path, error: str, log: Path) -> Run | None:
         return None
     name = folder.parent.name
     manifest = store.read_manifest(folder.parent.parent) or {"arms": {}}
-    arm = next((arm for arm, known in manifest["arms"].items() if known == name), name)
+    arm = next((arm for arm, folder in manifest["arms"].items() if folder == name), name)
     return Run(arm, name, int(seed), "failed", {}, folder, error, log if log.exists() else None)
-
-
-def _number(value: Any) -> float:
-    return float(value)  # NaN and infinities are texts in a record
 
 
 def read_table(path: Path) -> list[Run]:
     """Runs of any trainer: columns `arm`, `seed`, and one for each metric. CSV with a header, or JSON lines.
 
     Raises:
-        UserError: for a missing column, a value that is no number, or a pair of arm and seed that is there twice.
+        UserError: for a missing column, a value that is not a number, or a pair of arm and seed that comes twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    rows = list(_rows(path, text))
     runs: list[Run] = []
     seen: set[tuple[str, int]] = set()
-    for line, row in rows:
+    for line, row in _rows(path, text):
+        where = f"{path}, line {line}"
+        cells = {column: value for column, value in row.items() if value not in (None, "")}
         for column in ("arm", "seed"):
-            if row.get(column) in (None, ""):
-                raise UserError(f"{path}, line {line}: there is no '{column}'; columns: arm, seed, one for each metric")
-        arm = str(row["arm"])
-        try:
-            seed = int(row["seed"])
-        except (TypeError, ValueError):
-            raise UserError(f"{path}, line {line}: seed must be a whole number, got {row['seed']!r}") from None
+            if column not in cells:
+                raise UserError(f"{where}: '{column}' is missing; columns: arm, seed, one for each metric")
+        arm, seed = str(cells.pop("arm")), _converted(int, cells.pop("seed"), f"{where}: seed must be a whole number")
         if (arm, seed) in seen:
-            raise UserError(f"{path}, line {line}: arm {arm} has seed {seed} twice")
+            raise UserError(f"{where}: arm {arm} has seed {seed} twice")
         seen.add((arm, seed))
-        scalars: dict[str, float] = {}
-        for key, value in row.items():
-            if key in ("arm", "seed") or value in (None, ""):
-                continue
-            try:
-                scalars[key] = float(value)
-            except (TypeError, ValueError):
-                raise UserError(f"{path}, line {line}: {key} must be a number, got {value!r}") from None
+        scalars = {key: _converted(float, value, f"{where}: {key} must be a number") for key, value in cells.items()}
         finite = bool(scalars) and all(map(math.isfinite, scalars.values()))
-        wrong = None if finite else "a value is not finite" if scalars else "there is no value"
-        runs.append(Run(arm, arm, seed, "ok" if finite else "failed", scalars if finite else {}, error=wrong))
+        problem = None if finite else "a value is not finite" if scalars else "there is no value"
+        runs.append(Run(arm, arm, seed, "ok" if finite else "failed", scalars if finite else {}, error=problem))
     if not runs:
         raise UserError(f"{path} has no rows")
     return runs
+
+
+def _converted(kind: Callable[[Any], T], value: Any, problem: str) -> T:
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{problem}, got {value!r}") from None
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,7 +1,7 @@
-"""What a study says, as plain values. The analysis makes them; table, page, JSON and TensorBoard show them.
+"""The results of a study, as plain values. The analysis makes them; table, page, JSON and TensorBoard show them.
 
 Differences are `arm - baseline` of the same seed, in the metric's own unit (a fraction for accuracy). Intervals are
-(low, high) at 95 %. None stands for what cannot be known from these runs.
+(low, high) at 95 %. None: these runs do not show it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Metric:
-    """The number that decides."""
+    """The score that decides."""
 
     name: str  # as in the records, without the split: "accuracy"
     maximize: bool
@@ -31,7 +31,7 @@ class Cell:
     val: float | None  # the metric at the end, if the run is finished
     test: float | None
     best_test: float | None  # test of the weights that were best on val
-    path: str | None  # run directory, relative to the study if it lies in it
+    path: str | None  # run directory, relative to the study if it is inside
     error: str | None  # one sentence, if it failed
     log: str | None  # file with the whole error
     scalars: dict[str, float]  # all final scalars
@@ -56,13 +56,13 @@ class Comparison:
     sd: float | None
     retraining: Interval | None  # over seeds: another training, the same test examples
     new_data: Interval | None  # over seeds and test examples: another training and other data
-    test_examples: int | None  # different ones that the interval for new data stands on
+    test_examples: int | None  # number of different ones in the interval for new data
     p: float | None  # exact sign-flip test, two-sided
     p_holm: float | None  # after Holm over the arms
-    smallest_p: float  # the least p_holm that so many seeds and arms can reach
+    smallest_p: float  # the smallest p_holm that this number of seeds and arms can reach
     code: str  # "helps", "hurts", "helps_here", "hurts_here", "no_difference", "cannot_tell"
     words: str  # the verdict, in words fixed in advance
-    more_seeds: int | None  # how many more would probably settle it; None: not needed, or seeds alone cannot
+    more_seeds: int | None  # about how many more would settle it; None: none, or seeds alone do not
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Arm:
     id: str
     name: str  # unique in the study, short: "mixup-a0.4"
     baseline: str | None  # id of the arm that it is compared with; None: it is a baseline
-    alpha: float | None  # 0 for a baseline; None where there is no such thing
+    alpha: float | None  # 0 for a baseline; None if not recorded
     settings: dict[str, Any]  # what differs between arms: axis -> value here
     cells: tuple[Cell, ...]  # by ascending seed, missing ones included
     val: Moments
@@ -80,8 +80,8 @@ class Arm:
     comparison: Comparison | None  # None for a baseline
     seconds_per_epoch: float | None  # median over seeds and epochs
     cost_ratio: float | None  # seconds_per_epoch over that of its baseline
-    device_seconds: float  # of all its runs together
-    trials: int  # configurations that were tried of its kind: without mixing for one that does not mix, else with it
+    device_seconds: float  # sum over all its runs
+    trials: int  # configurations tried with mixing if it mixes, else without
 
 
 @dataclass(frozen=True)
@@ -110,33 +110,33 @@ class ClassDifference:
 
 @dataclass(frozen=True)
 class Choice:
-    """The arm that val chooses in one block, and what choosing does to its score. A block is a baseline and the arms
-    that are compared with it: all that are equal in everything but the mixing."""
+    """The best arm on val in one block, and how much choosing flatters it. A block is a baseline and the arms that are
+    compared with it: all that are equal in everything but the mixing."""
 
     arm: str  # id
     baseline: str  # id
-    block: str  # what its arms have in common: "dataset.train_size=200"; "" in a study of one block
+    block: str  # the settings of the block: "dataset.train_size=200"; "" in a study of one block
     candidates: int  # arms that were chosen from
-    best_epoch: float | None  # optimism of choosing the epoch: test at the best val epoch minus test at the last
-    best_of_arms: float | None  # optimism of choosing the arm: its val as chosen minus its val where it was not chosen
+    best_epoch: float | None  # test at the best epoch on val minus test at the last one
+    best_of_arms: float | None  # val of the chosen arm minus val that had no part in the choice
 
 
 @dataclass(frozen=True)
 class Answer:
-    """All that a report shows, in its order."""
+    """Everything that a report shows, in its order."""
 
     study: str  # name
     metric: Metric
     min_effect: float  # smallest difference of interest, in the metric's own unit
     sentence: str  # the answer
-    details: tuple[str, ...]  # further sentences that belong to it
+    details: tuple[str, ...]  # further sentences
     arms: tuple[Arm, ...]  # baselines first, then as swept
     axes: dict[str, tuple[Any, ...]]  # what differs between arms -> its values in order
     choices: tuple[Choice, ...]  # one for each block that has an arm with a result
     confirmed: Answer | None  # the verdicts from fresh seeds alone
     curves: tuple[Curve, ...]
     classes: tuple[ClassDifference, ...]
-    problems: tuple[str, ...]  # failures first, then missing pairs and what else limits the answer
+    problems: tuple[str, ...]  # failures first, then missing pairs and other limits of the answer
     settings: dict[str, Any]  # flat, the same in all arms: "trainer.epochs" -> 20
-    facts: dict[str, str]  # versions, device, data: what a reader needs to judge or repeat it
-    commands: dict[str, str]  # what for -> command line: "repeat", "extend", "confirm", "report", "look"
+    facts: dict[str, str]  # data, device, versions
+    commands: dict[str, str]  # purpose -> command line: "repeat", "extend", "confirm", "report", "look"

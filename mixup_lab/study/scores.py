@@ -1,4 +1,4 @@
-"""Scores of single test examples whose mean is a metric, from what a run keeps of its test split.
+"""Scores of single test examples whose mean is a metric, from the stored predictions of a run.
 
 With them the interval for new data exists for every metric, not for accuracy alone: the differences of such scores go
 into `statistics.crossed_interval`. Where a metric is a mean over examples (accuracy, loss), the scores are its terms.
@@ -8,8 +8,8 @@ that of two metrics. Seeds as readers, pseudo-values as their scores of the case
 and Metz (1992), Investigative Radiology 27, 723-731.
 
 Bias: the mean of raw pseudo-values is the metric less the jackknife's estimate of its bias, which is of the order 1/n.
-What a study compares is the metric as recorded, so that this constant is put back; variances do not notice. Metrics
-with a kink, as `ece` has where a bin is perfectly calibrated, get a variance that is too large there, never too small.
+A study compares the metric as recorded, so this constant is put back; variances do not change. The variance of a metric
+with a kink, as `ece` has where a bin is perfectly calibrated, is too large there, never too small.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from mixup_lab.study.left_out import LeftOut
 from mixup_lab.study.statistics.arguments import Floats
 
 Arrays = Mapping[str, NDArray[Any]]
-# What scores are made of, by their names in the file.
+# Arrays that scores are computed from, by their names in the file.
 KEYS = ("logits", "prediction", "confusion", "loss_sum", "each_loss", "target")
 
 
 def scores(kind: str, metric: str, arrays: Arrays) -> Floats | None:
-    """One score for each test example, (n,) float64; their mean is the metric. None if none are known for it.
+    """One score for each test example, (n,) float64; their mean is the metric. None if the metric has no such scores.
 
     Args:
         kind: of the targets, as the `start` event has it: "classes". One that is not in the table has no scores.
@@ -44,17 +44,17 @@ def scores(kind: str, metric: str, arrays: Arrays) -> Floats | None:
     if measure is None:
         return None
     try:
-        found = measure(arrays)
+        result = measure(arrays)
     except KeyError:  # the run did not keep what the measure reads
         return None
-    values = _pseudo_values(found) if isinstance(found, LeftOut) else found.astype(np.float64)
+    values = _pseudo_values(result) if isinstance(result, LeftOut) else result.astype(np.float64)
     return values if len(values) and np.isfinite(values).all() else None
 
 
-def _pseudo_values(found: LeftOut) -> Floats:
-    """Of the mean over the parts that are defined; NaN where none is once an example is left out."""
-    n = len(found.without)
-    theta, thetas = _mean_of_defined(found.whole), _mean_of_defined(found.without)
+def _pseudo_values(parts: LeftOut) -> Floats:
+    """Of the mean over the defined parts; NaN where leaving out an example leaves none."""
+    n = len(parts.without)
+    theta, thetas = _mean_of_defined(parts.whole), _mean_of_defined(parts.without)
     values: Floats = n * theta - (n - 1) * thetas
     values += theta - values.mean()
     return values
@@ -86,20 +86,20 @@ def _log_loss(arrays: Arrays) -> Floats:
 def _class_auroc(arrays: Arrays) -> LeftOut:
     values = left_out.softmax(arrays["logits"])
     classes = np.arange(values.shape[1])
-    if len(classes) == 2:  # one against the other is the same twice
+    if len(classes) == 2:  # the area of each class is that of the other
         values, classes = values[:, 1:], classes[1:]
     return left_out.auroc(values, arrays["target"][:, None] == classes)
 
 
 def _class_f1(arrays: Arrays) -> LeftOut:
     classes = np.arange(arrays["logits"].shape[1])
-    said, true = (values[:, None] == classes for values in (arrays["logits"].argmax(1), arrays["target"]))
-    return _f1(said, true)
+    predicted, true = (values[:, None] == classes for values in (arrays["logits"].argmax(1), arrays["target"]))
+    return _f1(predicted, true)
 
 
-def _f1(said: NDArray[np.bool_], true: NDArray[np.bool_]) -> LeftOut:
-    """Of each class or tag that has examples: twice the hits over all that were said and all that are true."""
-    return left_out.ratio(2 * (said & true).astype(np.float64), said.astype(np.float64) + true, true)
+def _f1(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> LeftOut:
+    """Of each class or tag with examples: twice the hits over the number of predictions and of true labels."""
+    return left_out.ratio(2 * (predicted & true).astype(np.float64), predicted.astype(np.float64) + true, true)
 
 
 # ---- tags -----------------------------------------------------------------------------------------------------------
@@ -119,9 +119,9 @@ def _map(arrays: Arrays) -> LeftOut:
 
 
 def _micro_f1(arrays: Arrays) -> LeftOut:
-    said, true = arrays["logits"] > 0, arrays["target"] > 0
-    both = (said & true).sum(1, keepdims=True, dtype=np.float64)
-    return left_out.ratio(2 * both, (said.sum(1, keepdims=True) + true.sum(1, keepdims=True)).astype(np.float64))
+    predicted, true = arrays["logits"] > 0, arrays["target"] > 0
+    hits = (predicted & true).sum(1, keepdims=True, dtype=np.float64)
+    return left_out.ratio(2 * hits, (predicted.sum(1, keepdims=True) + true.sum(1, keepdims=True)).astype(np.float64))
 
 
 def _subset(arrays: Arrays) -> Floats:
@@ -141,7 +141,7 @@ def _error(arrays: Arrays) -> Floats:
 
 
 def _overlap(arrays: Arrays, twice: bool) -> LeftOut:
-    """Intersection over union of each class that is in a mask or a prediction, or twice it over the sum: Dice."""
+    """Of each class in a mask or a prediction: intersection over union, or twice it over the sum (Dice)."""
     confusion = arrays["confusion"].astype(np.float64)
     both = np.diagonal(confusion, axis1=1, axis2=2)
     either = confusion.sum(1) + confusion.sum(2)

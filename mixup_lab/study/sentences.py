@@ -1,4 +1,4 @@
-"""The answer in sentences: what is said first, for each block of the study, and what has to be said with it."""
+"""The answer in sentences: one for each block of the study, and the details that belong to it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ from collections import Counter
 from collections.abc import Mapping
 
 from mixup_lab.runs.store import MIXING
+from mixup_lab.study.formats import difference, interval, magnitude, value
 from mixup_lab.study.results import Answer, Arm, Choice, Comparison, Metric
-from mixup_lab.study.tables import difference, interval, magnitude, value
 
-MOST_IN_ONE = 4  # blocks that the first sentence tells one by one; of more it gives the numbers
+MOST_IN_ONE = 4  # blocks that the first sentence names one by one; more are only counted
 
 
 def say(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[str, tuple[str, ...]]:
-    """The answer in a sentence, or in one for each block, and what has to be said with it.
+    """The answer in a sentence, or in one for each block, and its details.
 
     Args:
         answer: all but these words.
         blocks: each baseline with the name of its block, in order; those without a choice too.
-        confirming: whether the runs are those of a confirmation, so that nothing was chosen by them.
+        confirming: whether these are the fresh runs of a confirmation, which did not choose an arm.
     """
     if not answer.choices:
-        return "There is no answer yet: no arm beside the baseline has finished a run.", ()
-    return (_one if len(blocks) == 1 else _several)(answer, blocks, confirming)
+        return "There is no answer yet: no arm besides the baseline has finished a run.", ()
+    return _one(answer, confirming) if len(blocks) == 1 else _several(answer, blocks, confirming)
 
 
-def _one(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[str, tuple[str, ...]]:
-    """The words for a study of one block."""
-    del blocks
+def _one(answer: Answer, confirming: bool) -> tuple[str, tuple[str, ...]]:
+    """For a study of one block."""
     (choice,) = answer.choices
     arm, comparison = _compared(answer, choice)
     clause = _clause(f"{arm.name} ({_role(choice, confirming)})", comparison)
@@ -41,16 +40,16 @@ def _one(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[s
 
 
 def _several(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[str, tuple[str, ...]]:
-    """The words for a study of several blocks: each has an answer of its own."""
+    """For a study of several blocks: each has its own answer."""
     clauses = _clauses(answer, blocks, confirming)
     numbers = _numbers_of(answer)
     if len(blocks) <= MOST_IN_ONE:
         sentence = " ".join(f"With {blocks[base]}: {clause}." for base, clause in clauses.items())
-        details = [f"With {blocks[base]}: {said}." for base, said in numbers.items()]
+        details = [f"With {blocks[base]}: {words}." for base, words in numbers.items()]
     else:
         sentence = _summary(answer, blocks)
         whole = {base: f"{clause}; {numbers[base]}" if base in numbers else clause for base, clause in clauses.items()}
-        details = [f"With {blocks[base]}: {said}." for base, said in whole.items()]
+        details = [f"With {blocks[base]}: {words}." for base, words in whole.items()]
     details += _other_effects(answer)
     if not confirming:
         details += [*_best_unmixed(answer, blocks), *_optimism_of_several(answer), *_trials(answer)]
@@ -58,13 +57,13 @@ def _several(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tup
 
 
 def _clauses(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> dict[str, str]:
-    """The verdict of each block by its baseline. How an arm was chosen is said again only where it was otherwise."""
+    """The verdict of each block by its baseline. How an arm was chosen is repeated only where it changes."""
     choices = {choice.baseline: choice for choice in answer.choices}
     clauses, last = {}, ""
     for base in blocks:
         choice = choices.get(base)
         if choice is None:
-            clauses[base] = "no arm beside the baseline has finished a run"
+            clauses[base] = "no arm besides the baseline has finished a run"
             continue
         arm, comparison = _compared(answer, choice)
         role, name = _role(choice, confirming), _name_in_block(arm, answer)
@@ -74,18 +73,18 @@ def _clauses(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> dic
 
 
 def _summary(answer: Answer, blocks: Mapping[str, str]) -> str:
-    """How many blocks came out how."""
+    """How many blocks have each verdict."""
     counts = Counter(_compared(answer, choice)[1].code for choice in answer.choices)
     words = {
         "helps_here": "helps on this test set alone",
         "hurts_here": "hurts on this test set alone",
         "no_difference": f"makes no difference larger than {magnitude(answer.min_effect, answer.metric)}",
     }
-    said = [f"helps in {counts['helps']}", f"hurts in {counts['hurts']}"]
-    said += [f"{phrase} in {counts[code]}" for code, phrase in words.items() if counts[code]]
+    effects = [f"helps in {counts['helps']}", f"hurts in {counts['hurts']}"]
+    effects += [f"{phrase} in {counts[code]}" for code, phrase in words.items() if counts[code]]
     open_ones = {"cannot tell": counts["cannot_tell"], "no answer yet": len(blocks) - len(answer.choices)}
     ends = [f"{phrase} in {number}" for phrase, number in open_ones.items() if number]
-    return "; ".join([f"Of {len(blocks)} settings, mixing {', '.join(said)}", *ends]) + "."
+    return "; ".join([f"Of {len(blocks)} settings, mixing {', '.join(effects)}", *ends]) + "."
 
 
 # ---- parts of sentences ---------------------------------------------------------------------------------------------
@@ -99,10 +98,10 @@ def _compared(answer: Answer, choice: Choice) -> tuple[Arm, Comparison]:
 
 def _clause(subject: str, comparison: Comparison) -> str:
     """The fixed words of the verdict with their subject, without a full stop."""
-    said = comparison.words
+    words = comparison.words
     if comparison.code == "cannot_tell":
-        return f"cannot tell whether {subject} helps: {said.removeprefix('cannot tell').removeprefix(': ')}"
-    return f"{subject} makes {said}" if comparison.code == "no_difference" else f"{subject} {said}"
+        return f"cannot tell whether {subject} helps: {words.removeprefix('cannot tell').removeprefix(': ')}"
+    return f"{subject} makes {words}" if comparison.code == "no_difference" else f"{subject} {words}"
 
 
 def _capital(text: str) -> str:
@@ -116,11 +115,11 @@ def _role(choice: Choice, confirming: bool) -> str:
 
 
 def _name_in_block(arm: Arm, answer: Answer) -> str:
-    """An arm's name without the settings that the name of its block gives, if that still tells it from the others."""
+    """An arm's name without the settings in the name of its block, if it is still unique there."""
     keys = {axis.rpartition(".")[2] for axis in answer.axes if axis.partition(".")[0] not in MIXING}
 
     def short(name: str) -> str:
-        # Behind " (" stands the folder of an arm whose name is that of an arm in another block.
+        # After " (" comes the folder of an arm with the same name as an arm in another block.
         parts = name.partition(" (")[0].split(",")
         return ",".join(part for part in parts if part.partition("=")[0] not in keys)
 
@@ -144,13 +143,13 @@ def _numbers(comparison: Comparison, mean: float, metric: Metric) -> str:
 
 
 def _numbers_of(answer: Answer) -> dict[str, str]:
-    """The same of each block that has a pair, by its baseline."""
-    found = {choice.baseline: _compared(answer, choice)[1] for choice in answer.choices}
-    return {base: _numbers(one, one.mean, answer.metric) for base, one in found.items() if one.mean is not None}
+    """The same for each block that has a pair, by its baseline."""
+    compared = {choice.baseline: _compared(answer, choice)[1] for choice in answer.choices}
+    return {base: _numbers(one, one.mean, answer.metric) for base, one in compared.items() if one.mean is not None}
 
 
 def _other_effects(answer: Answer) -> list[str]:
-    """Arms that val did not choose and that help or hurt."""
+    """Arms that help or hurt although val did not choose them."""
     chosen = {choice.arm for choice in answer.choices}
     others = [(arm.name, arm.comparison) for arm in answer.arms if arm.comparison and arm.id not in chosen]
     return [f"{name}: {comparison.words}." for name, comparison in others if comparison.code in ("helps", "hurts")]
@@ -160,27 +159,27 @@ def _other_effects(answer: Answer) -> list[str]:
 
 
 def _optimism(choice: Choice, metric: Metric) -> list[str]:
-    said = []
+    sentences = []
     if choice.best_of_arms is not None and choice.candidates > 1:
-        said.append(
+        sentences.append(
             f"Choosing the best of {choice.candidates} arms made its val {metric.name} look better by about"
             f" {_size(choice.best_of_arms, metric)}; test had no part in the choice."
         )
     if choice.best_epoch is not None:
-        said.append(
-            "The last epoch counts; the epoch that is best on val would have changed test by"
+        sentences.append(
+            "The last epoch counts; the best epoch on val would have changed test by"
             f" {difference(choice.best_epoch if metric.maximize else -choice.best_epoch, metric)}."
         )
-    return said
+    return sentences
 
 
 def _optimism_of_several(answer: Answer) -> list[str]:
-    found = [abs(one.best_of_arms) for one in answer.choices if one.best_of_arms is not None and one.candidates > 1]
-    if not found:
+    gains = [abs(one.best_of_arms) for one in answer.choices if one.best_of_arms is not None and one.candidates > 1]
+    if not gains:
         return []
     return [
         f"Choosing the best arms made their val {answer.metric.name} look better by up to about"
-        f" {_size(max(found), answer.metric)}; test had no part in the choice."
+        f" {_size(max(gains), answer.metric)}; test had no part in the choice."
     ]
 
 
@@ -189,14 +188,14 @@ def _size(change: float, metric: Metric) -> str:
 
 
 def _best_unmixed(answer: Answer, blocks: Mapping[str, str]) -> list[str]:
-    """Which setting is best without any mixing: a gain over a worse one may be no gain over this one."""
+    """The best setting without any mixing: a gain over a worse one need not be a gain over this one."""
     sign = 1 if answer.metric.maximize else -1
-    known = [(arm.val.mean, arm.id) for arm in answer.arms if arm.id in blocks and arm.val.mean is not None]
-    if len(known) < 2:
+    scores = [(arm.val.mean, arm.id) for arm in answer.arms if arm.id in blocks and arm.val.mean is not None]
+    if len(scores) < 2:
         return []
-    mean, best = max(known, key=lambda pair: sign * pair[0])
+    mean, best = max(scores, key=lambda pair: sign * pair[0])
     score = f"{answer.metric.name} {value(mean, answer.metric)}"
-    return [f"Without mixing, {blocks[best]} is best on val of {len(known)} settings, with {score}."]
+    return [f"Without mixing, {blocks[best]} is best on val of {len(scores)} settings, with {score}."]
 
 
 def _trials(answer: Answer) -> list[str]:

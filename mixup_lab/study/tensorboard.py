@@ -1,8 +1,8 @@
 """A study in TensorBoard: each arm as one curve with its band, the dose-response, and a row for each arm. No torch.
 
-The arms stand beside the runs, below `STUDY/_aggregate/`: `_aggregate/mixup-a0.4` has the tags of the runs, at their
-steps, with means over seeds. The ends of a band are `low/TAG` and `high/TAG`: charts of TensorBoard choose tags by the
-beginning of their names, so `val/accuracy_low` would turn up wherever `val/accuracy` is asked for.
+The arms are next to the runs, in `STUDY/_aggregate/`: `_aggregate/mixup-a0.4` has the tags and steps of the runs, with
+means over seeds. The ends of a band are `low/TAG` and `high/TAG`: charts of TensorBoard select tags by the beginning of
+their names, so a chart of `val/accuracy` would also show `val/accuracy_low`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from mixup_lab.runs.event_file import EventFile, remove_event_files, replace_event_file
 from mixup_lab.runs.record import read_events
-from mixup_lab.study.results import Answer, Arm, Curve, Interval, Moments
+from mixup_lab.study.results import Answer, Arm, Curve, Moments
 from mixup_lab.study.statistics.intervals import mean_interval
 from mixup_lab.types import UserError
 
@@ -26,13 +26,14 @@ FOLDER = "_aggregate"
 DOSE_STEP = 1000  # steps of the dose-response for alpha = 1; TensorBoard's steps are whole numbers
 _DOSE = f"The step is alpha times {DOSE_STEP}: 400 is alpha = 0.4, and 0 is the baseline."
 _DOSE_KEYS = ("alpha", "aug.alpha", "seed")
+Point = tuple[float, ...]  # a value, or a value with the low and the high end of its band
 
 
 def write_aggregate(answer: Answer, study_dir: Path) -> None:
-    """Write the event files of `STUDY/_aggregate/`, in place of those that are there.
+    """Write the event files of `STUDY/_aggregate/`, replacing the ones that are there.
 
-    The same answer gives the same bytes, and files that say the same already are left alone. A TensorBoard that is
-    running takes the new values in place of the old ones.
+    The same answer gives the same bytes, and unchanged files are left alone. A running TensorBoard replaces the old
+    values by the new ones.
 
     Raises:
         UserError: if they cannot be written.
@@ -44,7 +45,7 @@ def write_aggregate(answer: Answer, study_dir: Path) -> None:
     rows = {arm.id: _row(answer, arm, origins[arm.id].choices) for arm in answer.arms}
     for arm, run in zip(answer.arms, runs.values(), strict=True):
         _arm(run, answer, arm, origins[arm.id].steps_per_epoch)
-        # The first letters have to tell the rows of arms from those of runs.
+        # The first letters distinguish the rows of arms from those of runs.
         run.hparams(f"MEAN {arm.name}", rows[arm.id], _columns(rows.values()), _metrics(answer.metric.name))
         run.end_hparams()
     for name, arms in _doses(answer.arms).items():
@@ -71,17 +72,16 @@ class _Events(EventFile):
         self.buffer = io.BytesIO()
         super().__init__(self.buffer, wall_time, hide_from=0)  # whatever TensorBoard has read of this run before
 
-    def point(self, tag: str, step: int, value: float, band: Interval | None = None, about: str = "") -> None:
-        """A point with the ends of its band, if it has one; without those that are not finite."""
-        ends = {} if band is None else {f"low/{tag}": band[0], f"high/{tag}": band[1]}
-        for name, height in {tag: value, **ends}.items():
-            if math.isfinite(height):
-                self.scalar(name, height, step, about)
+    def point(self, tag: str, step: int, point: Point | None, about: str = "") -> None:
+        """A value with the ends of its band, if there is one; values that are not finite are left out."""
+        for name, value in zip((tag, f"low/{tag}", f"high/{tag}"), point or (), strict=False):
+            if math.isfinite(value):
+                self.scalar(name, value, step, about)
 
 
 @dataclass(frozen=True)
 class _Origin:
-    """What the first recorded run of an arm tells that an answer does not hold."""
+    """Facts of the first recorded run of an arm that an answer does not contain."""
 
     steps_per_epoch: int = 1  # so that the means lie over the curves of the runs
     began: float | None = None
@@ -107,19 +107,15 @@ def _arm(run: _Events, answer: Answer, arm: Arm, steps_per_epoch: int) -> None:
     for tag, curve in curves.items():
         for epoch, mean, low, high in zip(curve.epochs, curve.mean, curve.low, curve.high, strict=True):
             last = max(last, epoch * steps_per_epoch)
-            run.point(tag, epoch * steps_per_epoch, mean, (low, high))
+            run.point(tag, epoch * steps_per_epoch, (mean, low, high))
     for name in dict.fromkeys((metric, "loss")):
         for epoch, gap in _gap(curves.get(f"train_clean/{name}"), curves.get(f"val/{name}")):
-            # No band: how train and val vary together is not in the two curves.
-            run.point(f"gap/{name}", epoch * steps_per_epoch, gap, about="train_clean minus val, means over seeds")
-    # `mean/val` stands for itself: seeds may end at different epochs, and then the curve ends with the longest ones.
+            # No band: the two curves do not show how train and val vary together.
+            run.point(f"gap/{name}", epoch * steps_per_epoch, (gap,), "train_clean minus val, means over seeds")
+    # The last point of the curve is not the mean of all seeds if some of them stopped early.
     for tag, moments in ((f"test/{metric}", arm.test), (f"mean/val_{metric}", arm.val)):
-        point = _mean(moments)
-        if point is not None:
-            run.point(tag, last, *point)
-    difference = _difference(arm)
-    if difference is not None:
-        run.point("mean/difference", last, *difference, about=f"test {metric}: arm minus baseline of the same seed")
+        run.point(tag, last, _mean(moments))
+    run.point("mean/difference", last, _difference(arm), f"test {metric}: arm minus baseline of the same seed")
 
 
 def _gap(train: Curve | None, val: Curve | None) -> list[tuple[int, float]]:
@@ -129,21 +125,20 @@ def _gap(train: Curve | None, val: Curve | None) -> list[tuple[int, float]]:
     return [(e, mean - on_val[e]) for e, mean in zip(train.epochs, train.mean, strict=True) if e in on_val]
 
 
-def _mean(moments: Moments) -> tuple[float, Interval] | None:
+def _mean(moments: Moments) -> Point | None:
     """Mean and 95 % interval; the mean itself for one seed."""
-    if moments.mean is None:
-        return None
-    return moments.mean, mean_interval(moments) or (moments.mean, moments.mean)
+    mean = moments.mean
+    return None if mean is None else (mean, *(mean_interval(moments) or (mean, mean)))
 
 
-def _difference(arm: Arm) -> tuple[float, Interval] | None:
+def _difference(arm: Arm) -> Point | None:
     """Mean and interval of the difference to the baseline, which is 0 for a baseline."""
     if arm.baseline is None:
-        return 0.0, (0.0, 0.0)
-    found = arm.comparison
-    if found is None or found.mean is None:
+        return 0.0, 0.0, 0.0
+    comparison = arm.comparison
+    if comparison is None or comparison.mean is None:
         return None
-    return found.mean, found.retraining or (found.mean, found.mean)
+    return comparison.mean, *(comparison.retraining or (comparison.mean, comparison.mean))
 
 
 def _doses(arms: tuple[Arm, ...]) -> dict[str, list[Arm]]:
@@ -155,12 +150,12 @@ def _doses(arms: tuple[Arm, ...]) -> dict[str, list[Arm]]:
             rest = tuple(f"{k}={_word(v)}" for k, v in sorted(arm.settings.items()) if k not in _DOSE_KEYS)
             groups.setdefault((arm.baseline, rest), [by_id[arm.baseline]]).append(arm)
     groups = {key: sorted(group, key=lambda arm: arm.alpha or 0.0) for key, group in groups.items()}
-    # One group needs no further name; of several, each is told by what it does not share with all.
+    # Names hold only the settings that are not shared by all groups.
     shared = set.intersection(*(set(rest) for _, rest in groups)) if groups else set()
     doses: dict[str, list[Arm]] = {}
     for (baseline, rest), group in groups.items():
-        told = ",".join(word for word in rest if word not in shared)
-        name = _plain("dose_response" + (f" {told}" if told else ""))
+        own = ",".join(word for word in rest if word not in shared)
+        name = _plain(f"dose_response {own}".strip())
         doses[name if name not in doses else _plain(f"{name} {by_id[baseline].name}")] = group
     return doses
 
@@ -169,21 +164,17 @@ def _dose_response(run: _Events, metric: str, arms: list[Arm]) -> None:
     run.text("dose_response", _DOSE)
     for arm in arms:
         step = round((arm.alpha or 0.0) * DOSE_STEP)
-        point = _mean(arm.test)
-        if point is not None:
-            run.point(f"dose_response/test_{metric}", step, *point, about=_DOSE)
-        difference = _difference(arm)
-        if difference is not None:
-            run.point("dose_response/difference", step, *difference, about=_DOSE)
+        run.point(f"dose_response/test_{metric}", step, _mean(arm.test), _DOSE)
+        run.point("dose_response/difference", step, _difference(arm), _DOSE)
 
 
 def _metrics(metric: str) -> list[str]:
-    """Columns of the table. TensorBoard takes those of any one run for all, so rows of arms have the runs' as well."""
+    """Columns of the table, those of runs too: TensorBoard uses the columns of any one run for all."""
     return [f"test/{metric}", "mean/difference", f"mean/val_{metric}"]
 
 
 def _row(answer: Answer, arm: Arm, choices: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings of an arm, named as those of its runs."""
+    """The settings of an arm, with the names in its runs."""
     settings = {**answer.settings, **arm.settings}
     short = {
         "lr": "optimizer.lr",
@@ -202,19 +193,17 @@ def _row(answer: Answer, arm: Arm, choices: Mapping[str, Any] | None) -> dict[st
 
 
 def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """All settings of all rows; the rows of runs have a seed besides."""
+    """All settings of all rows; rows of runs also have a seed."""
     return [*dict.fromkeys(name for row in rows for name in row), "seed"]
 
 
 def _charts(metric: str, tags: set[str]) -> list[Any]:
-    """The layout: what there is no scalar for is left out."""
+    """The layout; charts without a scalar are left out."""
     from tensorboard.plugins.custom_scalar import layout_pb2
 
-    def margin(title: str, *tags: str) -> Any:
-        series = [
-            layout_pb2.MarginChartContent.Series(value=tag, lower=f"low/{tag}", upper=f"high/{tag}") for tag in tags
-        ]
-        return layout_pb2.Chart(title=title, margin=layout_pb2.MarginChartContent(series=series))
+    def margin(title: str, tag: str) -> Any:
+        series = layout_pb2.MarginChartContent.Series(value=tag, lower=f"low/{tag}", upper=f"high/{tag}")
+        return layout_pb2.Chart(title=title, margin=layout_pb2.MarginChartContent(series=[series]))
 
     def lines(title: str, tag: str) -> Any:
         return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[f"{tag}$"]))
@@ -234,8 +223,8 @@ def _charts(metric: str, tags: set[str]) -> list[Any]:
         "Generalisation gap: clean train minus val, means over seeds": gaps,
         f"Dose and response: the step is alpha * {DOSE_STEP}": doses,
     }
-    found = {title: [chart for tag, chart in charts.items() if tag in tags] for title, charts in titles.items()}
-    return [layout_pb2.Category(title=title, chart=charts) for title, charts in found.items() if charts]
+    shown = {title: [chart for tag, chart in charts.items() if tag in tags] for title, charts in titles.items()}
+    return [layout_pb2.Category(title=title, chart=charts) for title, charts in shown.items() if charts]
 
 
 def _word(value: Any) -> str:

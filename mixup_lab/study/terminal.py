@@ -8,20 +8,22 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from mixup_lab.study.formats import DASH, MINUS, difference_heading, value
 from mixup_lab.study.results import Answer
-from mixup_lab.study.tables import DASH, MINUS, Row, difference_heading, rows, value, visible
+from mixup_lab.study.shown import Row, rows
+from mixup_lab.visible import visible
 
 _VERDICT_STYLES = {"helps": "green", "helps_here": "green", "hurts": "red", "hurts_here": "red", "cannot_tell": "dim"}
 
 
 def terminal_table(answer: Answer) -> Table:
-    """A compact table for 80 columns: the whole story is on the page."""
+    """A compact table for 80 columns; the page has all columns."""
     unit = difference_heading(answer.metric).replace("; ", ";\n").replace(" (", "\n(")
-    # A long name is broken between settings, not within one.
+    # A long name breaks between settings, not within one.
     names = {arm.id: arm.name.replace(",", ",\n") if len(arm.name) > 20 else arm.name for arm in answer.arms}
     longest = max((len(line) for name in names.values() for line in name.split("\n")), default=0)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
-    # Only the words of the verdict give way where room is short.
+    # Only the verdict is wrapped where room is short.
     table.add_column("arm", overflow="fold", width=max(3, min(longest, 22)))
     table.add_column("seeds", justify="right", no_wrap=True)
     table.add_column(Text(f"test\n{_typewriter(answer.metric.name)}"), justify="right", no_wrap=True)
@@ -32,7 +34,7 @@ def terminal_table(answer: Answer) -> Table:
         for row in block:
             test = value(row.arm.test.mean, answer.metric)
             cells = (names[row.arm.id], row.seeds, test, row.difference, row.new_data)
-            # Text, not str: a name may hold what rich takes for markup.
+            # Text, not str: rich would read brackets in a name as markup.
             table.add_row(
                 *(Text(_typewriter(cell)) for cell in cells),
                 Text(_typewriter(_short(row)), style=_VERDICT_STYLES.get(row.code, "")),
@@ -42,7 +44,7 @@ def terminal_table(answer: Answer) -> Table:
 
 
 def _short(row: Row) -> str:
-    """The verdict without its reasons, which the sentences below the table give."""
+    """The verdict without its reasons; the sentences below the table have them."""
     head = re.split("[:,]", row.verdict, maxsplit=1)[0]
     more = row.arm.comparison.more_seeds if row.arm.comparison else None
     return f"{head} (+{more} seeds)" if more else head

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixup_lab.models.densenet import DenseNetBC
-from mixup_lab.models.initialise import he_normal
+from mixup_lab.models.layers import he_normal
 from mixup_lab.models.mlp import MLP
 from mixup_lab.models.preact_resnet import PreActBlock, PreActResNet
 from mixup_lab.models.resnext import ResNeXt, ResNeXtBlock
@@ -309,8 +309,12 @@ def test_dropout_acts_in_training_only(family: type[nn.Module], arguments: dict[
         (ResNeXt, {"depth": 30}, r"depth must be 9 n \+ 2 .* got 30"),
         (ResNeXt, {"cardinality": 0}, "cardinality must be >= 1, got 0"),
         (ResNeXt, {"base_width": 0}, "base_width must be >= 1, got 0"),
-        (torchvision_model, {"name": "resnet19"}, "'resnet19' is no model name of torchvision; .*: .*resnet18"),
-        (torchvision_model, {"weights": "IMAGENET"}, "'IMAGENET' is no weights of .* resnet18.*IMAGENET1K_V1"),
+        (torchvision_model, {"name": "resnet19"}, "'resnet19' is not among the models of torchvision; .*: .*resnet18"),
+        (
+            torchvision_model,
+            {"weights": "IMAGENET"},
+            "'IMAGENET' is not among the weights of .* resnet18.*IMAGENET1K_V1",
+        ),
         (torchvision_model, {"name": "vgg11", "small_stem": True}, r"is defined for resnet\*.*, not for vgg11"),
         (torchvision_model, {"name": "alexnet"}, r"alexnet cannot take pictures of shape \(3, 32, 32\)"),
         (torchvision_model, {"model_args": {"drop": 1}}, "cannot build resnet18 .*unexpected keyword argument 'drop'"),
@@ -393,7 +397,7 @@ def test_torchvision_weights_are_loaded_under_a_new_head(tmp_path: Path, monkeyp
 def test_torchvision_failed_download_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))  # no folder, so that nothing can be stored
-    with pytest.raises(ValueError, match="weights=DEFAULT of torchvision's squeezenet1_1 could not be downloaded: "):
+    with pytest.raises(ValueError, match="weights of torchvision's squeezenet1_1 could not be downloaded: "):
         torchvision_model(input_shape=RGB, num_outputs=5, name="squeezenet1_1", weights="DEFAULT")
 
 
@@ -409,7 +413,7 @@ def test_timm_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"name": "resnet19"}, "'resnet19' is no model name of timm; the nearest: .*resnet18"),
+        ({"name": "resnet19"}, "'resnet19' is not among the models of timm; the nearest: .*resnet18"),
         ({"name": "resnet18.nobody"}, "timm cannot build resnet18.nobody .*Invalid pretrained tag"),
         ({"model_args": {"drop": 1}}, "timm cannot build resnet18 .*unexpected keyword argument 'drop'"),
         (

@@ -792,7 +792,11 @@ def test_torchvision_detection_trains(fcos):
             {"name": "fcos_resnet19_fpn"},
             "name must be fcos_BACKBONE_fpn .* got fcos_resnet19_fpn",
         ),
-        (TorchvisionDetection, {"weights_backbone": "NONE"}, "'NONE' is no weights of torchvision's fcos_resnet50_fpn"),
+        (
+            TorchvisionDetection,
+            {"weights_backbone": "NONE"},
+            "'NONE' is not among the weights of torchvision's resnet50",
+        ),
         (TorchvisionDetection, {"name": "fcos_resnet18_fpn", "weights": "COCO_V1"}, "weights=COCO_V1 are of"),
     ],
 )

@@ -11,8 +11,8 @@ import scipy.stats
 from helpers.studies import config_of, write_run, write_study
 
 from mixup_lab.study.analysis import Options, analyse
+from mixup_lab.study.formats import interval
 from mixup_lab.study.reading import read, read_run, read_table
-from mixup_lab.study.tables import interval
 from mixup_lab.types import UserError
 
 RNG = np.random.default_rng(0)
@@ -193,7 +193,7 @@ def test_many_blocks_are_counted_and_told_one_by_one_below(tmp_path):
         "mixup-a0.4 (the only arm) helps", "mixup-a0.4 helps", "mixup-a0.4 hurts",
         "mixup-a0.4 makes no difference larger than 5 points",
         "cannot tell whether mixup-a0.4 helps: 3 seeds cannot reach p <= 0.05",
-        "no arm beside the baseline has finished a run.",
+        "no arm besides the baseline has finished a run.",
     ]  # fmt: skip
     assert "; test accuracy +40.00 points against the baseline, paired over 8 seeds; 95 % interval" in told[0]
     assert len(answer.choices) == 5
@@ -215,7 +215,7 @@ def test_arms_that_saw_other_data_are_no_pair(tmp_path):
     record.write_text(record.read_text().replace("data-1", "other"))
     answer = answer_of(tmp_path)
     assert by_name(answer)["mixup-a0.4"].comparison.seeds == (0, 2, 3)
-    assert "mixup-a0.4 seed 1 saw other data than its baseline: the pair is left out" in answer.problems
+    assert "mixup-a0.4 seed 1 has other data than its baseline: the pair is left out" in answer.problems
 
 
 @pytest.mark.parametrize("what", ["gone", "cut"])
@@ -280,8 +280,8 @@ def test_a_foreign_record(tmp_path, line):
 def test_places_without_runs(tmp_path):
     (tmp_path / "x.txt").write_text("")
     for place, sentence in (
-        (tmp_path / "no", "there is no"),
-        (tmp_path, "holds no runs"),
+        (tmp_path / "no", "does not exist"),
+        (tmp_path, "has no runs"),
         (tmp_path / "x.txt", "neither"),
     ):
         with pytest.raises(UserError, match=sentence):
@@ -293,9 +293,9 @@ def test_no_baseline_and_unknown_names(tmp_path):
     with pytest.raises(UserError, match="no arm is a baseline"):
         answer_of(tmp_path)
     assert by_name(answer_of(tmp_path, baseline="mixup-a1"))["mixup-a0.4"].baseline == "id1"
-    with pytest.raises(UserError, match=r"baseline=x: there is no such arm; there are: mixup-a0.4, mixup-a1"):
+    with pytest.raises(UserError, match=r"baseline=x is not an arm of this study; its arms are: mixup-a0.4, mixup-a1"):
         answer_of(tmp_path, baseline="x")
-    with pytest.raises(UserError, match="metric=f1: no finished run has it"):
+    with pytest.raises(UserError, match="metric=f1 is not in any finished run"):
         answer_of(tmp_path, baseline="mixup-a1", metric="f1")
 
 
@@ -339,7 +339,7 @@ def test_csv_and_jsonl_say_the_same(tmp_path):
     ("text", "sentence"),
     [
         ("arm,seed\n", "has no rows"),
-        ("name,seed,acc\na,0,1\n", "line 2: there is no 'arm'"),
+        ("name,seed,acc\na,0,1\n", "line 2: 'arm' is missing"),
         ("arm,seed,acc\na,x,1\n", "line 2: seed must be a whole number, got 'x'"),
         ("arm,seed,acc\na,0,good\n", "line 2: acc must be a number, got 'good'"),
         ("arm,seed,acc\na,0,1\na,0,1\n", "line 3: arm a has seed 0 twice"),

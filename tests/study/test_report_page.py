@@ -16,7 +16,7 @@ import pytest
 from helpers import answers
 from rich.console import Console
 
-from mixup_lab.study import plots, tables
+from mixup_lab.study import formats, plots, shown
 from mixup_lab.study.export import as_json, csv_rows
 from mixup_lab.study.markdown import markdown, text
 from mixup_lab.study.page import page
@@ -260,7 +260,7 @@ def test_the_table_says_what_the_answer_says(name):
                 assert [number(end) for end in cell.split(" to ")] == pytest.approx(
                     [scale * x for x in pair], abs=tolerance
                 )
-        assert row[7] == tables.p_value(against.p_holm)
+        assert row[7] == formats.p_value(against.p_holm)
         assert against.words in row[8]
         assert (row[9] == "–") == (against.more_seeds is None)
     md_rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown(answer).splitlines()]
@@ -279,7 +279,7 @@ def test_the_order_of_the_page():
     starts = [
         "Confirmed:", "The confirmation", "The study that chose the arm:", "Score by alpha", "Arm by arm",
         "Difference to the baseline", "How training went", "Class by class", "What it cost",
-        "Failures and missing pairs", "What was compared", "To judge and repeat it", "How to read this",
+        "Failures and missing pairs", "What was compared", "Data, versions and commands", "How to read this",
     ]  # fmt: skip
     assert [heading.startswith(start) for heading, start in zip(headings, starts, strict=True)] == [True] * len(starts)
     assert Reader(html_of("plain")).headings[0] == case("plain").sentence
@@ -307,7 +307,7 @@ def test_failures_name_their_logs():
     missing = replace(answer.arms[1], cells=tuple(replace(cell, status="missing") for cell in answer.arms[1].cells))
     cut = replace(answer.arms[2], cells=(replace(answer.arms[2].cells[0], status="interrupted"),))
     broken = replace(answer.arms[3], cells=(replace(answer.arms[3].cells[0], status="failed"),))
-    found = tables.unfinished(replace(answer, arms=(missing, cut, broken)))
+    found = shown.unfinished(replace(answer, arms=(missing, cut, broken)))
     assert [cell.status for _, cell in found] == ["failed", "interrupted"], "what is missing has no log to look at"
 
 
@@ -350,16 +350,16 @@ def test_every_seed_is_a_dot():
 
 def test_only_the_largest_changes_of_many_classes_are_drawn():
     answer = answers.build(classes=41, epochs=0, alphas=(0.4,), seeds=2)
-    shown, left_out = tables.shown_classes(answer)
-    assert (len(shown), left_out) == (30, 11)
-    assert [entry.mean for entry in shown] == sorted((entry.mean for entry in shown), reverse=True)
-    dropped = set(answer.classes) - set(shown)
-    assert max(abs(entry.mean) for entry in dropped) <= min(abs(entry.mean) for entry in shown)
+    classes, left_out = shown.shown_classes(answer)
+    assert (len(classes), left_out) == (30, 11)
+    assert [entry.mean for entry in classes] == sorted((entry.mean for entry in classes), reverse=True)
+    dropped = set(answer.classes) - set(classes)
+    assert max(abs(entry.mean) for entry in dropped) <= min(abs(entry.mean) for entry in classes)
     html = page(answer)
     assert "11 more classes are left out" in html
     assert "11 more classes are left out" in markdown(answer)
     drawn = re.findall(r">(class \d+) \(36\)<", html)
-    assert drawn == [entry.name for entry in shown]
+    assert drawn == [entry.name for entry in classes]
 
 
 def test_every_block_shows_its_choice():
@@ -470,24 +470,24 @@ def test_text_that_no_file_can_hold_is_made_visible():
 
 def test_numbers_read_well():
     accuracy, rmse = answers.ACCURACY, answers.RMSE
-    assert tables.percent(0.9722) == "97.22 %"
-    assert tables.percent(None) == tables.percent(math.nan) == "–"
-    assert tables.difference(0.0031, accuracy) == "+0.31 points"
-    assert tables.difference(-0.0031, accuracy, unit=False) == "−0.31"
-    assert tables.difference(-0.00001, accuracy) == "0.00 points", "what rounds to nothing has no sign"
-    assert tables.difference(-0.012345, rmse) == "−0.0123"
-    assert tables.difference(1234.6, rmse) == "+1235"
-    assert tables.difference(None, rmse) == "–"
-    assert tables.value(2.88512, rmse) == "2.885"
-    assert tables.value(12345.6, rmse) == "12346"
-    assert tables.interval((-0.0005, 0.0067), accuracy) == "−0.05 to +0.67"
-    assert tables.interval((-0.0684, -0.0039), rmse) == "−0.0684 to −0.0039"
-    assert tables.interval(None, accuracy) == "–"
-    assert tables.spread(answers.moments([0.97, 0.98]), accuracy) == "97.50 ± 0.71 %"
-    assert tables.spread(answers.moments([0.97]), accuracy) == "97.00 %"
-    assert tables.spread(answers.moments([2.5, 2.5004]), rmse) == "2.50020 ± 0.00028"
+    assert formats.percent(0.9722) == "97.22 %"
+    assert formats.percent(None) == formats.percent(math.nan) == "–"
+    assert formats.difference(0.0031, accuracy) == "+0.31 points"
+    assert formats.difference(-0.0031, accuracy, unit=False) == "−0.31"
+    assert formats.difference(-0.00001, accuracy) == "0.00 points", "what rounds to nothing has no sign"
+    assert formats.difference(-0.012345, rmse) == "−0.0123"
+    assert formats.difference(1234.6, rmse) == "+1235"
+    assert formats.difference(None, rmse) == "–"
+    assert formats.value(2.88512, rmse) == "2.885"
+    assert formats.value(12345.6, rmse) == "12346"
+    assert formats.interval((-0.0005, 0.0067), accuracy) == "−0.05 to +0.67"
+    assert formats.interval((-0.0684, -0.0039), rmse) == "−0.0684 to −0.0039"
+    assert formats.interval(None, accuracy) == "–"
+    assert formats.spread(answers.moments([0.97, 0.98]), accuracy) == "97.50 ± 0.71 %"
+    assert formats.spread(answers.moments([0.97]), accuracy) == "97.00 %"
+    assert formats.spread(answers.moments([2.5, 2.5004]), rmse) == "2.50020 ± 0.00028"
     given = (1.0, 0.9999, 0.25, 0.0625, 0.0078, 0.001, 0.0005, 0.00009, None)
-    assert [tables.p_value(p) for p in given] == [
+    assert [formats.p_value(p) for p in given] == [
         "1",
         "1",
         "0.25",
@@ -499,11 +499,11 @@ def test_numbers_read_well():
         "–",
     ]
     times = (0.8249, 12.34, 59.96, 185, 7620, None)
-    assert [tables.duration(t) for t in times] == ["0.82 s", "12.3 s", "1 min 00 s", "3 min 05 s", "2 h 07 min", "–"]
-    assert tables.magnitude(0.005, accuracy) == "0.5 points"
-    assert tables.magnitude(0.02, rmse) == "0.02"
+    assert [formats.duration(t) for t in times] == ["0.82 s", "12.3 s", "1 min 00 s", "3 min 05 s", "2 h 07 min", "–"]
+    assert formats.magnitude(0.005, accuracy) == "0.5 points"
+    assert formats.magnitude(0.02, rmse) == "0.02"
     values = (True, None, 0.1, 1e-4, (1, 2.0), {"a": False}, "x")
-    assert [tables.setting(x) for x in values] == ["true", "null", "0.1", "0.0001", "[1, 2]", "{a: false}", "x"]
+    assert [formats.setting(x) for x in values] == ["true", "null", "0.1", "0.0001", "[1, 2]", "{a: false}", "x"]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -514,11 +514,11 @@ def test_the_terminal_table_fits_80_columns(name):
     assert max(map(len, lines)) <= 80
     whole = " ".join(out.getvalue().split())
     for arm in case(name).arms:
-        test = tables.value(arm.test.mean, case(name).metric).replace("–", "-")
+        test = formats.value(arm.test.mean, case(name).metric).replace("–", "-")
         found = [line for line in lines if f" {test} " in line]
         assert found, arm.name
         if arm.comparison and arm.comparison.new_data:
-            interval = tables.interval(arm.comparison.new_data, case(name).metric).replace("−", "-")
+            interval = formats.interval(arm.comparison.new_data, case(name).metric).replace("−", "-")
             line = next(line for line in found if f" {interval} " in line)
             assert arm.comparison.words.split()[0] in line, "the verdict is not cut"
     if name != "hostile":

@@ -469,7 +469,7 @@ def test_runs_that_are_judged_by_different_metrics(tmp_path):
         tmp_path / "s" / "x" / "seed=0", arm="x", name="x", seed=0, config=config_of(1.0), choices={},
         hits=np.ones(5, bool),
     )  # fmt: skip
-    with pytest.raises(UserError, match=r"judged by different metrics \(rmse, accuracy\); say metric=NAME"):
+    with pytest.raises(UserError, match=r"judged by different metrics \(rmse, accuracy\); choose one with metric=NAME"):
         answer_of(tmp_path / "s")
 
 

@@ -307,8 +307,6 @@ def test_equivalence_is_two_one_sided_tests():
     for bad in ((0, -1, 3), (0, 1, 0), (0, float("nan"), 3)):
         with pytest.raises(ValueError, match="se >= 0"):
             equivalence_bound(*bad)
-    with pytest.raises(ValueError, match="level"):
-        equivalence_bound(0, 1, 3, level=5)
 
 
 # Verdicts
@@ -508,26 +506,23 @@ def test_bad_arms_are_named(arm, words):
 
 def test_optimism_by_hand():
     val = [[0.9, 0.5, 0.5], [0.6, 0.6, 0.6], [0.1, 0.2, 0.1]]
-    found = optimism_of_choosing(val, np.array(val) + 1)
+    found = optimism_of_choosing(val)
     # Without seed 0 the second arm is chosen (0.6 there), else the first (0.5 and 0.5).
     assert (found.chosen, found.apparent) == (0, pytest.approx(1.9 / 3))
     assert found.honest == pytest.approx((0.6 + 0.5 + 0.5) / 3)
     assert found.bias == pytest.approx(0.3 / 3)
-    assert found.test == pytest.approx(1.9 / 3 + 1)
 
 
 def test_optimism_with_missing_runs():
     nan = np.nan
     found = optimism_of_choosing([[0.9, nan, 0.7], [0.6, 0.6, 0.6], [nan, nan, nan]])
-    assert (found.chosen, found.apparent, found.test) == (0, pytest.approx(0.8), None)
+    assert (found.chosen, found.apparent) == (0, pytest.approx(0.8))
     assert found.honest == pytest.approx((0.9 + 0.6 + 0.7) / 3)  # seed 1 has the second arm alone
     single = optimism_of_choosing([[0.9], [0.8]])
     assert (single.chosen, single.honest, single.bias) == (0, None, None)
-    for bad in ([[nan, nan]], [[np.inf, 0.1]], [], np.empty((0, 3))):
+    for bad in ([[nan, nan]], [[np.inf, 0.1]], [], [0.1, 0.2], np.empty((0, 3))):
         with pytest.raises(ValueError, match="val"):
             optimism_of_choosing(bad)
-    with pytest.raises(ValueError, match="same shape"):
-        optimism_of_choosing([[0.1, 0.2]], [[0.1]])
 
 
 def test_optimism_is_that_of_the_best_of_equal_arms():
@@ -557,7 +552,7 @@ def test_simulated_studies_are_judged_as_users_are(simulation):
 )
 def test_without_an_effect_few_studies_say_that_there_is_one(simulation, null, n):
     codes = simulation.studies(simulation.NULLS[null], 2000, n, 300, arms=4, seed=1).codes
-    assert simulation.said(codes, "helps", "hurts").any(1).mean() <= 0.05
+    assert simulation.any_of(codes, "helps", "hurts").any(1).mean() <= 0.05
     if null in ("no example effects", "luck of runs dominates"):  # then it is false on this test set too
         assert (codes != "cannot_tell").any(1).mean() <= 0.05
 
@@ -567,7 +562,7 @@ def test_a_difference_of_the_least_size_of_interest_is_seldom_denied(simulation,
     law, shift = simulation.NULLS["example effects"], 0.2
     effect = law.accuracy(shift) - law.accuracy()
     codes = simulation.studies(law, 2000, n, 1000, arms=1, shift=shift, seed=2, min_effect=effect).codes
-    assert simulation.said(codes, "no_difference").mean() <= 0.065
+    assert simulation.any_of(codes, "no_difference").mean() <= 0.065
 
 
 def assert_holds(found):

@@ -1,8 +1,7 @@
-"""The pictures of a report, as SVG text to be put into a page. No state is shared with pyplot.
+"""The pictures of a report, as SVG text for a page. No state is shared with pyplot.
 
-Colours of ink, grid and paper are CSS variables of the page, so that a picture follows its light or dark mode; the
-colours of the data are those of Okabe and Ito, and markers and line styles tell apart what they tell apart.
-A picture of nothing is the empty string.
+Ink, grid and paper are CSS variables of the page, so a picture follows its light or dark mode. The colours of the data
+are those of Okabe and Ito; markers and line styles repeat their message. Without data, the text is empty.
 """
 
 from mixup_lab.study.plots.dose import dose_response

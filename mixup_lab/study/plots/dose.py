@@ -1,4 +1,4 @@
-"""The test score of every arm, over alpha or, where there is none, side by side."""
+"""The test score of every arm, over alpha or, without alphas, by name."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from mixup_lab.look import BLUE, MUTED, PAPER, legend, line_key, name_rows, new_figure, our_style, short, spread_out
-from mixup_lab.study import tables
-from mixup_lab.study.plots.axes import scaled, score_label
+from mixup_lab.study.formats import finite, scaled
 from mixup_lab.study.plots.series import series_of
 from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Arm, Interval, Metric, Moments
 from mixup_lab.study.statistics.intervals import mean_interval
 
-_CATEGORIES = 12  # so many alphas stand evenly spaced; more are placed by their logarithm
+_CATEGORIES = 12  # up to this many alphas are evenly spaced; more are placed by their logarithm
 
 
 def dose_response(answer: Answer, prefix: str = "dose") -> str:
     """Test score over alpha: every seed, mean and 95 % interval of each arm, the baseline as a band.
 
-    Arms of one series (all settings alike but alpha) are joined. Without alphas, arms stand side by side by name.
+    Arms of one series (equal in all settings but alpha) are joined. Without alphas, each arm has a row.
 
     Args:
-        prefix: of all ids in the picture; pictures of one page need different ones.
+        prefix: of all ids in the picture, unique in a page.
     """
     arms = [arm for arm in answer.arms if _tests(arm, answer.metric)]
     if not arms:
@@ -62,7 +61,7 @@ def dose_response(answer: Answer, prefix: str = "dose") -> str:
         ax.set_xlim(min(place.values()) - 0.5, max(place.values()) + 0.5)
         zero = "baseline" if all(arm.alpha == 0 for arm in arms if arm.baseline is None) else "no mixing"
         ax.set_xlabel(f"alpha (0 = {zero}), {scale}")
-        ax.set_ylabel(score_label(answer.metric))
+        ax.set_ylabel(_score_label(answer.metric))
         ax.grid(axis="y")
         keys = [line_key(line.name, line.colour, line.marker, line.style) for line in series] if many else []
         legend(figure, [*_marks(BLUE if not many else MUTED), *keys])
@@ -70,7 +69,7 @@ def dose_response(answer: Answer, prefix: str = "dose") -> str:
 
 
 def _by_name(answer: Answer, arms: list[Arm], prefix: str) -> str:
-    """Arms as rows, since names are long; the baselines as upright bands."""
+    """Arms as rows, since names are long; baselines as vertical bands."""
     with our_style():
         figure = new_figure(105 + 38 * len(arms))
         ax = figure.add_subplot()
@@ -80,14 +79,14 @@ def _by_name(answer: Answer, arms: list[Arm], prefix: str) -> str:
                 _band(ax, arm, answer.metric, MUTED, "--", upright=True)
             _dots(ax, arm, answer.metric, y, 0.12, colour, "o", upright=True)
         name_rows(ax, [arm.name for arm in arms])
-        ax.set_xlabel(score_label(answer.metric))
+        ax.set_xlabel(_score_label(answer.metric))
         ax.grid(axis="x")
         legend(figure, _marks(BLUE))
         return inline_svg(figure, prefix, f"Test {short(answer.metric.name)} by arm, study {answer.study}")
 
 
 def _alpha_axis(alphas: list[float]) -> tuple[dict[float, float], list[float], str]:
-    """Where each alpha stands, which ones are labelled, and what kind of scale that is."""
+    """The place of each alpha, the labelled alphas, and the name of the scale."""
     if len(alphas) <= _CATEGORIES:
         return {alpha: float(k) for k, alpha in enumerate(alphas)}, alphas, "evenly spaced"
     least = min(alpha for alpha in alphas if alpha > 0)
@@ -102,8 +101,13 @@ def _alpha_axis(alphas: list[float]) -> tuple[dict[float, float], list[float], s
     return place, ticks, f"logarithmic from {least:g} on"
 
 
+def _score_label(metric: Metric) -> str:
+    unit = " (%)" if metric.percent else ""
+    return f"test {short(metric.name)}{unit}" + ("" if metric.maximize else "; lower is better")
+
+
 def _tests(arm: Arm, metric: Metric) -> list[float]:
-    return [scaled(cell.test, metric) for cell in arm.cells if tables.known(cell.test) is not None]
+    return [scaled(cell.test, metric) for cell in arm.cells if finite(cell.test) is not None]
 
 
 def _mean_interval(moments: Moments, metric: Metric) -> Interval | None:
@@ -115,7 +119,7 @@ def _mean_interval(moments: Moments, metric: Metric) -> Interval | None:
 def _dots(
     ax: Axes, arm: Arm, metric: Metric, centre: float, half: float, colour: str, marker: str, upright: bool = False
 ) -> None:
-    """Seeds as small dots beside the mean with its interval."""
+    """Seeds as small dots next to the mean with its interval."""
     values = _tests(arm, metric)
     side = 0.28 if upright else -2 * half
     across = centre + side + spread_out(len(values), half)

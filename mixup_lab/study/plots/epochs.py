@@ -15,27 +15,27 @@ from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Arm, Curve, Interval
 
 MAX_CURVES = 7  # arms in one picture of curves
-_POINTS = 120  # of a curve: more than that many do not show
+_POINTS = 120  # of a curve; more are not visible
 
 
 def curves(answer: Answer, prefix: str = "curves") -> str:
     """Loss and score over the epochs, on clean training examples and on val: mean and 95 % interval of each arm."""
     shown = curve_arms(answer)[0]
     names = list(dict.fromkeys(("loss", answer.metric.name)))
-    found = {(curve.arm, curve.tag): curve for curve in answer.curves if curve.epochs}
+    by_tag = {(curve.arm, curve.tag): curve for curve in answer.curves if curve.epochs}
     titles = {"train_clean": "training examples, unmixed", "val": "validation"}
     tags = {(name, split): f"{split}/{name}" for name in names for split in titles}
-    here = {key for key, tag in tags.items() if any((arm.id, tag) in found for arm in shown)}
-    # A row or column of which nothing was recorded is left out.
-    names = [name for name in names if any((name, split) in here for split in titles)]
-    splits = [split for split in titles if any((name, split) in here for name in names)]
-    if not here:
+    recorded = {key for key, tag in tags.items() if any((arm.id, tag) in by_tag for arm in shown)}
+    # A row or column without any record is left out.
+    names = [name for name in names if any((name, split) in recorded for split in titles)]
+    splits = [split for split in titles if any((name, split) in recorded for name in names)]
+    if not recorded:
         return ""
     with our_style():
         figure = new_figure(60 + 225 * len(names) + 11 * len(shown))
         axes = figure.subplots(len(names), len(splits), squeeze=False, sharex=True, sharey="row")
         for i, name in enumerate(names):
-            panels = [[found.get((arm.id, tags[name, split])) for arm in shown] for split in splits]
+            panels = [[by_tag.get((arm.id, tags[name, split])) for arm in shown] for split in splits]
             scale = 100 if name == answer.metric.name and answer.metric.percent else 1
             for j, panel in enumerate(panels):
                 for k, (arm, curve) in enumerate(zip(shown, panel, strict=True)):
@@ -90,13 +90,13 @@ def _thin(n: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int))
 
 
-def _limits(found: Iterable[Curve], scale: float) -> Interval | None:
-    """A vertical range that fits the second half of the training, where arms can be told apart.
+def _limits(curves: Iterable[Curve], scale: float) -> Interval | None:
+    """A vertical range that fits the second half of training, where arms can be compared.
 
-    Intervals from two or three seeds are wide; they may leave the picture, the means do not.
+    The wide intervals of two or three seeds may leave the picture, the means do not.
     """
     means, ends = [], []
-    for curve in found:
+    for curve in curves:
         late = slice(len(curve.epochs) // 2, None)
         means += [scale * x for x in curve.mean[late] if math.isfinite(x)]
         ends += [scale * x for x in (*curve.low[late], *curve.high[late]) if math.isfinite(x)]

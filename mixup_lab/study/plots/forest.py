@@ -9,21 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from mixup_lab.look import (
-    BLUE,
-    INK,
-    MUTED,
-    PAPER,
-    VERMILLION,
-    legend,
-    name_rows,
-    new_figure,
-    our_style,
-    short,
-    spread_out,
-)
-from mixup_lab.study import tables
-from mixup_lab.study.plots.axes import difference_unit, scaled
+from mixup_lab import look
+from mixup_lab.look import BLUE, INK, MUTED, PAPER, VERMILLION, short
+from mixup_lab.study import formats, shown
+from mixup_lab.study.formats import scaled
 from mixup_lab.study.plots.series import series_of
 from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Interval, Metric
@@ -32,17 +21,15 @@ from mixup_lab.study.results import Answer, Interval, Metric
 def differences(answer: Answer, prefix: str = "differences") -> str:
     """Forest plot: the paired difference of every seed, their mean, the interval for retraining and that for new data.
 
-    The band around zero holds what is smaller than the smallest difference of interest.
+    The band around zero marks differences smaller than the smallest one of interest.
     """
     series = {arm.id: line for line in reversed(series_of(list(answer.arms))) for arm in line.arms}
-    compared = [
-        arm for block in tables.blocks(answer) for arm in block if arm.comparison and arm.comparison.differences
-    ]
+    compared = [arm for block in shown.blocks(answer) for arm in block if arm.comparison and arm.comparison.differences]
     if not compared:
         return ""
     metric = answer.metric
-    with our_style():
-        figure = new_figure(118 + 42 * len(compared))
+    with look.our_style():
+        figure = look.new_figure(118 + 42 * len(compared))
         ax = figure.add_subplot()
         if answer.min_effect:
             edge = scaled(answer.min_effect, metric)
@@ -53,23 +40,23 @@ def differences(answer: Answer, prefix: str = "differences") -> str:
             line, values = series[arm.id], [scaled(x, metric) for x in arm.comparison.differences]
             _bar(ax, y, arm.comparison.new_data, metric, line.colour, 1.2, caps=True)
             _bar(ax, y, arm.comparison.retraining, metric, line.colour, 5)
-            heights = y + 0.25 + spread_out(len(values), 0.07)
+            heights = y + 0.25 + look.spread_out(len(values), 0.07)
             ax.plot(values, heights, marker="o", color=INK, alpha=0.5, markersize=3.6, linestyle="", markeredgewidth=0)
             ax.plot(
                 [np.mean(values)], [y], marker=line.marker, color=line.colour, markersize=8, markeredgecolor=PAPER
             )  # fmt: skip
-        name_rows(ax, [arm.name for arm in compared])
+        look.name_rows(ax, [arm.name for arm in compared])
         right = ax.secondary_yaxis("right")
         right.set_yticks(
             range(len(compared)),
-            [tables.difference(arm.comparison.mean if arm.comparison else None, metric, False) for arm in compared],
+            [formats.difference(arm.comparison.mean if arm.comparison else None, metric, False) for arm in compared],
         )
         right.tick_params(length=0)
         right.spines["right"].set_visible(False)
         ax.annotate("mean", (1, 1), xytext=(5, 2), xycoords="axes fraction", textcoords="offset points", color=MUTED)
         side = "right" if metric.maximize else "left"
         ax.set_xlabel(
-            f"difference to the baseline in test {short(metric.name)}{difference_unit(metric)}; "
+            f"difference to the baseline in test {short(metric.name)}{' (points)' if metric.percent else ''}; "
             f"{side} of zero is better"
         )
         ax.grid(axis="x")
@@ -78,13 +65,13 @@ def differences(answer: Answer, prefix: str = "differences") -> str:
             Line2D([], [], marker="o", color=BLUE, markersize=8, linestyle="", markeredgecolor=PAPER, label="mean"),
             Line2D([], [], color=BLUE, alpha=0.5, linewidth=5, label="95 % interval: retraining"),
         ]
-        if tables.knows_new_data(answer):
+        if shown.knows_new_data(answer):
             label = "95 % interval: new data"
             keys.append(Line2D([], [], color=BLUE, linewidth=1.2, marker="|", markersize=8, label=label))
         if answer.min_effect:
-            label = f"smaller than {tables.magnitude(answer.min_effect, metric)}"
+            label = f"smaller than {formats.magnitude(answer.min_effect, metric)}"
             keys.append(Patch(facecolor=MUTED, alpha=0.2, label=label))
-        legend(figure, keys)
+        look.legend(figure, keys)
         return inline_svg(
             figure, prefix, f"Differences to the baseline in test {short(metric.name)}, study {answer.study}"
         )
@@ -95,20 +82,20 @@ def _bar(
 ) -> None:
     if interval is not None:
         ends = [scaled(end, metric) for end in interval]
-        look: dict[str, Any] = {"marker": "|", "markersize": 9} if caps else {"alpha": 0.5}
-        ax.plot(ends, [y, y], color=colour, linewidth=width, solid_capstyle="butt", **look)
+        style: dict[str, Any] = {"marker": "|", "markersize": 9} if caps else {"alpha": 0.5}
+        ax.plot(ends, [y, y], color=colour, linewidth=width, solid_capstyle="butt", **style)
 
 
 def class_differences(answer: Answer, prefix: str = "classes") -> str:
     """Recall of each class, chosen arm minus baseline, with intervals; the classes that change most, sorted."""
-    shown, _ = tables.shown_classes(answer)
-    if not shown:
+    classes, _ = shown.shown_classes(answer)
+    if not classes:
         return ""
-    with our_style():
-        figure = new_figure(90 + 22 * len(shown))
+    with look.our_style():
+        figure = look.new_figure(90 + 22 * len(classes))
         ax = figure.add_subplot()
         ax.axvline(0, color=INK, linewidth=1)
-        for y, entry in enumerate(shown):
+        for y, entry in enumerate(classes):
             up = entry.mean >= 0
             colour = BLUE if up else VERMILLION
             clear = entry.interval is not None and entry.interval[0] * entry.interval[1] > 0
@@ -118,7 +105,7 @@ def class_differences(answer: Answer, prefix: str = "classes") -> str:
                 [100 * entry.mean], [y], marker=">" if up else "<", markersize=7.5, color=colour, markeredgewidth=1.3,
                 markerfacecolor=colour if clear else PAPER,
             )  # fmt: skip
-        name_rows(ax, [f"{short(entry.name, 26)} ({entry.support:.0f})" for entry in shown])
+        look.name_rows(ax, [f"{short(entry.name, 26)} ({entry.support:.0f})" for entry in classes])
         ax.set_xlabel("difference to the baseline in recall on test (points); right of zero is better")
         ax.grid(axis="x")
         full: dict[str, Any] = {"linestyle": "", "markersize": 7.5, "markeredgewidth": 1.3}
@@ -127,5 +114,5 @@ def class_differences(answer: Answer, prefix: str = "classes") -> str:
             Line2D([], [], marker="<", color=VERMILLION, label="worse, likewise", **full),
             Line2D([], [], marker=">", color=MUTED, markerfacecolor=PAPER, label="may be nothing", **full),
         ]
-        legend(figure, keys)
+        look.legend(figure, keys)
         return inline_svg(figure, prefix, f"Differences in recall by class, study {answer.study}")

@@ -1,4 +1,4 @@
-"""A figure as SVG text for a page: small, without metadata, with ids of its own and colours that follow the page."""
+"""A figure as SVG text for a page: small, without metadata, with its own ids and the colours of the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mixup_lab.look import VARIABLES, short
 
 
 def inline_svg(figure: Figure, prefix: str, title: str) -> str:
-    """The figure as SVG that can stand in a page beside others: no metadata, no style of the whole page, own ids."""
+    """The figure as SVG for a page with other figures: no metadata, no style sheet, ids that begin with `prefix`."""
     for ax in figure.axes:
         ax.patch.set_alpha(0)
         for axis in (ax.xaxis, ax.yaxis):
@@ -23,7 +23,7 @@ def inline_svg(figure: Figure, prefix: str, title: str) -> str:
                 formatter.set_useOffset(False)
     out = io.BytesIO()
     with warnings.catch_warnings():
-        # The reader's fonts draw the text, so it does not matter what those of matplotlib lack.
+        # The browser's fonts draw the text, so glyphs that matplotlib's fonts lack do not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     root = ET.fromstring(out.getvalue())
@@ -56,19 +56,19 @@ def _references(node: ET.Element) -> Iterator[str]:
 
 
 def _strip(root: ET.Element) -> None:
-    """Namespaces off the names; metadata and the style sheet, which would hold for the whole page, out."""
+    """Remove namespaces, metadata and the style sheet, which would apply to the whole page."""
     for node in list(root.iter()):
         node.tag = node.tag.rpartition("}")[2]
         node.attrib = {key.rpartition("}")[2]: value for key, value in node.attrib.items()}
     for parent in list(root.iter()):
         for child in list(parent):
-            unseen = "opacity: 0" in child.get("style", "").split("; ")  # the empty background
-            if unseen or child.tag == "metadata" or (child.tag == "defs" and child.find("style") is not None):
+            invisible = "opacity: 0" in child.get("style", "").split("; ")  # the empty background
+            if invisible or child.tag == "metadata" or (child.tag == "defs" and child.find("style") is not None):
                 parent.remove(child)
 
 
 def _tidy(node: ET.Element, prefix: str, used: set[str]) -> None:
-    """Short numbers, colours as variables, ids with a prefix; ids that nothing refers to go."""
+    """Shorten numbers, turn colours into variables, prefix ids; ids without a reference go."""
     if (name := node.attrib.pop("id", None)) in used:
         node.set("id", f"{prefix}-{name}")
     if node.get("transform", "").startswith("rotate(-0 "):
@@ -89,12 +89,12 @@ def _tidy(node: ET.Element, prefix: str, used: set[str]) -> None:
         node.set(key, value)
 
 
-def _rounded(found: re.Match[str]) -> str:
-    return f"{float(found[0]):.1f}".removesuffix(".0")
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.1f}".removesuffix(".0")
 
 
 def _unwrap(root: ET.Element) -> None:
-    """Groups that say nothing give way to what they hold; whitespace between elements goes."""
+    """Replace groups without attributes by their children; whitespace between elements goes."""
     for node in root.iter():
         if node.tag != "text":
             node.text = None

@@ -1,8 +1,8 @@
 """Paired comparison of arms with their baseline: intervals, tests, and verdicts in words fixed in advance.
 
 The datum is `d_s`, the difference to the baseline of the same seed, in the metric's own unit. Two kinds of noise are
-kept apart: chance of training (seeds) and chance of the test set (examples). All functions take plain arrays, so that
-they serve results of any origin:
+kept apart: chance of training (seeds) and chance of the test set (examples). All functions take plain arrays, of any
+origin:
 
 >>> differences = [0.012, 0.004, 0.009, 0.011, 0.007, 0.010, 0.003, 0.008]
 >>> sign_flip_p(differences)
@@ -10,24 +10,19 @@ they serve results of any origin:
 >>> [round(float(end), 4) for end in seed_interval(differences)]
 [0.0053, 0.0107]
 
-`compare_arms` does everything for one study. scripts/simulate_statistics.py measures how often it is wrong.
+`compare_arms` does everything for one study. scripts/simulate_statistics.py measures how often it is
+wrong.
 """
 
-from mixup_lab.study.statistics.arguments import Examples
-from mixup_lab.study.statistics.choice import Optimism, optimism_of_choosing
+from mixup_lab.study.statistics.choice import optimism_of_choosing
 from mixup_lab.study.statistics.comparison import compare_arms
-from mixup_lab.study.statistics.intervals import CONFIDENCE, Crossed, crossed_interval, example_variance, seed_interval
+from mixup_lab.study.statistics.intervals import crossed_interval, example_variance, seed_interval
 from mixup_lab.study.statistics.p_values import LEVEL, holm, sign_flip_p, smallest_p
-from mixup_lab.study.statistics.verdicts import MISSING, Verdict, equivalence_bound, plain, seeds_to_settle, verdict
+from mixup_lab.study.statistics.verdicts import MISSING, equivalence_bound, plain, seeds_to_settle, verdict
 
 __all__ = [
-    "CONFIDENCE",
     "LEVEL",
     "MISSING",
-    "Crossed",
-    "Examples",
-    "Optimism",
-    "Verdict",
     "compare_arms",
     "crossed_interval",
     "equivalence_bound",

@@ -1,4 +1,4 @@
-"""What the statistics accept, and a ValueError for the rest: differences, fractions, the examples of each seed."""
+"""Checks of the arguments of the statistics: differences, fractions, the examples of each seed."""
 
 from __future__ import annotations
 

@@ -25,24 +25,24 @@ def compare_arms(
 ) -> list[Comparison]:
     """All arms of a study against their baselines, with Holm over the arms; one `Comparison` for each, in their order.
 
-    arms: for each `(seeds (n,), differences (n,), examples)` of the complete pairs alone, where examples is a sequence
-    as in `crossed_interval` along the seeds, or None where predictions are missing. Seeds may differ between arms and
+    arms: for each `(seeds (n,), differences (n,), examples)` of the complete pairs alone, where examples are as in
+    `crossed_interval`, along the seeds, or None where predictions are missing. Seeds may differ between arms and
     come in any order. A difference must be the mean of its seed's per-example differences. `min_effect` as in
     `verdict`; `percent`: differences are written in points; `missing` as in `verdict`;
     `counted` as in `crossed_interval`.
 
     Arms without a pair do not count in Holm. ValueError: lengths that differ, a seed that comes twice, NaN, means that
-    do not agree, and what `crossed_interval` and `verdict` raise.
+    do not agree, and as in `crossed_interval` and `verdict`.
     """
-    found = [_measure(*arm, counted) for arm in arms]
-    p_holm = holm([one.p for one in found])
-    p_new_holm = holm([None if one.crossed is None else one.crossed.p_new_data for one in found])
-    family = max(1, sum(one.p is not None for one in found))
+    measured = [_measure(*arm, counted) for arm in arms]
+    p_holm = holm([one.p for one in measured])
+    p_new_holm = holm([None if one.crossed is None else one.crossed.p_new_data for one in measured])
+    family = max(1, sum(one.p is not None for one in measured))
     show = plain(percent)
     comparisons = []
-    for one, p, p_new in zip(found, p_holm.tolist(), p_new_holm.tolist(), strict=True):
+    for one, p, p_new in zip(measured, p_holm.tolist(), p_new_holm.tolist(), strict=True):
         n, crossed = len(one.values), one.crossed
-        said = verdict(
+        judged = verdict(
             one.values, crossed, p, p_new, comparisons=family, min_effect=min_effect, maximize=maximize, show=show,
             missing=missing,
         )  # fmt: skip
@@ -58,9 +58,9 @@ def compare_arms(
                 p=one.p,
                 p_holm=p if n else None,
                 smallest_p=min(smallest_p(n, family), p) if n else 1.0,
-                code=said.code,
-                words=said.words,
-                more_seeds=said.more_seeds,
+                code=judged.code,
+                words=judged.words,
+                more_seeds=judged.more_seeds,
             )
         )
     return comparisons

@@ -15,7 +15,7 @@ from mixup_lab.study.results import Interval, Moments
 from mixup_lab.study.statistics.arguments import Examples, Floats, are_whole, check_fraction, sorted_examples, vector
 
 CONFIDENCE = 0.95  # of every interval
-RARE = 10  # fewer examples that ever differ do not show a variance
+RARE = 10  # a variance needs at least this many examples that ever differ
 RULE_OF_THREE = (3 / 1.6448536269514722) ** 2  # examples; its 95 % bound by a normal law is 3 / m
 
 
@@ -73,7 +73,7 @@ def crossed_interval(seeds: Examples, confidence: float = CONFIDENCE, *, counted
 
     seeds: for each seed `(ids int (m_s,), differences float (m_s,))`, the differences of the per-example score on that
     seed's test examples, such as correct_arm - correct_baseline in {-1, 0, 1}. Test sets may be the same for all seeds,
-    overlap, or be disjoint. None for n < 2: one seed does not show the chance of training.
+    overlap, or be disjoint. None for n < 2: one seed does not show the noise of training.
 
     Model: D_se = mu + a_s + b_e + r_se (two-way random effects; as a decomposition of variance it holds for binary
     scores too). With V_s the sample variance of the per-seed means over n, and C the average covariance of two seeds'
@@ -84,14 +84,14 @@ def crossed_interval(seeds: Examples, confidence: float = CONFIDENCE, *, counted
     examples - 1 for C; with the first alone it would be Hillis (2007), Statistics in Medicine 26, 596-619.
 
     More degrees of freedom can outweigh the added variance; the interval is never narrower, and p never smaller, than
-    those of the seeds alone, since new data cannot be less of a risk than the same.
+    those of the seeds alone, since new data are never a smaller risk than the same data.
 
-    Two cautions, for whole-number scores alone. An accuracy on m examples is rounded to 1/m: tied means hide
+    Two cautions, for whole-number scores alone. An accuracy on m examples is rounded to 1/m: equal means hide
     differences up to that, so the variance of a mean is at least (1/m)^2 / 12, that of the rounding. And where fewer
     than 10 different examples ever differ, (3 / 1.645 m)^2 is added to C, so that with none at all the one-sided 95 %
     bound is 3/m (rule of three; Hanley and Lippman-Hand, 1983, JAMA 249, 1743-1745): examples that differ may merely
-    be absent, and two identical arms on few examples are no proof that there is no difference. `counted=False` is for
-    scores in a unit, such as errors in metres, which count nothing even where all of them are whole.
+    be absent, and two identical arms on few examples do not prove that there is no difference. `counted=False` is for
+    scores in a unit, such as errors in metres, which are not counts even if all of them are whole.
 
     ValueError: ids that are not whole numbers or not unique within a seed, shapes that differ, NaN, an empty test set.
     Time and memory O(total), plus n^2; 40 seeds of 10,000 examples take well under 0.3 s.
@@ -101,9 +101,9 @@ def crossed_interval(seeds: Examples, confidence: float = CONFIDENCE, *, counted
         sorted_examples(seeds)
         return None
     means, covariance, m, differing, whole, sizes = _summarise(seeds)
-    found = estimate(means, covariance, m, differing, float(np.mean(sizes**-2.0)) if whole and counted else 0.0)
-    mean, se, df, v, c, p = (float(value) for value in found)
-    half = float(half_width(found, len(means), (1 + confidence) / 2))
+    result = estimate(means, covariance, m, differing, float(np.mean(sizes**-2.0)) if whole and counted else 0.0)
+    mean, se, df, v, c, p = (float(value) for value in result)
+    half = float(half_width(result, len(means), (1 + confidence) / 2))
     return Crossed(mean - half, mean + half, mean, se, df, v, c, len(means), m, p)
 
 
@@ -145,15 +145,15 @@ def full_crossing(table: NDArray[Any]) -> tuple[Floats, Floats, NDArray[np.intp]
 
 
 def _partial_crossing(ids: list[NDArray[Any]], values: list[Floats]) -> tuple[float, int]:
-    """C unclipped, and the number of different examples, for test sets that overlap as they like.
+    """C unclipped, and the number of different examples, for test sets that overlap in any way.
 
-    With A (n, M) the centred differences and B (n, M) their pattern, A A', A B' and B B' hold what the covariance of
-    each pair over its shared examples needs.
+    With A (n, M) the centred differences and B (n, M) their pattern, A A', A B' and B B' give the covariance
+    of each pair over its shared examples.
     """
     n, sizes = len(ids), np.array([len(one) for one in ids])
     unique, column = np.unique(np.concatenate(ids), return_inverse=True)
     row = np.repeat(np.arange(n), sizes)
-    # A covariance does not change with a shift, but its rounding does.
+    # A shift does not change a covariance, but its rounding.
     entries = np.concatenate([one - one.mean() for one in values])
     a: Any = csr_array((entries, (row, column)), shape=(n, len(unique)))
     b: Any = csr_array((np.ones(len(entries)), (row, column)), shape=(n, len(unique)))
@@ -193,9 +193,11 @@ def estimate(means: Floats, covariance: ArrayLike, m: int, differing: ArrayLike,
     return Estimate(mean, se, df, v, c, 2 * np.maximum(stdtr(df, -t), stdtr(n - 1, -t_seeds)))
 
 
-def half_width(found: Estimate, n: int, level: float) -> Floats:
-    """From the mean to the end of the interval: never less than of the seeds alone."""
-    wide: Floats = np.maximum(stdtrit(found.df, level) * found.se, stdtrit(n - 1, level) * np.sqrt(found.seed_variance))
+def half_width(result: Estimate, n: int, level: float) -> Floats:
+    """From the mean to the end of the interval: never less than for the seeds alone."""
+    wide: Floats = np.maximum(
+        stdtrit(result.df, level) * result.se, stdtrit(n - 1, level) * np.sqrt(result.seed_variance)
+    )
     return wide
 
 

@@ -19,8 +19,8 @@ TIE = 1e-12  # relative; float rounding must not make an equal sum smaller, and 
 def sign_flip_p(differences: ArrayLike) -> float:
     """Two-sided sign-flip test of the mean: p in (0, 1].
 
-    differences (n,), n >= 1. Under the null a difference is as likely as its negative; the test is exact then, whatever
-    its law. All signs are tried up to n = 20; beyond, 100,000 draws of a fixed generator, the observed signs counted as
+    differences (n,), n >= 1. Under the null a difference is as likely as its negative; then the test is exact for any
+    law. All signs are tried up to n = 20; beyond, 100,000 draws of a fixed generator, the observed signs counted as
     one of them. Sums that agree within 1e-12 of the sum of absolute differences are ties. ValueError: no differences,
     not finite. Fisher (1935), The Design of Experiments, section 21; Phipson and Smyth (2010) for the draws.
     """
@@ -39,7 +39,7 @@ def sign_flip_p(differences: ArrayLike) -> float:
 
 
 def flip_all(values: Floats) -> Floats:
-    """p of rows (..., n) by all signs. The first sign is fixed: turning every sign around changes no absolute sum."""
+    """p of rows (..., n) by all signs. The first sign is fixed: flipping every sign does not change an absolute sum."""
     sums = values[..., :1]
     for i in range(1, values.shape[-1]):
         one = values[..., i : i + 1]
@@ -53,7 +53,7 @@ def flip_all(values: Floats) -> Floats:
 def smallest_p(n: int, comparisons: int = 1) -> float:
     """The least p that the sign-flip test reaches with n seeds, after Holm over so many comparisons: in (0, 1].
 
-    It is that of the arm with the least p of all; ValueError: n < 0, comparisons < 1.
+    It holds for the arm with the least p of all; ValueError: n < 0, comparisons < 1.
     """
     if n < 0 or comparisons < 1:
         raise ValueError(f"needs n >= 0 and comparisons >= 1, got {n} and {comparisons}")

@@ -1,4 +1,4 @@
-"""What may be said of an arm: equivalence, verdicts in words fixed in advance, and how many seeds would settle it."""
+"""Verdicts in words fixed in advance, equivalence, and how many seeds would settle an open question."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtrit
 
-from mixup_lab.study.statistics.arguments import Floats, check_fraction, vector
+from mixup_lab.study.statistics.arguments import Floats, vector
 from mixup_lab.study.statistics.intervals import Crossed, satterthwaite
 from mixup_lab.study.statistics.p_values import LEVEL, smallest_p
 
 POWER = 0.8  # "probably", where seeds are counted
 MOST_SEEDS = 1000  # nobody trains more
-MISSING = "predictions are missing"  # why nothing is known of other test examples, as a rule
+MISSING = "predictions are missing"  # the usual reason for a verdict without other test examples
 
 
 class Verdict(NamedTuple):
-    """What is said of an arm."""
+    """The verdict on an arm."""
 
     code: str  # "helps", "hurts", "helps_here", "hurts_here", "no_difference", "cannot_tell"
     words: str
@@ -39,12 +39,12 @@ def verdict(
     show: Callable[[float], str] = str,
     missing: str = MISSING,
 ) -> Verdict:
-    """What may be said of an arm, by rules and in words fixed in advance.
+    """The verdict on an arm, by rules and in words fixed in advance.
 
     differences (n,); crossed as `crossed_interval` returns it, or None where predictions are missing; the sign-flip p
     and `p_new_data` after Holm over the arms (None: unknown); the number of `comparisons` in that Holm; `min_effect` >=
-    0, the smallest difference of interest in the metric's unit (0: never conclude that there is none); whether the
-    metric is to be maximized; how a difference is written; what is `missing` where crossed is None. In this order:
+    0, the smallest difference of interest in the metric's unit (0: never conclude equivalence); whether the
+    metric is to be maximized; how to `show` a difference; what is `missing` if crossed is None. In this order:
 
     1. fewer than two seeds, or seeds too few to reach p <= 0.05 after Holm: cannot_tell
     2. equivalence: two one-sided t tests at 5 % show |mu| < min_effect for new data: no_difference
@@ -61,7 +61,7 @@ def verdict(
     if n < 2:
         return Verdict("cannot_tell", "cannot tell: one seed" if n else "cannot tell: no complete pair", None)
     p, p_new = (np.nan if value is None else value for value in (p_holm, p_new_holm))
-    # An arm that is not the best of all may get below `smallest_p`: its own p decides.
+    # An arm that is not the best one may get below `smallest_p`: its own p decides.
     reachable = smallest_p(n, comparisons) <= LEVEL or p <= LEVEL
     bound = np.nan
     if crossed is not None:
@@ -130,16 +130,15 @@ def plain(percent: bool) -> Callable[[float], str]:
     return lambda value: f"{100 * value:.6g} points" if percent else f"{value:.6g}"
 
 
-def equivalence_bound(mean: float, se: float, df: float, level: float = LEVEL) -> float:
-    """The smallest X such that two one-sided t tests at `level` conclude that |mu| < X; unit of the mean.
+def equivalence_bound(mean: float, se: float, df: float) -> float:
+    """The smallest X such that two one-sided t tests at 5 % conclude that |mu| < X; unit of the mean.
 
-    |mean| + t(1 - level, df) se. Schuirmann (1987), Journal of Pharmacokinetics and Biopharmaceutics 15, 657-680.
-    ValueError: se < 0, df <= 0, level not in (0, 1).
+    |mean| + t(0.95, df) se. Schuirmann (1987), Journal of Pharmacokinetics and Biopharmaceutics 15, 657-680.
+    ValueError: se < 0, df <= 0.
     """
-    check_fraction(level, "level")
     if not (se >= 0 and df > 0):
         raise ValueError(f"needs se >= 0 and df > 0, got {se} and {df}")
-    return abs(mean) + float(stdtrit(df, 1 - level)) * se
+    return abs(mean) + float(stdtrit(df, 1 - LEVEL)) * se
 
 
 def seeds_to_settle(
@@ -154,37 +153,37 @@ def seeds_to_settle(
 ) -> int | None:
     """About how many more seeds would probably (80 %) give a verdict, or None if none up to 1,000 in all do.
 
-    n >= 2 seeds gave the mean, V_s and C (see `Crossed`; C is None where it is not known: then it counts as 0 and
+    n >= 2 seeds gave the mean, V_s and C (see `Crossed`; C is None if unknown: then it counts as 0 and
     equivalence is not considered) on so many different `examples`. The smallest n' > n such that n' seeds can reach
     p <= 0.05 by signs after Holm, and with variance V_s n / n' + C either a t test at the worst level of Holm finds the
-    observed mean, or two one-sided t tests show |mu| < min_effect, with power 80 %, taking what was observed as the
-    truth and the law of t as normal around it. A plan, not a promise: with few seeds the observed mean and variance are
-    themselves rough. ValueError: n < 2, a negative variance, comparisons < 1.
+    observed mean, or two one-sided t tests show |mu| < min_effect, with power 80 %, taking the observed values as
+    the truth and the law of t as normal around it. It is a rough plan: with few seeds the observed mean and variance
+    are themselves uncertain. ValueError: n < 2, a negative variance, comparisons < 1.
     """
     if n < 2 or seed_variance < 0 or (example_variance or 0) < 0 or comparisons < 1:
         raise ValueError(
             f"needs n >= 2, variances >= 0 and comparisons >= 1, "
             f"got {n}, {seed_variance}, {example_variance} and {comparisons}"
         )
-    known, c = example_variance is not None, example_variance or 0.0
     candidates = np.arange(n + 1, MOST_SEEDS + 1, dtype=np.float64)
-    v = seed_variance * n / candidates
-    settled = np.flatnonzero(_settled(candidates, v, c, examples, mean, comparisons, min_effect, known))
+    v, c = seed_variance * n / candidates, example_variance or 0.0
+    equivalence = example_variance is not None
+    settled = np.flatnonzero(_settled(candidates, v, c, examples, mean, comparisons, min_effect, equivalence))
     return int(settled[0]) + 1 if len(settled) else None
 
 
 def _settled(
     n: Floats, v: Floats, c: float, m: int, mean: float, comparisons: int, min_effect: float, equivalence: bool
 ) -> NDArray[np.bool_]:
-    """Whether n seeds (k,), with seed variance v (k,) of the mean, would probably settle it."""
-    # The level that signs of n seeds really reach at most: a multiple of 2 / 2^n.
+    """Whether n seeds (k,), with seed variance v (k,) of the mean, would probably give a verdict."""
+    # The largest level that signs of n seeds reach within Holm: a multiple of 2 / 2^n.
     half = 2.0 ** np.minimum(n - 1, 1000)
     level = np.floor(LEVEL / comparisons * half) / half
     reach = level > 0
     df, se = satterthwaite(v, c, n, m), np.maximum(np.sqrt(v + c), 1e-300)
-    found = ndtr(abs(mean) / se - stdtrit(df, 1 - np.where(reach, level, 0.5) / 2)) >= POWER
+    different = ndtr(abs(mean) / se - stdtrit(df, 1 - np.where(reach, level, 0.5) / 2)) >= POWER
     if not equivalence or not min_effect > 0:
-        return np.asarray(reach & found)
+        return np.asarray(reach & different)
     t = stdtrit(df, 1 - LEVEL)
     equal = ndtr((min_effect - mean) / se - t) + ndtr((min_effect + mean) / se - t) - 1 >= POWER
-    return np.asarray(reach & (found | equal))
+    return np.asarray(reach & (different | equal))

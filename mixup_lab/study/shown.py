@@ -1,14 +1,14 @@
-"""What every view shows of an answer: the table of arms, classes, unfinished runs, sums over all runs."""
+"""The parts of an answer that all views share: the table of arms, classes, unfinished runs, sums over runs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mixup_lab.study.formats import DASH, difference, duration, interval, p_value, spread
 from mixup_lab.study.results import Answer, Arm, Cell, ClassDifference, Metric
-from mixup_lab.study.tables.formats import DASH, difference, duration, interval, p_value, spread
 
-RECALL = Metric("recall", maximize=True, percent=True)  # of a class, whatever the metric of the study is
-MAX_CLASSES = 30  # more cannot be told apart in one picture
+RECALL = Metric("recall", maximize=True, percent=True)  # of a class, for any metric of the study
+MAX_CLASSES = 30  # more cannot be read in one picture
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Row:
     seeds: str  # "5", or "4 of 5"
     val: str
     test: str
-    difference: str  # without its unit, which stands in the heading
+    difference: str  # without its unit, which is in the heading
     retraining: str
     new_data: str
     p: str  # after Holm
@@ -32,7 +32,7 @@ class Row:
 
 
 def blocks(answer: Answer) -> list[list[Arm]]:
-    """Arms by the baseline that they are compared with, which comes first in its block."""
+    """Each baseline with the arms that are compared with it."""
     groups: dict[str, list[Arm]] = {arm.id: [arm] for arm in answer.arms if arm.baseline is None}
     for arm in answer.arms:
         if arm.baseline is not None:
@@ -67,9 +67,9 @@ def _row(answer: Answer, arm: Arm) -> Row:
 
 
 def unfinished(answer: Answer) -> list[tuple[Arm, Cell]]:
-    """Runs that were begun and gave no result; the failed ones first."""
-    found = [(arm, cell) for arm in answer.arms for cell in arm.cells if cell.status not in ("ok", "missing")]
-    return sorted(found, key=lambda pair: pair[1].status != "failed")
+    """Runs that began and have no result; the failed ones first."""
+    pairs = [(arm, cell) for arm in answer.arms for cell in arm.cells if cell.status not in ("ok", "missing")]
+    return sorted(pairs, key=lambda pair: pair[1].status != "failed")
 
 
 def shown_classes(answer: Answer) -> tuple[list[ClassDifference], int]:
@@ -84,7 +84,7 @@ def knows_new_data(answer: Answer) -> bool:
 
 
 def class_parts(answer: Answer) -> list[tuple[Arm, Answer]]:
-    """Each arm that classes are known of, with the answer as it is for this arm: with its classes alone."""
+    """Each arm with known recalls of classes, and the answer with the classes of this arm alone."""
     arms = {arm.id: arm for arm in answer.arms}
     return [
         (arms[arm], replace(answer, classes=tuple(entry for entry in answer.classes if entry.arm == arm)))
@@ -93,7 +93,7 @@ def class_parts(answer: Answer) -> list[tuple[Arm, Answer]]:
 
 
 def total_time(answer: Answer) -> str:
-    """Device time of all runs together."""
+    """Device time of all runs."""
     return duration(sum(arm.device_seconds for arm in answer.arms))
 
 

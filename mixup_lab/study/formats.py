@@ -11,14 +11,19 @@ DASH = "–"
 MINUS = "−"
 
 
-def known(x: float | None) -> float | None:
-    """The number itself, or None where there is none (NaN and infinity are none)."""
+def finite(x: float | None) -> float | None:
+    """The number itself; None for None, NaN and infinity."""
     return x if x is not None and math.isfinite(x) else None
+
+
+def scaled(x: float | None, metric: Metric) -> float:
+    """A value as it is drawn: in percent if the metric is; NaN for None."""
+    return math.nan if x is None else 100 * x if metric.percent else x
 
 
 def percent(x: float | None) -> str:
     """A fraction in percent: 0.9722 -> "97.22 %"."""
-    x = known(x)
+    x = finite(x)
     return DASH if x is None else f"{_fixed(100 * x, 2)} %"
 
 
@@ -26,13 +31,13 @@ def value(x: float | None, metric: Metric) -> str:
     """A value of the metric: "97.22 %", or four significant digits."""
     if metric.percent:
         return percent(x)
-    x = known(x)
+    x = finite(x)
     return DASH if x is None else _fixed(x, _decimals(x, 4))
 
 
 def spread(moments: Moments, metric: Metric) -> str:
     """Mean and standard deviation: "97.22 ± 0.31 %"; the mean alone for one seed."""
-    mean, sd = known(moments.mean), known(moments.sd)
+    mean, sd = finite(moments.mean), finite(moments.sd)
     if mean is None or sd is None:
         return value(mean, metric)
     if metric.percent:
@@ -43,7 +48,7 @@ def spread(moments: Moments, metric: Metric) -> str:
 
 def difference(x: float | None, metric: Metric, unit: bool = True) -> str:
     """A difference of the metric with its sign: "+0.31 points", or three significant digits."""
-    x = known(x)
+    x = finite(x)
     if x is None:
         return DASH
     if metric.percent:
@@ -52,17 +57,17 @@ def difference(x: float | None, metric: Metric, unit: bool = True) -> str:
 
 
 def interval(pair: Interval | None, metric: Metric) -> str:
-    """Both ends of an interval of differences: "−0.05 to +0.67". Its unit stands in the heading."""
-    if pair is None or known(pair[0]) is None or known(pair[1]) is None:
+    """Both ends of an interval of differences: "−0.05 to +0.67". Its unit is in the heading."""
+    if pair is None or finite(pair[0]) is None or finite(pair[1]) is None:
         return DASH
     scale, digits = (100, 2) if metric.percent else (1, _decimals(max(map(abs, pair)), 3))
     return " to ".join(_fixed(scale * end, digits, sign=True) for end in pair)
 
 
 def difference_heading(metric: Metric) -> str:
-    """What a heading says of differences: " (points)", " (lower is better)"."""
-    said = ["points"] * metric.percent + ["lower is better"] * (not metric.maximize)
-    return f" ({'; '.join(said)})" if said else ""
+    """The end of a heading of differences: " (points)", " (lower is better)", or nothing."""
+    notes = ["points"] * metric.percent + ["lower is better"] * (not metric.maximize)
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def magnitude(x: float, metric: Metric) -> str:
@@ -72,7 +77,7 @@ def magnitude(x: float, metric: Metric) -> str:
 
 def p_value(p: float | None) -> str:
     """A p as papers print it: "0.25", "0.008", "< 0.0001"."""
-    p = known(p)
+    p = finite(p)
     if p is None:
         return DASH
     if p < 0.0001:
@@ -82,8 +87,8 @@ def p_value(p: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time for people: "0.82 s", "3 min 05 s", "2 h 07 min"."""
-    seconds = known(seconds)
+    """A time for readers: "0.82 s", "3 min 05 s", "2 h 07 min"."""
+    seconds = finite(seconds)
     if seconds is None:
         return DASH
     if seconds < 59.95:
@@ -94,24 +99,24 @@ def duration(seconds: float | None) -> str:
 
 def ratio(x: float | None) -> str:
     """A ratio to the baseline: "1.08 ×"."""
-    x = known(x)
+    x = finite(x)
     return DASH if x is None else f"{x:.2f} ×"
 
 
 def _fixed(x: float, digits: int, sign: bool = False) -> str:
     text = f"{x:{'+' if sign else ''}.{digits}f}"
-    # What rounds to zero has no sign: "-0.00" would claim a direction.
+    # A number that rounds to zero has no sign: "-0.00" would claim a direction.
     text = text.lstrip("+-") if not float(text) else text
     return text.replace("-", MINUS)
 
 
 def _decimals(x: float, significant: int) -> int:
-    """Decimals that show so many significant digits, within reason."""
+    """Decimals that show this many significant digits, within reason."""
     return min(8, max(0, significant - 1 - math.floor(math.log10(abs(x))))) if x else significant - 1
 
 
 def setting(x: Any) -> str:
-    """A value of the configuration, as one would type it."""
+    """A value of the configuration, as typed on a command line."""
     if isinstance(x, bool) or x is None:
         return {True: "true", False: "false", None: "null"}[x]
     if isinstance(x, float):

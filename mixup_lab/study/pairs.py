@@ -1,0 +1,101 @@
+"""Differences between the runs of an arm and those of its baseline with the same seed."""
+
+from __future__ import annotations
+
+import statistics as stats
+from collections.abc import Sequence
+
+import numpy as np
+
+from mixup_lab.study.metric import of
+from mixup_lab.study.reading import Run
+from mixup_lab.study.results import ClassDifference, Metric
+from mixup_lab.study.statistics import MISSING, seed_interval
+
+Scores = tuple[np.ndarray, np.ndarray]  # ids and scores of test examples, each (m,)
+
+
+class Pairs:
+    """The complete pairs of the arms of a study."""
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+        self.problems: list[str] = []
+        self.missing = MISSING  # why an arm has no scores of examples, as the end of a verdict
+        self._baselines: dict[int, Scores | None] = {}  # read once, for all arms that are compared with them
+
+    def of(
+        self, members: Sequence[Run], baseline: Sequence[Run], name: str
+    ) -> tuple[list[int], list[float], list[Scores] | None]:
+        """Seeds, differences on test, and differences of single test examples; None without scores of all of them."""
+        partners = {run.seed: run for run in baseline}
+        seeds: list[int] = []
+        differences: list[float] = []
+        examples: list[Scores] | None = []
+        for run in members:
+            partner = partners.get(run.seed)
+            own = of(run, self.metric.name, "test")
+            other = of(partner, self.metric.name, "test") if partner else None
+            if partner is None or own is None or other is None:
+                continue
+            if _digest(run) != _digest(partner):
+                self.problems.append(f"{name} seed {run.seed} has other data than its baseline: the pair is left out")
+                continue
+            seeds.append(run.seed)
+            differences.append(own - other)
+            if examples is not None:
+                scores = self._differences(run, partner, name)
+                examples = None if scores is None else [*examples, scores]
+        return seeds, differences, examples if seeds else None
+
+    def _differences(self, run: Run, base: Run, name: str) -> Scores | None:
+        """Differences of the scores of single test examples; None, and a problem, where these are not known."""
+        own = run.scores(self.metric.name)
+        if id(base) not in self._baselines:
+            self._baselines[id(base)] = base.scores(self.metric.name)
+        other = self._baselines[id(base)]
+        if own is not None and other is not None and np.array_equal(own[0], other[0]):
+            return own[0], own[1] - other[1]
+        if own is None and other is None and run.predictions() is not None and base.predictions() is not None:
+            self.missing = f"{self.metric.name} has no score of single examples"
+            self.problems.append(
+                f"{self.metric.name} has no score of single test examples: intervals are over seeds alone, for other"
+                " trainings on the same test set, and there is none for new data"
+            )
+        else:
+            self.missing = MISSING
+            self.problems.append(f"{name}: without the test predictions of every run there is no interval for new data")
+        return None
+
+
+def _digest(run: Run) -> object:
+    return run.start.get("data", {}).get("digest")
+
+
+def class_differences(members: Sequence[Run], baseline: Sequence[Run]) -> tuple[ClassDifference, ...]:
+    """Differences of the recall of each class on test, over seeds; () where the targets are not classes."""
+    partners = {run.seed: run for run in baseline if run.status == "ok"}
+    differences: dict[int, list[float]] = {}
+    supports: dict[int, list[int]] = {}
+    for run in members:
+        if run.status != "ok" or run.seed not in partners:
+            continue
+        own, other = run.recalls(), partners[run.seed].recalls()
+        if own is None or other is None or not np.array_equal(own[0], other[0]):
+            return ()
+        count = np.bincount(own[0])
+        change = np.bincount(own[0], own[1] - other[1])
+        for k in np.flatnonzero(count).tolist():
+            differences.setdefault(k, []).append(float(change[k] / count[k]))
+            supports.setdefault(k, []).append(int(count[k]))
+    names = next((run.start["data"].get("class_names") for run in members if "data" in run.start), None)
+    return tuple(
+        ClassDifference(
+            members[0].arm,
+            names[k] if names and k < len(names) else f"class {k}",
+            stats.fmean(values),
+            seed_interval(values),
+            stats.fmean(supports[k]),
+        )
+        for k, values in sorted(differences.items())
+    )
