@@ -12,15 +12,16 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mixup_lab import __version__
 from mixup_lab.config.commands import COMMANDS, COMPLETION
-from mixup_lab.config.launch import environment, launch
-from mixup_lab.config.nearest import nearest
-from mixup_lab.config.words import config_dir, quote, tree_of
+from mixup_lab.config.launch import full_error, launch
+from mixup_lab.config.nearest import hint
+from mixup_lab.config.words import quote, tree_of
 from mixup_lab.types import Interrupted, RunFailed, UserError
 
 
@@ -65,25 +66,18 @@ def _main(words: list[str], debug: bool) -> int:
 
         sys.stdout.write(command_help(command, COMMANDS[command].about, tree_of(words, command), words))
         return 0
-    # Set for the processes that the run starts, too: --debug is to be the same as the variable.
-    with environment("HYDRA_FULL_ERROR", "1" if debug else os.environ.get("HYDRA_FULL_ERROR")):
+    with full_error("1") if debug else nullcontext():
         return _run(command, words)
 
 
 def _run(name: str, words: list[str]) -> int:
-    command = COMMANDS[name]
-    if command.program is not None:
-        module, function = command.program.split(":")
+    program = COMMANDS[name].program
+    if program is not None:
+        module, function = program.split(":")
         return int(getattr(import_module(module), function)(words))
-    assert command.job is not None
     if name == "preview" and {"-m", "--multirun"} & set(words) and any(word.startswith("out=") for word in words):
         raise UserError("out names one file, so it cannot be combined with -m")
-    before = sys.argv
-    sys.argv = [before[0], *_resuming(words)]
-    try:
-        launch(name, command.job, config_dir())
-    finally:
-        sys.argv = before
+    launch(name, _resuming(words))
     return 0
 
 
@@ -93,9 +87,7 @@ def _command(words: list[str]) -> str:
         return first
     if "=" in first or first.startswith("-"):
         raise UserError(f"a command comes first: mixup-lab train {' '.join(words)}")
-    close = nearest(first, COMMANDS)
-    hint = f"; did you mean '{close}'?" if close else f"; there is: {', '.join(COMMANDS)}"
-    raise UserError(f"unknown command '{first}'{hint}")
+    raise UserError(f"unknown command '{first}'{hint(first, COMMANDS)}")
 
 
 def _resuming(words: list[str]) -> list[str]:

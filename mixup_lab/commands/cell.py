@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,29 @@ from omegaconf import DictConfig
 
 from mixup_lab.commands.run import identify, run
 from mixup_lab.config.launch import JobError
-from mixup_lab.config.schema import RunConfig, parse
+from mixup_lab.config.schema import RunConfig, own_key, parse
 from mixup_lab.runs import store
 from mixup_lab.runs.record import InUse, Record, read_events, read_summary
 from mixup_lab.types import RunFailed, UserError
-
-FAIL_FAST = "MIXUP_LAB_FAIL_FAST"
 
 
 def cell(cfg: DictConfig) -> float | None:
     """Run one job of a study and return its primary metric on val; None if it failed or another process has it.
 
-    A failure is written beside the run and does not go further, so that no launcher stops the others.
+    A failure is written to the run's folder and not raised, so that no launcher stops the other runs.
+
+    Raises:
+        JobError: for a mistake on the line, or any failure with `fail_fast`.
     """
     hydra = HydraConfig.get()
+    fail_fast = own_key(cfg, "fail_fast")
     config = parse(cfg)
-    start = identify(config, hydra.runtime.choices, hydra.overrides.task)
+    overrides = [word for word in hydra.overrides.task if not word.startswith("fail_fast=")]
+    start = identify(config, hydra.runtime.choices, overrides)
     study = Path(hydra.sweep.dir)
     manifest = store.read_manifest(study)
     if manifest is None or start["arm"] not in manifest["arms"]:
-        raise UserError(f"{study / 'study.json'} does not know the arm of {' '.join(start['overrides'])}")
+        raise UserError(f"{study / 'study.json'} lacks the arm of {' '.join(overrides)}")
     start["name"] = manifest["arms"][start["arm"]]
     run_dir = store.run_dir(study, start["name"], config.seed)
     try:
@@ -43,7 +45,7 @@ def cell(cfg: DictConfig) -> float | None:
             raise JobError(error) from error  # a mistake on the line, which all others would repeat
         sentence = str(error) if isinstance(error, (UserError, RunFailed)) else None
         store.note_error(run_dir, error, sentence)
-        if os.environ.get(FAIL_FAST):
+        if fail_fast:
             raise JobError(error) from error
         return None
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mixup_lab.config.commands import REPORT
-from mixup_lab.config.nearest import nearest
+from mixup_lab.config.nearest import unknown_key
 from mixup_lab.disk import write_atomically
 from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.reading import TABLES, Run, read
@@ -40,9 +40,7 @@ def _words(words: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
             raise UserError(f"report has no flag {word}; see mixup-lab report --help")
         if equals and not Path(word).exists():
             if key not in REPORT:
-                close = nearest(key, REPORT)
-                hint = f"did you mean '{close}'?" if close else f"there are: {', '.join(REPORT)}"
-                raise UserError(f"unknown key '{key}'; {hint}")
+                raise UserError(unknown_key(key, REPORT))
             values[key] = value
         else:
             places.append(Path(word))

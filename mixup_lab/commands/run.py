@@ -60,7 +60,7 @@ def run(
         from mixup_lab.runs.tensorboard import TensorBoardView
         from mixup_lab.training.device import keep_freed_memory
         from mixup_lab.training.fit import Fit
-        from mixup_lab.training.stop import StopRequest
+        from mixup_lab.training.stop import Pruned, StopRequest
     if config.trainer.malloc == "keep":  # before the first large tensor
         keep_freed_memory()
     fit = Fit(assemble(config, start["fingerprint"]), run_dir)
@@ -84,8 +84,9 @@ def run(
             board.begin(trial, _hparams(config, start), [f"val/{primary}", f"test/{primary}", "val/loss"])
             scalars = fit.run(log, stop)
         except BaseException as error:
-            # "pruned" for one that a search gave up. What is no Exception came from outside: a signal, or an exit.
-            status = getattr(error, "status", "failed") if isinstance(error, Exception) else "interrupted"
+            # Only a signal or an exit is not an Exception.
+            failed = "failed" if isinstance(error, Exception) else "interrupted"
+            status = "pruned" if isinstance(error, Pruned) else failed
             with suppress(UserError):  # a full disk must not hide what happened
                 log.end(status, fit.state.scalars, fit.done_steps, error=f"{type(error).__name__}: {error}")
             raise

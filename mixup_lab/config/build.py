@@ -9,7 +9,7 @@ from typing import Any
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 
-from mixup_lab.config.schema import unknown_key
+from mixup_lab.config.nearest import unknown_key
 from mixup_lab.types import UserError
 
 TRUSTED = ("mixup_lab", "torch", "torchvision", "timm")
@@ -113,7 +113,7 @@ def _check_arguments(
     names = [name for name in parameters if name not in runtime and name != "self"]
     for key in given:
         if key not in names:
-            raise UserError(unknown_key(f"{group}.", key, names))
+            raise UserError(unknown_key(f"{group}.{key}", [f"{group}.{name}" for name in names]))
     for name, p in parameters.items():
         if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and name not in {*given, *runtime}:
             raise UserError(f"{group}.{name} has no value; give one with {group}.{name}=...")

@@ -9,7 +9,11 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """`job` ("module:function") takes a composed configuration; `program` takes the words and gives the exit code."""
+    """What runs a command, as "module:function".
+
+    `job` takes the configuration that Hydra composes for a run. `program` takes the words of the line and gives the
+    exit code; without one, the words go to Hydra.
+    """
 
     about: str
     job: str | None = None
@@ -19,6 +23,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "compare": Command(
         "Baseline against Mixup over alphas and seeds, answered with statistics.",
+        job="mixup_lab.commands.cell:cell",
         program="mixup_lab.commands.compare:main",
     ),
     "train": Command(
@@ -33,7 +38,43 @@ COMMANDS = {
         program="mixup_lab.commands.report:main",
     ),
 }
+SHELLS = ("bash", "zsh", "fish")
+
+
+class Flag(NamedTuple):
+    """A flag of the line."""
+
+    names: tuple[str, ...]
+    about: str
+    value: str = ""  # the word behind it, as the help shows it
+    values: tuple[str, ...] = ()  # all that it can be, if they can be listed
+    shows: bool = False  # shows something instead of running
+    top: bool = False  # works without a command too
+
+
+_CFG = ("job", "hydra", "all")
+_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 COMPLETION = ("-sc", "--shell-completion")
+FLAGS = (
+    Flag(("-h", "--help"), "this text; with group=option in front also the keys of that option", top=True),
+    Flag(("-m", "--multirun"), "run every combination of the values separated by commas"),
+    Flag(("-c", "--cfg"), "print the configuration instead of running", f"{{{','.join(_CFG)}}}", _CFG, shows=True),
+    Flag(("-p", "--package"), "with --cfg: only this part of it", "KEY", shows=True),
+    Flag(("--resolve",), "with --cfg: with interpolations resolved", shows=True),
+    Flag(("-i", "--info"), "how the configuration came about", f"[{{{','.join(_INFO)}}}]", _INFO, shows=True),
+    Flag(("-cd", "--config-dir"), "a folder with options of your own", "DIR"),
+    Flag(("-cn", "--config-name"), "another primary configuration, usually from your folder", "NAME"),
+    Flag(
+        COMPLETION,
+        "print the shell's script for completion",
+        f"{{install,uninstall}}={{{','.join(SHELLS)}}}",
+        tuple(f"{action}={shell}" for action in ("install", "uninstall") for shell in SHELLS),
+        top=True,
+    ),
+    Flag(("--hydra-help",), "Hydra's own help", shows=True),
+    Flag(("--version",), "versions of mixup-lab, Python and torch", top=True),
+    Flag(("--debug",), "show the whole traceback of an error", top=True),
+)
 
 ANALYSIS = {
     "metric": "NAME of the metric that decides; default: the task's own",

@@ -14,12 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mixup_lab.config.commands import COMMANDS, COMPLETION
+from mixup_lab.config.commands import COMMANDS, COMPLETION, FLAGS, SHELLS
 from mixup_lab.config.tree import Tree
 from mixup_lab.config.words import tree_of
 from mixup_lab.types import UserError
-
-SHELLS = ("bash", "zsh", "fish")
 
 
 class Word(NamedTuple):
@@ -29,28 +27,6 @@ class Word(NamedTuple):
     about: str = ""
 
 
-FLAGS = (
-    Word("--help", "groups, options, keys and flags"),
-    Word("--multirun", "run every combination of values"),
-    Word("-m", "run every combination of values"),
-    Word("--cfg", "print the configuration"),
-    Word("--package", "with --cfg: this part only"),
-    Word("--resolve", "with --cfg: resolve interpolations"),
-    Word("--info", "how the configuration came about"),
-    Word("--config-dir", "a folder with options of your own"),
-    Word("--config-name", "another primary configuration"),
-    Word("--hydra-help", "what Hydra says about itself"),
-    Word("--shell-completion", "the script for completion"),
-    Word("--version", "versions"),
-    Word("--debug", "show the traceback of an error"),
-)
-TOP_FLAGS = tuple(flag for flag in FLAGS if flag.text in ("--help", "--version", "--debug", "--shell-completion"))
-FLAG_VALUES = {
-    "--cfg": ("job", "hydra", "all"),
-    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
-    "--shell-completion": tuple(f"{what}={shell}" for what in ("install", "uninstall") for shell in SHELLS),
-}
-SHORT = {"-c": "--cfg", "-i": "--info", "-sc": "--shell-completion", "-cd": "--config-dir", "-cn": "--config-name"}
 # Keys whose value is a folder, whatever they hold by default.
 FOLDER_KEYS = ("resume", "dataset.root", "hydra.run.dir", "hydra.sweep.dir")
 
@@ -85,23 +61,27 @@ def complete(line: str) -> list[Word]:
 
 
 def _candidates(words: list[str], last: str) -> Iterable[Word]:
-    before = SHORT.get(words[-1], words[-1]) if words else ""
-    if before in FLAG_VALUES:
-        return [Word(value) for value in FLAG_VALUES[before]]
-    if before == "--config-dir":
+    before = next((flag for flag in FLAGS if words and words[-1] in flag.names), None)
+    if before is not None and before.values:
+        return [Word(value) for value in before.values]
+    if before is not None and before.value == "DIR":
         return _paths("", last, folders_only=True)
     command = next((word for word in words if not word.startswith("-")), None)
     if command is None:
-        return [*(Word(name, command.about) for name, command in COMMANDS.items()), *TOP_FLAGS]
+        return [*(Word(name, command.about) for name, command in COMMANDS.items()), *_flags(top=True)]
     if command not in COMMANDS:
         return []
-    if before == "--config-name":
+    if before is not None and before.value == "NAME":
         return [Word(path.stem) for folder in tree_of(words, command).folders for path in folder.glob("*.yaml")]
     if last.startswith("-"):
-        return FLAGS
+        return _flags()
     if last.lstrip("+~").startswith("hydra"):
         return [Word(text) for text in _ask_hydra([*words, last], command)]
     return _overrides(tree_of(words, command), words, last)
+
+
+def _flags(top: bool = False) -> list[Word]:
+    return [Word(name, flag.about) for flag in FLAGS if flag.top or not top for name in flag.names]
 
 
 def _overrides(tree: Tree, words: Sequence[str], last: str) -> Iterator[Word]:
@@ -154,16 +134,16 @@ def _paths(prefix: str, typed: str, folders_only: bool = False) -> Iterator[Word
 
 def _ask_hydra(words: list[str], command: str) -> list[str]:
     """Hydra's own settings and plugins are known to Hydra alone."""
-    from mixup_lab.config.launch import launch
-    from mixup_lab.config.words import config_dir
+    from mixup_lab.config.launch import environment, launch
 
+    if COMMANDS[command].job is None:
+        return []
     # Of the words in front only a choice of launcher or sweeper matters; anything else could be wrong.
     relevant = [word for word in words[:-1] if word.startswith("hydra/")]
-    os.environ["COMP_LINE"] = " ".join(["mixup-lab", *relevant, words[-1]])
-    sys.argv = [sys.argv[0], "-sc", "query=bash"]
+    line = environment("COMP_LINE", " ".join(["mixup-lab", *relevant, words[-1]]))
     answer = io.StringIO()
-    with contextlib.redirect_stdout(answer), contextlib.redirect_stderr(io.StringIO()):
-        launch(command, COMMANDS[command][0], config_dir())
+    with line, contextlib.redirect_stdout(answer), contextlib.redirect_stderr(io.StringIO()):
+        launch(command, ["-sc", "query=bash"])
     return answer.getvalue().split()
 
 

@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from mixup_lab.config.commands import OWN
+from mixup_lab.config.commands import FLAGS, OWN
 from mixup_lab.config.tree import Key, Tree
 
 Row = tuple[str, str]
@@ -42,20 +42,14 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
     ),
 }
 
-FLAGS: tuple[Row, ...] = (
-    ("-h, --help", "this text; with group=option in front also the keys of that option"),
-    ("-m, --multirun", "run every combination of the values separated by commas"),
-    ("-c, --cfg {job,hydra,all}", "print the configuration instead of running"),
-    ("-p, --package KEY", "with --cfg: only this part of it"),
-    ("--resolve", "with --cfg: with interpolations resolved"),
-    ("-i, --info [{all,config,defaults,defaults-tree,plugins,searchpath}]", "how the configuration came about"),
-    ("-cd, --config-dir DIR", "a folder with options of your own"),
-    ("-cn, --config-name NAME", "another primary configuration, usually from your folder"),
-    ("-sc, --shell-completion {install,uninstall}={bash,zsh,fish}", "print the shell's script for completion"),
-    ("--hydra-help", "what Hydra says about itself"),
-    ("--version", "versions of mixup-lab, Python and torch"),
-    ("--debug", "show the whole traceback of an error"),
-)
+
+def _flags(top: bool = False) -> list[Row]:
+    """All flags, or those that an overview shows."""
+    return [
+        (f"{', '.join(flag.names)} {flag.value}".rstrip(), flag.about)
+        for flag in FLAGS
+        if not top or (flag.top and not flag.value)
+    ]
 
 
 class Page:
@@ -120,7 +114,7 @@ def overview(commands: dict[str, str]) -> str:
     page.text("Each run has a directory of its own below ./outputs: config.yaml, record.jsonl, summary.json, ")
     page.text("checkpoint.pt, predictions.npz and TensorBoard's events. hydra.run.dir=DIR puts it elsewhere.")
     page.section("Flags")
-    page.rows([row for row in FLAGS if row[0].split(",")[0] in ("-h", "--version", "--debug")])
+    page.rows(_flags(top=True))
     page.section("Completion in your shell")
     page.rows(
         [
@@ -156,7 +150,7 @@ def command_help(command: str, about: str, tree: Tree, overrides: Sequence[str])
     _groups(page, tree, overrides)
     _keys(page, tree, overrides)
     page.section("Flags")
-    page.rows(FLAGS, limit=28)
+    page.rows(_flags(), limit=28)
     page.lines.append("")
     page.text(f"The keys of any option: mixup-lab {command} GROUP=OPTION --help.")
     return str(page)

@@ -1,4 +1,4 @@
-"""Did you mean ...? The name that is most like one that does not exist."""
+"""Did you mean ...? The name that is most like an unknown one, and the sentence about it."""
 
 from __future__ import annotations
 
@@ -33,3 +33,15 @@ def _by_last_part(key: str, known: list[str]) -> str | None:
     ends = {name.split(".")[-1]: name for name in reversed(known)}
     match = last if last in ends else nearest(last, ends)
     return ends[match] if match else None
+
+
+def hint(name: str, names: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """The end of an error about an unknown name: the nearest of `names`, or a list (`names` by default)."""
+    names = list(names)
+    close = nearest_key(name, names)
+    return f"; did you mean '{close}'?" if close else f"; there are: {', '.join(names if listed is None else listed)}"
+
+
+def unknown_key(key: str, keys: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """The whole error about an unknown key."""
+    return f"unknown key '{key}'{hint(key, keys, listed)}"

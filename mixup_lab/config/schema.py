@@ -7,7 +7,6 @@ Below this file there is no OmegaConf type. No torch is imported, so that `--hel
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
 import typing
@@ -15,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mixup_lab.config.identity import run_name
+from mixup_lab.config.nearest import unknown_key
 from mixup_lab.training.settings import TrainerSettings
 from mixup_lab.types import UserError
 
@@ -79,17 +79,27 @@ class RunSchema:
 
 
 @dataclass
-class PreviewSchema(RunSchema):
-    """A run that is drawn instead of trained.
-
-    It comes after the settings of a run; what is missing here leaves them as they are.
-    """
+class CommandSchema(RunSchema):
+    """A run with keys of a command. It is merged after the settings of the run: what is missing here stays as it is."""
 
     trainer: TrainerSettings = MISSING
     seed: int = MISSING
     resume: str | None = MISSING
     trust: list[str] = MISSING
+
+
+@dataclass
+class PreviewSchema(CommandSchema):
+    """A run that is drawn instead of trained."""
+
     out: str | None = None
+
+
+@dataclass
+class CompareSchema(CommandSchema):
+    """A run of a study."""
+
+    fail_fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,9 +122,16 @@ class RunConfig:
 
 def register() -> None:
     """Tell Hydra about the schema and the name of a run, before it composes."""
-    for name, node in (("schema", RunSchema), ("preview_schema", PreviewSchema)):
+    nodes = {"schema": RunSchema, "preview_schema": PreviewSchema, "compare_schema": CompareSchema}
+    for name, node in nodes.items():
         ConfigStore.instance().store(name=name, node=node, provider="mixup_lab")
     OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
+
+
+def own_key(cfg: DictConfig, key: str) -> Any:
+    """Take a key of the command itself out of a composed configuration, before `parse`; None where it is missing."""
+    with open_dict(cfg):
+        return cfg.pop(key, None)
 
 
 def parse(cfg: DictConfig) -> RunConfig:
@@ -156,17 +173,10 @@ def parse(cfg: DictConfig) -> RunConfig:
 
 
 def _known(node: dict[str, Any], schema: type, prefix: str) -> None:
-    names = [f.name for f in dataclasses.fields(schema)]
+    names = [f"{prefix}{f.name}" for f in dataclasses.fields(schema)]
     for key in node:
-        if key not in names:
-            raise UserError(unknown_key(prefix, key, names))
-
-
-def unknown_key(prefix: str, key: str, names: list[str]) -> str:
-    """The sentence for a key that does not exist, with the nearest that does."""
-    near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.5)
-    hint = f"; did you mean '{prefix}{near[0]}'?" if near else f"; there are: {', '.join(prefix + n for n in names)}"
-    return f"unknown key '{prefix}{key}'{hint}"
+        if f"{prefix}{key}" not in names:
+            raise UserError(unknown_key(f"{prefix}{key}", names))
 
 
 def _typed(schema: type[_T], values: dict[str, Any], prefix: str) -> _T:

@@ -6,20 +6,16 @@ nor OmegaConf is imported. What Hydra would really make of a line is shown by `-
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-# Quoted text first, so that a `#` inside quotes is no comment.
-_VALUE = re.compile(r"""^((?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|(?<!\s)\#|[^#"'])*)(?:\#\s?(.*))?$""")
-_LINE = re.compile(r"^(\s*)([\w./@-]+)\s*:(?:\s+(.*))?$")
-_DEFAULT = re.compile(r"^-\s*(override\s+)?(optional\s+)?([\w/.-]+)(@[\w.]+)?\s*(?::\s*([^#\s]+))?\s*(?:#.*)?$")
+import yaml
 
 
 class Key(NamedTuple):
-    """One key of a file: its full dotted name there, the value as it is written, and the comment beside it."""
+    """One key of a file: its full dotted name there, the value as it is written, and the comment on its line."""
 
     name: str
     value: str
@@ -36,7 +32,7 @@ class Default(NamedTuple):
 
 
 class ConfigFile(NamedTuple):
-    """What one yaml file says."""
+    """The content of one yaml file."""
 
     about: str  # its first comment line
     package: str | None  # of `# @package`, if any
@@ -46,58 +42,51 @@ class ConfigFile(NamedTuple):
 
 @cache
 def read(path: Path) -> ConfigFile:
-    """Read one file. Lines that are not understood are left out: this is help, not the parser that decides."""
-    about, package = "", None
-    defaults: list[Default] = []
-    keys: list[Key] = []
-    parents: list[tuple[int, str]] = []  # indentation and name of the mappings that are open
-    for line in path.read_text(encoding="utf-8").splitlines():
-        text = line.strip()
-        if text.startswith("#"):
-            note = text.lstrip("#").strip()
-            if note.startswith("@package"):
-                package = note.removeprefix("@package").strip()
-            elif not keys and not defaults:
-                about = about or note
-            continue
-        if text.startswith("- "):
-            _item(text, parents, defaults, keys)
-            continue
-        match = _LINE.match(line)
-        if match is None:
-            continue
-        indent, name, rest = len(match[1]), match[2], match[3] or ""
-        while parents and parents[-1][0] >= indent:
-            parents.pop()
-        parents.append((indent, name))
-        value, comment = _split(rest)
-        keys.append(Key(".".join(part for _, part in parents), value, comment))
-    return ConfigFile(about, package, tuple(defaults), tuple(_leaves(keys)))
+    """Read one file. Of one that is not valid yaml only the comments at its top: Hydra reports the mistake."""
+    text = path.read_text(encoding="utf-8")
+    notes: list[str] = []
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            break
+        notes += [line.lstrip("#").strip()] * line.startswith("#")
+    package = next((note.removeprefix("@package").strip() for note in notes if note.startswith("@package")), None)
+    about = next((note for note in notes if note and not note.startswith("@package")), "")
+    try:
+        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        root = None
+    entries = root.value if isinstance(root, yaml.MappingNode) else []
+    listed = next((value for key, value in entries if key.value == "defaults"), None)
+    defaults = map(_default, listed.value) if isinstance(listed, yaml.SequenceNode) else ()
+    keys = tuple(key for key in _keys(entries, "", text) if key.name.split(".")[0] not in ("defaults", "hydra"))
+    return ConfigFile(about, package, tuple(defaults), keys)
 
 
-def _split(rest: str) -> tuple[str, str]:
-    match = _VALUE.match(rest)
-    return (match[1].strip(), (match[2] or "").strip()) if match else (rest.strip(), "")
+def _default(node: yaml.Node) -> Default:
+    name, option = node.value, None
+    if isinstance(node, yaml.MappingNode) and node.value:
+        name, option = (part.value for part in node.value[0])
+    *words, name = str(name).split() or [""]
+    name, _, place = name.partition("@")
+    return Default(name, option, "override" in words, place == "_here_")
 
 
-def _item(text: str, parents: list[tuple[int, str]], defaults: list[Default], keys: list[Key]) -> None:
-    """A line of a list: an entry of the defaults list, or an element of the last key's value."""
-    if parents and parents[-1][1] == "defaults":
-        match = _DEFAULT.match(text)
-        if match:
-            defaults.append(Default(match[3], match[5], bool(match[1]), match[4] == "@_here_"))
-    elif keys:
-        last, element = keys[-1], _split(text[2:])[0]
-        inner = f"{last.value[1:-1]}, {element}" if last.value.startswith("[") else element
-        keys[-1] = last._replace(value=f"[{inner}]")
+def _keys(entries: list[tuple[yaml.Node, yaml.Node]], prefix: str, text: str) -> Iterator[Key]:
+    """The leaves below a mapping, but for `_target_`."""
+    for key, value in entries:
+        name = f"{prefix}{key.value}"
+        if isinstance(value, yaml.MappingNode) and value.value:
+            yield from _keys(value.value, f"{name}.", text)
+        elif key.value != "_target_":
+            same_line = value.start_mark.line == key.start_mark.line
+            rest = text[(value if same_line else key).end_mark.index :].partition("\n")[0]
+            yield Key(name, _written(value, text), rest.partition("#")[2].strip())
 
 
-def _leaves(keys: list[Key]) -> Iterator[Key]:
-    names = {key.name for key in keys}
-    inner = {name.rpartition(".")[0] for name in names}
-    for key in keys:
-        if key.name not in inner and key.name.split(".")[0] not in ("defaults", "hydra") and "_target_" not in key.name:
-            yield key
+def _written(node: yaml.Node, text: str) -> str:
+    if isinstance(node, yaml.SequenceNode) and not node.flow_style:
+        return f"[{', '.join(_written(element, text) for element in node.value)}]"
+    return " ".join(text[node.start_mark.index : node.end_mark.index].split())
 
 
 class Tree:

@@ -17,8 +17,6 @@ STOP_FILE = "stop"  # in the directory of a run; whoever watches the run can wri
 class Pruned(RunFailed):
     """A run that was ended before its last epoch on request: it is neither finished nor broken."""
 
-    status = "pruned"
-
 
 def ask_to_stop(run_dir: Path, reason: str) -> None:
     """Ask the run in `run_dir` to end after the epoch that is under way."""

@@ -26,6 +26,7 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from mixup_lab.config.identity import LONGEST_NAME, MACHINE_KEYS
+from mixup_lab.config.launch import FailedRun
 from mixup_lab.config.words import quote
 from mixup_lab.disk import try_lock
 from mixup_lab.runs.record import read_events
@@ -241,7 +242,7 @@ class Search:
         value = ended._return_value  # `return_value` would raise, and print besides
         if ended.status == JobStatus.COMPLETED and isinstance(value, (int, float)):
             self.study.tell(trial, float(value))
-        elif isinstance(value, Pruned):
+        elif isinstance(value, FailedRun) and isinstance(value.error, Pruned):
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             self.study.tell(trial, state=TrialState.FAIL)

@@ -18,6 +18,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.mixup_lab_slots import _worker
 from hydra_plugins.mixup_lab_slots._places import THREAD_VARIABLES, Allotment
 
+from mixup_lab.config.launch import FailedRun
 from mixup_lab.types import Interrupted, RunFailed
 
 PRELOAD = "hydra_plugins.mixup_lab_slots._preload"
@@ -185,9 +186,8 @@ def _died(one: _Running) -> JobReturn:
 
 
 def _failed(one: _Running, error: Exception) -> JobReturn:
-    error.failed_run = " ".join(one.request.overrides)  # type: ignore[attr-defined]  # as mixup_lab.config.launch does
     result = JobReturn(overrides=one.request.overrides, status=JobStatus.FAILED)
-    result.return_value = error
+    result.return_value = FailedRun(error)
     return result
 
 

@@ -20,6 +20,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra_plugins.mixup_lab_slots._places import THREAD_VARIABLES
 from omegaconf.basecontainer import BaseContainer
 
+from mixup_lab.config.launch import FailedRun, JobError
 from mixup_lab.config.schema import register
 from mixup_lab.types import Interrupted
 
@@ -88,13 +89,15 @@ def _sendable(done: JobReturn) -> JobReturn:
 
 def _sendable_error(error: BaseException) -> BaseException:
     """The error itself, with its traceback as a note, or a RuntimeError of the same words if it cannot be pickled."""
+    if isinstance(error, (FailedRun, JobError)):
+        return type(error)(_sendable_error(error.error))
     trace = "".join(traceback.format_exception(error))
     error.add_note(f"\nIn the process of the run:\n{trace}")
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
         plain = RuntimeError(f"{type(error).__name__}: {error}")
-        vars(plain).update({key: value for key, value in vars(error).items() if isinstance(value, (str, list))})
+        plain.__notes__ = error.__notes__
         return plain
     return error
 
