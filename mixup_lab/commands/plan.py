@@ -66,12 +66,13 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
                 del cfg["hydra"]
             own_key(cfg, "fail_fast")
             config = parse(cfg)
-            arm = identity.arm(config.resolved)
+            arm = identity.arm(config.resolved, choices)
             data, root = str(choices.get("dataset") or "dataset"), _resolved(config.source.get("root"))
             _refuse_two_roots(root, plan.roots.setdefault(data, root))
             _refuse_two_roots(root, root_of_arm.setdefault(arm, root))
-            plan.settings[arm] = identity.settings(config.resolved)
-            plan.names.setdefault(arm, _name(identity.arm_name(choices.get("aug"), config.aug), words, axes))
+            plan.settings[arm] = identity.settings(config.resolved, choices)
+            mixing, mixes = identity.arm_name(choices.get("aug"), config.aug), not identity.mixes_nothing(config.aug)
+            plan.names.setdefault(arm, _name(mixing, mixes, words, plan.axes))
             plan.cells.update({(arm, seed): config.trainer.epochs for seed in seeds})
     return plan
 
@@ -97,15 +98,12 @@ def _seed(word: str) -> int:
     return int(value)
 
 
-def _name(mixing: str, job: Sequence[str], axes: Sequence[str]) -> str:
+def _name(mixing: str, mixes: bool, job: Sequence[str], axes: Sequence[str]) -> str:
     """`mixup-a0.4`, and the value of every other axis: `mixup-a0.4,weight_decay=0.0005`."""
-    own = {"seed", "aug", "aug.alpha"}
     parts = [mixing]
     for word in job:
-        key, _, value = word.partition("=")
-        key = key.lstrip("+")
-        if key == "variant" and value == "none":
-            continue
-        if key in axes and key not in own and not (mixing == "baseline" and key.partition(".")[0] in store.MIXING):
+        key, _, value = word.lstrip("+").partition("=")
+        named = key not in ("aug", "aug.alpha") and (mixes or key.partition(".")[0] not in store.MIXING)
+        if key in axes and named and word != "variant=none":
             parts.append(value if key == "variant" else f"{key.rpartition('.')[2]}={value}")
     return store.safe_name(",".join(parts))

@@ -23,14 +23,15 @@ MOST_CLASSES = 1000  # whose names are recorded
 
 
 def identify(config: RunConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """What the `start` event says of who the run is."""
+    """The part of the `start` event that tells which run it is."""
     chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
     return {
         "schema": SCHEMA,
-        "arm": identity.arm(config.resolved),
+        "arm": identity.arm(config.resolved, chosen),
         "name": identity.arm_name(chosen.get("aug"), config.aug),
         "seed": config.seed,
-        "fingerprint": identity.fingerprint(config.resolved),
+        "fingerprint": identity.fingerprint(config.resolved, chosen),
+        "mixes": not identity.mixes_nothing(config.aug),
         "choices": chosen,
         "overrides": list(overrides),
     }

@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from mixup_lab.commands.run import identify, run
-from mixup_lab.config import identity
 from mixup_lab.config.schema import COMPONENTS, RunConfig, parse
-from mixup_lab.runs.record import Record, read_events, read_summary
+from mixup_lab.runs.record import Record, check_schema, read_events, read_summary
+from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.types import UserError
 
 
@@ -38,10 +38,10 @@ def _resume(run_dir: Path, overrides: list[str]) -> float:
     cfg = _saved_config(run_dir / "config.yaml")
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
-        if key not in identity.MACHINE_KEYS:
+        if key not in MACHINE_KEYS:
             raise UserError(
                 f"{key} cannot change when a run is resumed: it goes on as {run_dir / 'config.yaml'} says; "
-                f"these may change: {', '.join(sorted(identity.MACHINE_KEYS - {'resume'}))}"
+                f"these may change: {', '.join(sorted(MACHINE_KEYS - {'resume'}))}"
             )
         if key != "resume":
             OmegaConf.update(cfg, key, override.value())
@@ -56,9 +56,11 @@ def _resume(run_dir: Path, overrides: list[str]) -> float:
         first = None
     if first is None:
         raise UserError(f"{run_dir / 'record.jsonl'} has no start of a run to go on with")
-    if first["fingerprint"] != identity.fingerprint(config.resolved):
+    check_schema(run_dir, first)
+    start = identify(config, first["choices"], first["overrides"])
+    if first["fingerprint"] != start["fingerprint"]:
         raise UserError(f"{run_dir / 'config.yaml'} was changed after the run began, so the run cannot go on")
-    start = {key: first[key] for key in ("schema", "arm", "name", "seed", "fingerprint", "choices", "overrides")}
+    start["name"] = first["name"]
     return _run(config, Record(run_dir, resume=True), start)
 
 

@@ -20,7 +20,7 @@ from mixup_lab.disk import clear_leftovers, try_lock, write_atomically
 from mixup_lab.types import UserError
 
 Event = dict[str, Any]
-SCHEMA = 1  # of the record; it grows when a reader of the old one would misunderstand the new one
+SCHEMA = 2  # of the record; it grows when records of both kinds in one study would be misunderstood
 
 
 class InUse(UserError):
@@ -109,6 +109,16 @@ def read_events(run_dir: Path, kind: str | None = None) -> Iterator[Event]:
                 continue
             if isinstance(event, dict) and (kind is None or event.get("event") == kind):
                 yield event
+
+
+def check_schema(run_dir: Path, start: Event) -> None:
+    """Raise UserError for a run of another version, whose arms have other identities."""
+    schema = start.get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise UserError(
+            f"{run_dir} was written by another version of mixup-lab (record schema {schema}, this version reads"
+            f" {SCHEMA}); use that version, or train the run again"
+        )
 
 
 def read_epochs(run_dir: Path) -> list[Event]:

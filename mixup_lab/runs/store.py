@@ -21,7 +21,7 @@ from mixup_lab.disk import locked, write_atomically
 from mixup_lab.runs.record import read_summary
 from mixup_lab.types import UserError
 
-SCHEMA = 1
+SCHEMA = 2  # of study.json; the first one named arms by the modules of their classes
 ERROR_LOG = "error.log"
 SEED = "seed="
 MIXING = ("aug", "mix_schedule")  # groups of settings that say how to mix: nothing of them holds for a baseline
@@ -47,7 +47,10 @@ def read_manifest(study: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise UserError(f"{path} is of another version of mixup-lab (schema {SCHEMA} is wanted)")
+        raise UserError(
+            f"{path} was written by another version of mixup-lab, so the study cannot go on with this one; use that"
+            " version, or begin a new study with study=NAME"
+        )
     return manifest
 
 
