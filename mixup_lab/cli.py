@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(words: list[str], debug: bool) -> int:
     if not words or words[0] in ("-h", "--help"):
-        sys.stdout.write(_overview())
+        from mixup_lab.config.help import overview
+
+        sys.stdout.write(overview())
         return 0
     if "--version" in words:
         sys.stdout.write(_versions())
@@ -64,7 +66,7 @@ def _main(words: list[str], debug: bool) -> int:
     if "--help" in words or "-h" in words:
         from mixup_lab.config.help import command_help
 
-        sys.stdout.write(command_help(command, COMMANDS[command].about, tree_of(words, command), words))
+        sys.stdout.write(command_help(command, tree_of(words, command), words))
         return 0
     with full_error("1") if debug else nullcontext():
         return _run(command, words)
@@ -112,12 +114,6 @@ def _resuming(words: list[str]) -> list[str]:
     key = re.compile(r"(?!hydra\.)\w+\.")
     changes = [f"++{word}" if key.match(word) else word for word in words if word not in said]
     return [*changes, f"resume={quoted}", f"hydra.run.dir={quoted}"]
-
-
-def _overview() -> str:
-    from mixup_lab.config.help import overview
-
-    return overview({name: command.about for name, command in COMMANDS.items()})
 
 
 def _versions() -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mixup_lab.commands.run import identify, run
+from mixup_lab.commands.run import identify, primary_value, run
 from mixup_lab.config.launch import JobError
 from mixup_lab.config.schema import RunConfig, own_key, parse
 from mixup_lab.runs import store
-from mixup_lab.runs.record import InUse, Record, read_events, read_summary
+from mixup_lab.runs.record import InUse, Record, read_result
 from mixup_lab.types import RunFailed, UserError
 
 
@@ -55,26 +56,22 @@ def _train(config: RunConfig, run_dir: Path, start: dict[str, Any]) -> float:
     done = _finished(run_dir, start["fingerprint"])  # without the lock: so are most cells of a study that is extended
     if done is not None:
         return done
-    record = Record(run_dir, resume=True)
-    try:
+    with closing(Record(run_dir, resume=True)) as record:
         done = _finished(run_dir, start["fingerprint"])  # by another process, a moment ago
         if done is not None:
             return done
         failed = store.read_error(run_dir) is not None
         store.settle_error(run_dir)
-        # Told as a note, not on the terminal: the same warning would come from every run.
+        # A note instead of a line on the terminal: the same warning would come from every run.
         warnings.showwarning = lambda message, *_, **__: record.event("note", text=str(message))
-        scalars = run(config, record, start, from_checkpoint=not failed)
-    finally:
-        record.close()
-    return scalars[f"val/{next(read_events(run_dir, 'start'))['primary']}"]
+        return primary_value(run(config, record, start, from_checkpoint=not failed))
 
 
 def _finished(run_dir: Path, fingerprint: str) -> float | None:
-    """Val of a run that is finished."""
-    summary = read_summary(run_dir)
-    if summary is None or summary["status"] != "ok":
+    """The primary metric on val of a run that is finished."""
+    result = read_result(run_dir)
+    if result is None:
         return None
-    if summary["fingerprint"] != fingerprint:
+    if result["fingerprint"] != fingerprint:
         raise UserError(f"{run_dir} holds a run with other settings")
-    return float(summary["scalars"][f"val/{summary['primary']}"])
+    return primary_value(result)

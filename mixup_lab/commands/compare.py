@@ -18,7 +18,7 @@ from mixup_lab.config.commands import FLAGS
 from mixup_lab.config.launch import SweepError, launch
 from mixup_lab.config.words import quote
 from mixup_lab.runs import store
-from mixup_lab.runs.record import read_summary
+from mixup_lab.runs.record import read_result
 from mixup_lab.study.analysis import Options
 from mixup_lab.study.reading import read_run
 from mixup_lab.study.results import Answer, Arm
@@ -63,7 +63,7 @@ def _sweep(
         Place(store.run_dir(study, folders[arm], seed), folders[arm], seed, epochs)
         for (arm, seed), epochs in plan.cells.items()
     ]
-    before = sum(_is_done(place.run_dir) for place in places)
+    before = sum(read_result(place.run_dir) is not None for place in places)
     size = f"{len(plan.names)} arms x {len({seed for _, seed in plan.cells})} seeds, {len(places)} runs"
     print(f"study {study}: {size}{f', {before} finished before' if before else ''}", flush=True)
     if before < len(places):
@@ -77,7 +77,7 @@ def _sweep(
             except SweepError as error:  # a process died; the error of a run itself is in its log
                 print(f"mixup-lab compare: {error}; the first: {error.first}", file=sys.stderr)
                 return False
-    return all(_is_done(place.run_dir) or store.read_error(place.run_dir) is None for place in places)
+    return all(store.read_error(place.run_dir) is None for place in places)
 
 
 def _import_ahead(overrides: Sequence[str]) -> None:
@@ -86,11 +86,6 @@ def _import_ahead(overrides: Sequence[str]) -> None:
         from hydra_plugins.mixup_lab_slots._queue import ready_context
 
         ready_context()
-
-
-def _is_done(run_dir: Path) -> bool:
-    summary = read_summary(run_dir)
-    return summary is not None and summary["status"] == "ok"
 
 
 def _answer(line: Line, study: Path, options: Options) -> Answer:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mixup_lab.config.commands import REPORT
 from mixup_lab.config.nearest import unknown_key
-from mixup_lab.disk import write_atomically
+from mixup_lab.disk import write_atomically, writing
 from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.reading import TABLES, Run, read
 from mixup_lab.study.results import Answer
@@ -116,22 +116,16 @@ def write(answer: Answer, out: Path, aggregate: bool) -> list[Path]:
     from mixup_lab.study.markdown import markdown
     from mixup_lab.study.page import page
 
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror}") from error
     texts = (page(answer), markdown(answer), csv_rows(answer), as_json(answer))
     for name, text in zip(FILES, texts, strict=True):
-        _write(out / name, text)
+        write_atomically(out / name, text)
     if aggregate:
         from mixup_lab.study.tensorboard import write_aggregate
 
         write_aggregate(answer, out)
     return [out / name for name in FILES]
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def show(answer: Answer, written: Sequence[Path]) -> None:

@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from mixup_lab.config.commands import FLAGS, OWN
+from mixup_lab.config.commands import COMMANDS, FLAGS, OWN
 from mixup_lab.config.tree import Key, Tree
 
 Row = tuple[str, str]
@@ -93,13 +93,13 @@ class Page:
         return "\n".join(self.lines) + "\n"
 
 
-def overview(commands: dict[str, str]) -> str:
-    """What `mixup-lab` alone says: the commands, how to begin, where results go."""
+def overview() -> str:
+    """The help of `mixup-lab` itself: the commands, how to begin, where results go."""
     page = Page()
     page.lines += ["usage: mixup-lab COMMAND [flags] [group=option ...] [key=value ...]", ""]
     page.text("Does Mixup help my data, with my model, at which alpha, and is the gain more than noise?")
     page.section("Commands")
-    page.rows(commands.items())
+    page.rows((name, command.about) for name, command in COMMANDS.items())
     page.section("Examples")
     page.rows(
         [
@@ -127,16 +127,15 @@ def overview(commands: dict[str, str]) -> str:
     return str(page)
 
 
-def command_help(command: str, about: str, tree: Tree, overrides: Sequence[str]) -> str:
+def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
     """The help of one command; options chosen on the line have their keys explained."""
     page = Page()
     what = "DIR... [key=value ...]" if command == "report" else "[group=option ...] [key=value ...] [flags]"
     page.text(f"usage: mixup-lab {command} {what}")
     page.lines.append("")
-    page.text(about)
-    if command in EXAMPLES:
-        page.section("Examples")
-        page.rows(EXAMPLES[command], limit=page.width - 27)
+    page.text(COMMANDS[command].about)
+    page.section("Examples")
+    page.rows(EXAMPLES[command], limit=page.width - 27)
     if command in OWN:
         page.section(f"Keys of {command} itself")
         page.rows((f"{key}=", note) for key, note in OWN[command].items())

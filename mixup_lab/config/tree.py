@@ -6,7 +6,7 @@ nor OmegaConf is imported. What Hydra would really make of a line is shown by `-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -90,33 +90,41 @@ def _written(node: yaml.Node, text: str) -> str:
 
 
 class Tree:
-    """The options that one primary config offers, over one or more folders. The first folder has the last word."""
+    """The options that one primary config offers, over one or more folders. The first folder takes precedence."""
 
     def __init__(self, folders: Sequence[Path], primary: str) -> None:
         self.folders = [folder for folder in folders if folder.is_dir()]
         self.primary = primary
-        self.chosen: dict[str, str] = {}  # group -> option that stands without any override
-        self.keys: list[Key] = []  # keys that are there whatever is chosen
-        self._enter(primary, set())
-
-    def _enter(self, name: str, seen: set[str]) -> None:
-        path = self.find(name)
-        if path is None or name in seen:
-            return
-        seen.add(name)
-        file = read(path)
-        for default in file.defaults:
-            if default.option is None:
-                self._enter(default.name.lstrip("/"), seen)
-            else:
-                self.chosen[default.name.lstrip("/")] = default.option
-        prefix = f"{file.package}." if file.package and file.package != "_global_" else ""
-        self.keys += [key._replace(name=prefix + key.name) for key in file.keys]
+        files = [file for file, _ in self._files(primary)]
+        # group -> option without any override
+        self.chosen = {d.name.lstrip("/"): d.option for file in files for d in file.defaults if d.option is not None}
+        self.keys = self._keys(primary)  # those that do not depend on a choice
 
     def find(self, name: str) -> Path | None:
         """The file of a config name such as `aug/mixup`, as Hydra would choose it."""
         paths = (folder / f"{name.removesuffix('.yaml')}.yaml" for folder in self.folders)
         return next((path for path in paths if path.is_file()), None)
+
+    def _files(
+        self, name: str, package: str | None = None, above: tuple[str, ...] = ()
+    ) -> Iterator[tuple[ConfigFile, str]]:
+        """The files of a config name with the prefix of their keys: those that it builds on first."""
+        path = self.find(name)
+        if path is None or name in above:
+            return
+        file, folder = read(path), name.rpartition("/")[0]
+        package = package or file.package or folder.replace("/", ".")
+        for default in file.defaults:
+            if default.option is None and default.name != "_self_":
+                base = default.name[1:] if default.name.startswith("/") else f"{folder}/{default.name}".lstrip("/")
+                yield from self._files(base, package if default.here else None, (*above, name))
+        yield file, f"{package}." if package and package != "_global_" else ""
+
+    def _keys(self, name: str) -> list[Key]:
+        keys: dict[str, Key] = {}
+        for file, prefix in self._files(name):
+            _merge(keys, (key._replace(name=prefix + key.name) for key in file.keys))
+        return list(keys.values())
 
     def groups(self) -> list[str]:
         """Names of the groups: those of the defaults list in its order, then the others. Hydra's own are left out."""
@@ -136,31 +144,8 @@ class Tree:
         return {name: read(path).about for name in sorted(names) if (path := self.find(f"{group}/{name}"))}
 
     def option_keys(self, group: str, option: str) -> list[Key]:
-        """Full names of the keys that an option brings, with those of the files that it builds on."""
-        return list(self._option_keys(group, option, set()).values())
-
-    def _option_keys(self, group: str, option: str, seen: set[str]) -> dict[str, Key]:
-        path = self.find(f"{group}/{option}")
-        if path is None or option in seen:
-            return {}
-        seen.add(option)
-        file = read(path)
-        keys: dict[str, Key] = {}
-        for default in file.defaults:
-            if default.option is None and not default.name.startswith("/") and default.name != "_self_":
-                keys |= self._option_keys(group, default.name, seen)
-        package = group.replace("/", ".") if file.package is None else file.package
-        prefix = "" if package == "_global_" else f"{package}."
-        for default in file.defaults:  # `/file@_here_`: keys that several options share
-            shared = self.find(default.name[1:]) if default.here and default.name.startswith("/") else None
-            keys |= (
-                {prefix + key.name: key._replace(name=prefix + key.name) for key in read(shared).keys} if shared else {}
-            )
-        for key in file.keys:
-            known = keys.get(prefix + key.name)
-            comment = key.comment or (known.comment if known else "")
-            keys[prefix + key.name] = Key(prefix + key.name, key.value, comment)
-        return keys
+        """Full names of the keys of an option, with those of the files that it builds on."""
+        return self._keys(f"{group}/{option}")
 
     def choices(self, overrides: Sequence[str]) -> dict[str, str]:
         """The options in force on a line: the words `group=option`, then what these override, then the defaults."""
@@ -179,8 +164,12 @@ class Tree:
         """Every key that can be given on this line."""
         keys = {key.name: key for key in self.keys}
         for group, option in self.choices(overrides).items():
-            if self.find(f"{group}/{option}"):
-                for key in self.option_keys(group, option):
-                    known = keys.get(key.name)
-                    keys[key.name] = key if key.comment or known is None else key._replace(comment=known.comment)
+            _merge(keys, self.option_keys(group, option))
         return list(keys.values())
+
+
+def _merge(keys: dict[str, Key], more: Iterable[Key]) -> None:
+    """Add keys; one without a comment keeps that of the key before it."""
+    for key in more:
+        before = keys.get(key.name)
+        keys[key.name] = key if key.comment or before is None else key._replace(comment=before.comment)

@@ -143,7 +143,7 @@ def replace_event_file(folder: Path, content: bytes, ending: str = "") -> None:
     numbers = [int(match[1]) for path in old if (match := re.match(r"(\d+)", path.name.removeprefix(_NAME)))]
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / "new"  # TensorBoard takes every name with "tfevents" in it for an event file
-    write_atomically(aside, lambda file: file.write(content))
+    write_atomically(aside, content)
     aside.replace(folder / f"{_NAME}{1 + max(numbers, default=0):010}{ending}")
     for path in old:
         if path.stat().st_size:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from mixup_lab.disk import clear_leftovers, try_lock, write_atomically
+from mixup_lab.disk import clear_leftovers, try_lock, write_atomically, writing
 from mixup_lab.types import UserError
 
 Event = dict[str, Any]
@@ -56,7 +56,7 @@ class Record:
 
     def config(self, text: str) -> None:
         """Write `config.yaml`."""
-        write_atomically(self.run_dir / "config.yaml", lambda file: file.write(text.encode()))
+        write_atomically(self.run_dir / "config.yaml", text)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Append one event; it is with the operating system when this returns.
@@ -65,11 +65,9 @@ class Record:
             UserError: if the disk is full.
         """
         line = json.dumps({"event": kind, "time": round(time.time(), 3), **_plain(fields)}) + "\n"
-        try:
+        with writing(self.run_dir / "record.jsonl"):
             self._file.write(line.encode())
             self._file.flush()
-        except OSError as error:
-            raise UserError(f"cannot write {self.run_dir / 'record.jsonl'}: {error.strerror}") from error
 
     def end(self, status: str, scalars: Mapping[str, float], **fields: Any) -> None:
         """Append the `end` event and write `summary.json`; `status` is ok, failed or interrupted."""
@@ -81,8 +79,7 @@ class Record:
             "scalars": dict(scalars),
             **fields,
         }
-        text = json.dumps(_plain(summary), indent=1) + "\n"
-        write_atomically(self.run_dir / "summary.json", lambda file: file.write(text.encode()))
+        write_atomically(self.run_dir / "summary.json", json.dumps(_plain(summary), indent=1) + "\n")
 
     def close(self) -> None:
         """Close the file; a second time does nothing. What could not be written was said when it was tried.
@@ -135,14 +132,18 @@ def read_summary(run_dir: Path) -> Event | None:
     return summary if isinstance(summary, dict) else None
 
 
+def read_result(run_dir: Path) -> Event | None:
+    """The summary of a run that is finished, else None."""
+    summary = read_summary(run_dir)
+    return summary if summary is not None and summary["status"] == "ok" else None
+
+
 def _open_alone(path: Path) -> IO[bytes]:
     """Open the record for appending, locked. Raises UserError if it is locked or cannot be written to."""
     while True:
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}") from error
         if not try_lock(file):
             file.close()
             raise InUse(f"{path.parent} is being written by another process")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mixup_lab.disk import locked, write_atomically
-from mixup_lab.runs.record import read_summary
+from mixup_lab.runs.record import read_result, read_summary
 from mixup_lab.types import UserError
 
 SCHEMA = 2  # of study.json; the first one named arms by the modules of their classes
@@ -92,8 +92,8 @@ def enter(
             if arm not in arms:
                 taken = set(arms.values())
                 arms[arm] = wanted if wanted not in taken else f"{wanted}-{arm[:6]}"
-        text = json.dumps(manifest | {"axes": axes, "roots": {**known, **roots}, "arms": arms}, indent=1) + "\n"
-        write_atomically(study / "study.json", lambda file: file.write(text.encode()))
+        manifest |= {"axes": axes, "roots": {**known, **roots}, "arms": arms}
+        write_atomically(study / "study.json", json.dumps(manifest, indent=1) + "\n")
         return {arm: arms[arm] for arm in names}
 
 
@@ -158,8 +158,7 @@ def settle_error(folder: Path) -> None:
 
 def read_error(folder: Path) -> str | None:
     """The sentence of a run that failed, or None if it did not."""
-    summary = read_summary(folder)
-    if summary is not None and summary["status"] == "ok":
+    if read_result(folder) is not None:
         return None
     try:
         lines = (folder / ERROR_LOG).read_text(encoding="utf-8").strip().splitlines()
@@ -167,6 +166,5 @@ def read_error(folder: Path) -> str | None:
         lines = []
     if lines:
         return lines[-1]
-    if summary is not None and summary["status"] == "failed":
-        return str(summary.get("error") or "failed")
-    return None
+    summary = read_summary(folder)
+    return str(summary.get("error") or "failed") if summary and summary["status"] == "failed" else None

@@ -20,7 +20,7 @@ class Pruned(RunFailed):
 
 def ask_to_stop(run_dir: Path, reason: str) -> None:
     """Ask the run in `run_dir` to end after the epoch that is under way."""
-    write_atomically(run_dir / STOP_FILE, lambda file: file.write(reason.encode()))
+    write_atomically(run_dir / STOP_FILE, reason)
 
 
 def withdraw(run_dir: Path) -> str | None:

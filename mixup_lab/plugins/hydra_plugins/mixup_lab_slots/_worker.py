@@ -103,15 +103,15 @@ def _sendable_error(error: BaseException) -> BaseException:
 
 
 class _Orders:
-    """The wish to stop, from whomever: the launching process, its death, a SIGTERM. The run sees one SIGTERM.
+    """Requests to stop: an order of the launching process, its death, or a SIGTERM. The run gets one SIGTERM for all.
 
-    The launching process alone answers to Ctrl-C and to the terminal's end. A SIGTERM that was sent to all processes
+    Only the launching process reacts to Ctrl-C and to the end of the terminal. A SIGTERM that was sent to all processes
     and the order that follows it must not count as two, for the second signal ends a run without a checkpoint.
     """
 
     def __init__(self, connection: Connection, number: int) -> None:
         self._connection, self._number = connection, number
-        self._woken, self._told = -1, False
+        self._woken, self._stopping = -1, False
 
     def listen(self) -> None:
         """Begin. The process was started with its signals blocked, so none is lost."""
@@ -145,8 +145,8 @@ class _Orders:
             os._exit(1)
 
     def _stop(self) -> None:
-        known, self._told = self._told or self._signalled(), True
-        if known:
+        stopping, self._stopping = self._stopping or self._signalled(), True
+        if stopping:
             return
         if hasattr(signal, "pthread_kill"):  # wakes the main thread from whatever it waits for
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
@@ -161,8 +161,7 @@ class _Orders:
 
 
 class _MarkedLines(TextIOWrapper):
-    """Standard output whose lines say which run they are from, written whole. No terminal: bars would overwrite
-    each other."""
+    """Standard output in whole lines, each marked with its run. Not a terminal: bars would overwrite each other."""
 
     mark = ""
     _at_start = True

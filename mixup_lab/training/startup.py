@@ -1,0 +1,20 @@
+"""A shortcut at the start of a run, with what it saves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def uncompiled(cls: type[Any]) -> type[Any]:
+    """The class of an optimizer without the guards that keep it out of `torch.compile`: a step here is never compiled.
+
+    The first call of a guard imports torch._dynamo. XXX
+    """
+    guarded = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    plain = {name: getattr(cls, name) for name in guarded}
+    own = {name: method.__wrapped__ for name, method in plain.items() if hasattr(method, "__wrapped__")}
+    if hasattr(cls.step, "__wrapped__"):
+        own["step"] = torch.no_grad()(cls.step.__wrapped__)
+    return type(cls.__name__, (cls,), own)
