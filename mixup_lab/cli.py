@@ -1,6 +1,6 @@
 """The command line: `mixup-lab COMMAND [flags] [overrides]`.
 
-Everything behind the command is Hydra's, but for help, completion and the words of errors. Nothing here imports torch,
+The words behind the command go to Hydra, except for help and completion. Nothing here imports torch,
 and help imports not even Hydra, so that they answer at once.
 """
 
@@ -26,7 +26,7 @@ from mixup_lab.types import Interrupted, RunFailed, UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0 done, 1 failed, 2 a mistake on the line, 128+n signal n."""
+    """Run one command line and return its exit code: 0 done, 1 failed, 2 a mistake of the user, 128+n signal n."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or os.environ.get("HYDRA_FULL_ERROR") == "1"
     words = [word for word in words if word != "--debug"]
@@ -36,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader has had enough (`| head`). Python would complain once more when it flushes at exit.
+        # The reader has closed the pipe (`| head`). Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except SystemExit as error:  # argparse has said what is wrong
+    except SystemExit as error:  # argparse has printed the mistake
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 2
     except KeyboardInterrupt as error:
         return _interrupted(name, error, debug)
@@ -93,9 +93,9 @@ def _command(words: list[str]) -> str:
 
 
 def _resuming(words: list[str]) -> list[str]:
-    """With `resume=RUN_DIR` on the line, that folder is the run directory: Hydra is to make no other."""
-    said = [word for word in words if word.startswith("resume=")]
-    value = said[-1].removeprefix("resume=") if said else "null"
+    """With `resume=RUN_DIR` on the line, that folder is the run directory, so Hydra must not make another one."""
+    resumes = [word for word in words if word.startswith("resume=")]
+    value = resumes[-1].removeprefix("resume=") if resumes else "null"
     if value == "null":
         return words
     if value[:1] in "'\"" and len(value) > 1 and value[-1] == value[0]:
@@ -112,7 +112,7 @@ def _resuming(words: list[str]) -> list[str]:
     quoted = quote(str(folder))
     # The run's own data set may have keys that the default one lacks; which of them may change is checked later.
     key = re.compile(r"(?!hydra\.)\w+\.")
-    changes = [f"++{word}" if key.match(word) else word for word in words if word not in said]
+    changes = [f"++{word}" if key.match(word) else word for word in words if word not in resumes]
     return [*changes, f"resume={quoted}", f"hydra.run.dir={quoted}"]
 
 
@@ -132,7 +132,7 @@ def _interrupted(name: str, error: KeyboardInterrupt, debug: bool) -> int:
 
 
 def _failed(name: str, error: BaseException, words: list[str], debug: bool) -> int:
-    """Say what went wrong and choose the exit code; a traceback if it is our fault, or asked for."""
+    """Print the error and return the exit code; with a traceback for a bug of ours or with --debug."""
     from mixup_lab.config.launch import JobError, SweepError
 
     cause = error.error if isinstance(error, JobError) else error.first if isinstance(error, SweepError) else error

@@ -25,7 +25,7 @@ def write_atomically(path: Path, content: str | bytes | Callable[[IO[bytes]], ob
 
     Args:
         path: the file; its folder must exist.
-        content: what to write, or a function that writes it to an open file.
+        content: of the file, or a function that writes it to an open file.
 
     Raises:
         UserError: if the disk is full or the place cannot be written to; the old file is as it was.

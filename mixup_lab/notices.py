@@ -1,4 +1,4 @@
-"""What is shown while data is prepared: a bar on a terminal, one plain line elsewhere. Always on standard error."""
+"""Notices while data is prepared, on standard error: a bar on a terminal, one plain line elsewhere."""
 
 from __future__ import annotations
 

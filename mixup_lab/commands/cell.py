@@ -1,4 +1,4 @@
-"""One run of a study: skipped if it is finished, gone on with if it was cut, tried again if it failed."""
+"""One run of a study: skipped if finished, continued if interrupted, tried again if it failed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def cell(cfg: DictConfig) -> float | None:
 
 
 def _train(config: RunConfig, run_dir: Path, start: dict[str, Any]) -> float:
-    """Train what is missing and return the primary metric on val."""
+    """Train the rest of a run and return the primary metric on val."""
     done = _finished(run_dir, start["fingerprint"])  # without the lock: so are most cells of a study that is extended
     if done is not None:
         return done

@@ -52,9 +52,9 @@ def _sweep(
     axes: Sequence[str] = (),
     names: Mapping[str, str] = MappingProxyType({}),
 ) -> bool:
-    """Run what is missing of a sweep; False if a run failed.
+    """Run the missing runs of a sweep; False if a run failed.
 
-    `axes` may differ besides those of the sweep; `names` go before those that the sweep would give its arms.
+    `axes` may differ besides those of the sweep; `names` take precedence over those that the sweep would give its arms.
     """
     plan = make_plan(overrides, line.flags)
     wanted = {arm: names.get(arm, name) for arm, name in plan.names.items()}

@@ -63,7 +63,7 @@ def complete(words: Sequence[str]) -> Line:
         own["study"] = _default_study(tree, given, tree.choices([w for w in rest if "=" in w]))
     if not re.fullmatch(r"[\w.,=+\-]+(/[\w.,=+\-]+)*", own["study"]) or ".." in own["study"]:
         raise UserError(f"study must be a name of letters, digits and ._,=+-, got {own['study']!r}")
-    # Seeds outermost: what is done when a study is cut short is then complete pairs.
+    # Seeds outermost, so that a study that is cut short has complete pairs.
     overrides = sorted([*axes, *rest], key=lambda word: not word.startswith("seed="))
     return Line(own, overrides, flags, list(words), _bundled(tree, given))
 

@@ -20,7 +20,7 @@ MOST_CLASSES = 1000  # whose names are recorded
 
 
 def identify(config: RunConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The part of the `start` event that tells which run it is."""
+    """The part of the `start` event that identifies the run."""
     chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
     return {
         "schema": SCHEMA,
@@ -38,13 +38,13 @@ def run(config: RunConfig, record: Record, start: Mapping[str, Any], *, from_che
     """Train to the end, close the record and return the summary.
 
     Args:
-        config: what to train.
+        config: of the run.
         record: of the run's directory, open; if it has a beginning already, the run goes on.
         start: the identity of the run, from `identify`.
         from_checkpoint: a run that goes on starts from its checkpoint; else it trains from the beginning again.
 
     Raises:
-        UserError: for whatever a component refuses; then nothing was begun.
+        UserError: if a component refuses its settings; then nothing was begun.
         RunFailed: when the run diverged; it is recorded.
         Interrupted: after a signal; a checkpoint was saved.
     """
@@ -98,7 +98,7 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
             # Only a signal or an exit is not an Exception.
             failed = "failed" if isinstance(error, Exception) else "interrupted"
             status = "pruned" if isinstance(error, Pruned) else failed
-            with suppress(UserError):  # a full disk must not hide what happened
+            with suppress(UserError):  # a full disk must not hide the error
                 log.end(status, fit.state.scalars, fit.done_steps, error=f"{type(error).__name__}: {error}")
             raise
         log.end("ok", scalars, fit.done_steps, stopped=fit.state.stopped)

@@ -22,19 +22,19 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "compare": Command(
-        "Baseline against Mixup over alphas and seeds, answered with statistics.",
+        "Compare Mixup with the baseline over alphas and seeds, with statistics.",
         job="mixup_lab.commands.cell:cell",
         program="mixup_lab.commands.compare:main",
     ),
     "train": Command(
-        "Train a model, with or without mixing; with -m a sweep of runs.", job="mixup_lab.commands.train:train"
+        "Train a model, with or without mixing; with -m a whole sweep.", job="mixup_lab.commands.train:train"
     ),
     "preview": Command(
-        "What a run would train on, as a picture: examples, mixtures, the law of lam.",
+        "Draw the data of a run without training: examples, mixtures, the law of lam.",
         job="mixup_lab.commands.preview:preview",
     ),
     "report": Command(
-        "The answer again from recorded runs, or from a table of another trainer.",
+        "Analyse recorded runs again, or a table from another trainer.",
         program="mixup_lab.commands.report:main",
     ),
 }
@@ -77,14 +77,14 @@ FLAGS = (
 )
 
 ANALYSIS = {
-    "metric": "NAME of the metric that decides; default: the task's own",
-    "maximize": "true or false, whether more of it is better; default: the task's own, or guessed from the name",
-    "baseline": "NAME of the arm that all others are compared with; default: the unmixed one of the same settings",
+    "metric": "NAME of the metric to decide by; default: the task's own",
+    "maximize": "true if higher is better, false if lower; default: the task's own, or guessed from the name",
+    "baseline": "NAME of the arm to compare all others with; default: the unmixed one with the same settings",
     "min_effect": "smallest difference of interest, in points for metrics in percent (default 0.1)",
 }
 COMPARE = {
     "study": "NAME of the study, a folder below outputs; default: DATASET-MODEL, or the name of your own data",
-    "confirm": "N: then train each baseline and its best arm on N fresh seeds; a verdict from those alone (default 0)",
+    "confirm": "N: then train each baseline and its best arm on N fresh seeds, and judge by those alone (default 0)",
     "fail_fast": "true: stop at the first run that fails (default false)",
     **ANALYSIS,
 }

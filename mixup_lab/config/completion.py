@@ -1,7 +1,7 @@
-"""Completion in bash, zsh and fish: what can stand where the cursor is, and the scripts that ask.
+"""Completion in bash, zsh and fish: the words that can stand at the cursor, and the scripts of the shells.
 
-Hydra's own scripts know nothing of commands, take `=` out of bash's word breaks for every other program too, and take
-half a second an answer, for they compose. Here the answer is read from the configuration folder.
+Hydra's own scripts ignore commands, take `=` out of bash's word breaks for every other program too, and need half a
+second for an answer, since they compose. Here the answer is read from the configuration folder.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from mixup_lab.types import UserError
 
 
 class Word(NamedTuple):
-    """A whole word that could stand at the cursor, and what it is for."""
+    """A whole word that could stand at the cursor, with a description."""
 
     text: str
     about: str = ""
 
 
-# Keys whose value is a folder, whatever they hold by default.
+# Keys whose value is a folder, even if their default is not.
 FOLDER_KEYS = ("resume", "dataset.root", "hydra.run.dir", "hydra.sweep.dir")
 
 
@@ -35,22 +35,22 @@ def shell_completion(words: Sequence[str]) -> str:
     """The answer to `-sc install=bash`, `-sc uninstall=zsh` or, from the scripts, `-sc query=fish`."""
     index = next(i for i, word in enumerate(words) if word in COMPLETION)
     request = next(iter(words[index + 1 :]), "")
-    what, _, shell = request.partition("=")
-    if shell not in SHELLS or what not in ("install", "uninstall", "query"):
+    action, _, shell = request.partition("=")
+    if shell not in SHELLS or action not in ("install", "uninstall", "query"):
         raise UserError(
             f"{words[index]} must be followed by install=SHELL or uninstall=SHELL with SHELL one of "
             f"{', '.join(SHELLS)}, got '{request}'"
         )
-    if what != "query":
+    if action != "query":
         name = Path(sys.argv[0]).name
-        return script(what, shell, "mixup-lab" if name.startswith("__main__") else name)
+        return script(action, shell, "mixup-lab" if name.startswith("__main__") else name)
     try:
-        found = complete(os.environ.get("COMP_LINE", ""))
-    except Exception:  # a half-typed line can be wrong in any way, and nobody wants a traceback in the prompt
-        found = []
+        answers = complete(os.environ.get("COMP_LINE", ""))
+    except Exception:  # a half-typed line can be wrong in any way; a traceback in the prompt helps nobody
+        answers = []
     if shell == "bash":
-        return "".join(f"{word.text}\n" for word in found)
-    return "".join(f"{word.text}\t{word.about}\n" for word in found)
+        return "".join(f"{word.text}\n" for word in answers)
+    return "".join(f"{word.text}\t{word.about}\n" for word in answers)
 
 
 def complete(line: str) -> list[Word]:
@@ -98,21 +98,20 @@ def _overrides(tree: Tree, words: Sequence[str], last: str) -> Iterator[Word]:
         else:
             yield from (Word(f"{key}={k.value}", k.comment) for k in tree.known(words) if k.name == group)
         return
-    known = tree.known(words)
-    groups = tree.groups()
+    keys = tree.known(words)
     if "." in group:
-        yield from _next_parts(known, group, sign)
+        yield from _next_parts(keys, group, sign)
         return
-    yield from (Word(f"{sign}{name}=", f"one of {', '.join(tree.options(name))}") for name in groups)
-    yield from (Word(f"{sign}{k.name}=", k.comment) for k in known if "." not in k.name)
-    for name in {k.name.split(".")[0] for k in known if "." in k.name}:
+    yield from (Word(f"{sign}{name}=", f"one of {', '.join(tree.options(name))}") for name in tree.groups())
+    yield from (Word(f"{sign}{k.name}=", k.comment) for k in keys if "." not in k.name)
+    for name in {k.name.split(".")[0] for k in keys if "." in k.name}:
         yield Word(f"{sign}{name}.", "settings of the chosen option")
 
 
-def _next_parts(known: Iterable[tuple[str, str, str]], typed: str, sign: str) -> Iterator[Word]:
+def _next_parts(keys: Iterable[tuple[str, str, str]], typed: str, sign: str) -> Iterator[Word]:
     """Of dotted keys the part up to the next dot, or the whole key and `=`."""
     seen = set()
-    for name, value, comment in known:
+    for name, value, comment in keys:
         if name.startswith(typed):
             head, dot, _ = name[len(typed) :].partition(".")
             text = f"{sign}{typed}{head}{dot or '='}"
@@ -133,7 +132,7 @@ def _paths(prefix: str, typed: str, folders_only: bool = False) -> Iterator[Word
 
 
 def _ask_hydra(words: list[str], command: str) -> list[str]:
-    """Hydra's own settings and plugins are known to Hydra alone."""
+    """Only Hydra can complete its own settings and plugins."""
     from mixup_lab.config.launch import environment, launch
 
     if COMMANDS[command].job is None:
@@ -147,10 +146,10 @@ def _ask_hydra(words: list[str], command: str) -> list[str]:
     return answer.getvalue().split()
 
 
-def script(what: str, shell: str, program: str) -> str:
-    """The shell's part: it hands over the line up to the cursor and shows what comes back."""
+def script(action: str, shell: str, program: str) -> str:
+    """The shell's part: it passes the line up to the cursor and shows the answer."""
     function = "_" + "".join(c if c.isalnum() else "_" for c in program) + "_complete"
-    template = {"install": _INSTALL, "uninstall": _UNINSTALL}[what][shell]
+    template = {"install": _INSTALL, "uninstall": _UNINSTALL}[action][shell]
     return template.replace("PROGRAM", program).replace("FUNCTION", function)
 
 

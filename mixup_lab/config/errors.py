@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf say about a mistake, in one sentence that names the key, the value and what is allowed."""
+"""Errors of Hydra and OmegaConf as one sentence that names the key, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _KINDS = {
 }
 # Options of Hydra's groups that come with an extra of ours.
 _EXTRAS = {"hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}}
-# Raised as bare ValueError: what they say of Hydra's own flags and groups is told from a bug of ours by the words.
+# Hydra raises these as bare ValueError; their beginnings tell them from a bug of ours.
 _HYDRA_VALUE_ERRORS = ("Only one of --run", "The --resolve flag", "Config group override", "File ")
 
 
 def explain(error: BaseException, overrides: Sequence[str], tree: Tree) -> str | None:
-    """The sentence for a user's mistake, or None if the error is none (then it is ours, and wants a traceback)."""
+    """The sentence for a user's mistake, or None for a bug of ours, which needs a traceback."""
     chain = list(_chain(error))
     for link in chain:
         if isinstance(link, UserError):
@@ -44,7 +44,7 @@ def explain(error: BaseException, overrides: Sequence[str], tree: Tree) -> str |
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from; Hydra sometimes forgets `from`, so the context counts as well.
+    """The error and its causes; Hydra sometimes forgets `from`, so the context counts as well.
 
     Only errors of the configuration are followed: another error that came from one of them is a bug.
     """
@@ -121,23 +121,22 @@ def _unknown_key(key: str, overrides: Sequence[str], tree: Tree, siblings: Seque
     """The sentence for a key that does not exist, with the nearest that does."""
     group, _, rest = key.partition(".")
     is_group = bool(rest) and group in tree.groups()
-    known = {k.name for k in tree.known(overrides)} | set(tree.groups()) | set(siblings)
-    # A preset with a typo makes the typo known to the tree.
-    known -= {key, "hydra"}
+    keys = {k.name for k in tree.known(overrides)} | set(tree.groups()) | set(siblings)
+    keys -= {key, "hydra"}  # a typo in a preset is a key of the tree
     if is_group:
         option = tree.choices(overrides).get(group)
         owners = [o for o in tree.options(group) if o != option and key in (k.name for k in tree.option_keys(group, o))]
         if owners:
             return f"unknown key '{key}': {group}={option} has no '{rest}'; add {group}={' or '.join(owners)}"
     prefix = f"{group}." if is_group else ""
-    names = sorted(k for k in known if k.startswith(prefix) and "." not in k.removeprefix(prefix))
-    if not names and not nearest_key(key, known):
+    names = sorted(k for k in keys if k.startswith(prefix) and "." not in k.removeprefix(prefix))
+    if not names and not nearest_key(key, keys):
         return f"unknown key '{key}': {group}={tree.choices(overrides).get(group)} has no keys"
-    return unknown_key(key, known, names)
+    return unknown_key(key, keys, names)
 
 
 def _siblings(error: Any) -> list[str]:
-    """Full names of the keys beside the unknown one, from the composed configuration itself."""
+    """Full names of the keys next to the unknown one, from the composed configuration itself."""
     parent = getattr(error, "parent_node", None)
     prefix = _full_key(error).rpartition(".")[0]
     try:

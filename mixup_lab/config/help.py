@@ -1,6 +1,6 @@
-"""The help of a command: what can be chosen, with a line each, read from the configuration folder.
+"""The help of a command: groups, options and keys with a line each, read from the configuration folder.
 
-Hydra has a help of its own, but composing takes a second and it cannot tell what an option is for.
+Hydra has a help of its own, but composing takes a second, and it lacks the descriptions of options.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Row = tuple[str, str]
 
 EXAMPLES: dict[str, tuple[Row, ...]] = {
     "compare": (
-        ("mixup-lab compare", "baseline and alpha 0.1, 0.2, 0.4, 1; 8 seeds"),
+        ("mixup-lab compare", "the baseline and alpha 0.1, 0.2, 0.4, 1; 8 seeds"),
         ("mixup-lab compare dataset=image_folder dataset.root=DIR model=small_cnn", "your own pictures"),
         ("mixup-lab compare aug.alpha=0,0.2,1 seed=range(10)", "other alphas and seeds"),
         ("mixup-lab compare dataset.train_size=200,1000", "mixing with little and with more data"),
-        ("mixup-lab compare confirm=8", "and a verdict from fresh seeds"),
+        ("mixup-lab compare confirm=8", "with a verdict from fresh seeds"),
     ),
     "preview": (
         ("mixup-lab preview aug=mixup aug.alpha=0.4", "the embedded digits and their mixtures"),
@@ -30,15 +30,15 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab preview -m aug=mixup,cutmix,fmix aug.alpha=0.2,1", "six sheets"),
     ),
     "report": (
-        ("mixup-lab report outputs/digits-mlp", "a study, or folders of hand-made sweeps"),
+        ("mixup-lab report outputs/digits-mlp", "a study, or folders of sweeps by `train -m`"),
         ("mixup-lab report results.csv baseline=erm metric=accuracy", "results of another trainer: columns arm, seed"),
     ),
     "train": (
         ("mixup-lab train aug=mixup aug.alpha=0.4", "one run"),
         ("mixup-lab train -m aug=mixup aug.alpha=0.1,0.2,0.4,1 seed=0,1,2", "twelve runs"),
         ("mixup-lab train dataset=image_folder dataset.root=DIR model=small_cnn", "your own pictures"),
-        ("mixup-lab train resume=RUN_DIR", "go on with a cut run"),
-        ("mixup-lab train aug=mixup --cfg job", "show it, run nothing"),
+        ("mixup-lab train resume=RUN_DIR", "go on with an interrupted run"),
+        ("mixup-lab train aug=mixup --cfg job", "show the configuration, run nothing"),
     ),
 }
 
@@ -130,8 +130,8 @@ def overview() -> str:
 def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
     """The help of one command; options chosen on the line have their keys explained."""
     page = Page()
-    what = "DIR... [key=value ...]" if command == "report" else "[group=option ...] [key=value ...] [flags]"
-    page.text(f"usage: mixup-lab {command} {what}")
+    usage = "DIR... [key=value ...]" if command == "report" else "[group=option ...] [key=value ...] [flags]"
+    page.text(f"usage: mixup-lab {command} {usage}")
     page.lines.append("")
     page.text(COMMANDS[command].about)
     page.section("Examples")
@@ -140,7 +140,7 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
         page.section(f"Keys of {command} itself")
         page.rows((f"{key}=", note) for key, note in OWN[command].items())
     if command == "report":
-        page.section("What it reads")
+        page.section("Input and output")
         page.text(
             "Folders with run directories below them, several at once; or a table (.csv, .jsonl) with the columns"
         )
@@ -159,7 +159,7 @@ def _groups(page: Page, tree: Tree, overrides: Sequence[str]) -> None:
     page.section("Groups: choose with group=option (* is the default)")
     for group in tree.groups():
         default = tree.chosen.get(group)
-        # What is in no defaults list has to be appended, in Hydra's grammar with a plus.
+        # A group that is not in the defaults list has to be appended, in Hydra's grammar with a plus.
         page.lines.append(f"  {group if group in tree.chosen else '+' + group}")
         rows = [(f"{'*' if name == default else ' '} {name}", note) for name, note in tree.options(group).items()]
         page.rows(rows, indent=4)

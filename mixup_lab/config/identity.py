@@ -1,10 +1,10 @@
-"""Who a run is: the fingerprint (what was trained), the arm (the same without the seed) and readable names.
+"""The identity of a run: the fingerprint of its settings, the arm (the same without the seed) and readable names.
 
 A component (dataset, model, aug, ...) is identified by its option, the name of its class or function and its arguments;
-the module does not count, so classes may move. Machine settings do not change what a run is. A method with alpha 0 or
-prob 0 trains bit for bit like the baseline, so all that do not mix have one identity.
+the module does not count, so classes may move. Machine settings do not count. A method with alpha 0 or prob 0
+trains bit for bit like the baseline, so all methods that do not mix have one identity.
 
-`choices` gives the option of each group, {} or None for a group where it is not known.
+`choices` gives the option of each group; where it is unknown, the group is missing or None.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONGEST_NAME = 120  # characters of a directory name; file systems allow 255 byt
 
 
 def fingerprint(resolved: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
-    """16 hex digits over all settings that make the run what it is, the seed included."""
+    """16 hex digits over all settings that the results depend on, the seed included."""
     return _digest(_essence(resolved, choices))
 
 

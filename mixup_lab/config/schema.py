@@ -1,7 +1,7 @@
 """The typed configuration of a run.
 
-What the program itself reads is typed here; what a component takes is checked against its constructor in `build`.
-Below this file there is no OmegaConf type. No torch is imported, so that `--help` and `--cfg job` are quick.
+The keys that the program itself reads are typed here; `build` checks those of a component against its constructor.
+No OmegaConf type leaves this file. No torch is imported, so that `--help` and `--cfg job` are quick.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class DatasetSettings:
 
 @dataclass
 class RunSchema:
-    """What Hydra composes into. Component nodes are open here and checked by `build`."""
+    """The configuration that Hydra composes. Component nodes are open here; `build` checks them."""
 
     dataset: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class RunSchema:
 
 @dataclass
 class CommandSchema(RunSchema):
-    """A run with keys of a command. It is merged after the settings of the run: what is missing here stays as it is."""
+    """A run with keys of a command, merged after the settings of the run: where a value is MISSING, theirs stays."""
 
     trainer: TrainerSettings = MISSING
     seed: int = MISSING
@@ -117,7 +117,7 @@ class RunConfig:
     mix_schedule: Component
     trainer: TrainerSettings
     trust: tuple[str, ...]
-    resolved: dict[str, Any]  # the whole, as nested plain values: what `config.yaml` holds
+    resolved: dict[str, Any]  # the whole as nested plain values, as in `config.yaml`
 
 
 def register() -> None:

@@ -1,7 +1,7 @@
 """The configuration folder read as text: groups, options, keys, and the comments that explain them.
 
 Help, completion and the hints of error messages need this in milliseconds, so nothing is composed and neither Hydra
-nor OmegaConf is imported. What Hydra would really make of a line is shown by `--cfg job`.
+nor OmegaConf is imported. `--cfg job` shows the real result of a line.
 """
 
 from __future__ import annotations
@@ -128,15 +128,15 @@ class Tree:
 
     def groups(self) -> list[str]:
         """Names of the groups: those of the defaults list in its order, then the others. Hydra's own are left out."""
-        # Two levels, not all: a user's folder may hold anything beside the options, data too.
-        found = {
+        # Two levels, not all: a user's folder may hold anything besides options, data too.
+        groups = {
             path.parent.relative_to(folder).as_posix()
             for folder in self.folders
             for pattern in ("*/*.yaml", "*/*/*.yaml")
             for path in folder.glob(pattern)
         }
-        listed = [name for name in self.chosen if name in found]
-        return listed + sorted(name for name in found - set(listed) if name.split("/")[0] != "hydra")
+        listed = [name for name in self.chosen if name in groups]
+        return listed + sorted(name for name in groups - set(listed) if name.split("/")[0] != "hydra")
 
     def options(self, group: str) -> dict[str, str]:
         """Options of a group with a line each."""
@@ -148,7 +148,7 @@ class Tree:
         return self._keys(f"{group}/{option}")
 
     def choices(self, overrides: Sequence[str]) -> dict[str, str]:
-        """The options in force on a line: the words `group=option`, then what these override, then the defaults."""
+        """The options in force on a line: its words `group=option`, then the options that these set, then the defaults."""
         groups = set(self.groups())
         words = (word.lstrip("+").partition("=") for word in overrides)
         given = {group: option.split(",")[-1].strip("'\" ") for group, equals, option in words if equals}

@@ -19,7 +19,7 @@ class EventFile:
     Args:
         file: open for writing bytes.
         wall_time: of all events, in seconds since 1970; None: the time at which each is written.
-        hide_from: TensorBoard forgets what it has read of this run from this step on; None: nothing.
+        hide_from: TensorBoard forgets earlier events of this run from this step on; None: it keeps them.
     """
 
     def __init__(self, file: IO[bytes], wall_time: float | None = None, hide_from: int | None = None) -> None:
@@ -132,7 +132,7 @@ def replace_event_file(folder: Path, content: bytes, ending: str = "") -> None:
     """Put an event file into a folder, in place of the one with the same ending that was put there before.
 
     New content gets a new name, the next in order. The file before it stays as an empty one: a TensorBoard that is
-    reading it goes on to the next file, while it would wait for ever at one that is gone.
+    reading it goes on to the next file, but would wait forever at a missing one.
 
     Raises:
         UserError, OSError: if it cannot be written.

@@ -1,4 +1,4 @@
-"""Everything a run tells: the record first (the truth), then TensorBoard and the progress bar (views of it)."""
+"""The reports of a run: to the record first (the truth), then to TensorBoard and the progress bar (views of it)."""
 
 from __future__ import annotations
 

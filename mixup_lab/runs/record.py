@@ -3,7 +3,7 @@
 Readers take the last event of an epoch: a run that was killed between its record and its checkpoint trains that epoch
 again and appends the same numbers a second time. A line that a kill cut short is passed over.
 
-A directory holds a run from its first event on: what a process left that was killed before that is no run.
+A directory holds a run from its first event on; files of a process that was killed earlier do not count.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Record:
         write_atomically(self.run_dir / "summary.json", json.dumps(_plain(summary), indent=1) + "\n")
 
     def close(self) -> None:
-        """Close the file; a second time does nothing. What could not be written was said when it was tried.
+        """Close the file; a second time does nothing. `event` has reported what could not be written.
 
         A record without an event is removed: a mistake in the configuration leaves nothing behind.
         """

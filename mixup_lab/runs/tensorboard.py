@@ -28,7 +28,7 @@ class TensorBoardView(EventFile):
 
     Args:
         run_dir: the directory of the run.
-        resume_step: where a resumed run goes on; what an earlier event file has from there on is hidden.
+        resume_step: where a resumed run goes on; later events of an earlier file are hidden.
 
     Raises:
         UserError: if the file cannot be written; so do all methods.
@@ -91,12 +91,12 @@ class TensorBoardView(EventFile):
             self.end_hparams(status == "ok")
 
     def flush(self) -> None:
-        """Write out what is pending."""
+        """Write out pending events."""
         with writing(self._path):
             self._file.flush()
 
     def close(self) -> None:
-        """Write out what is pending and close the file; a second time does nothing."""
+        """Write out pending events and close the file; a second time does nothing."""
         if not self._file.closed:
             try:
                 self.flush()

@@ -178,15 +178,15 @@ class Search:
 
     def _batch(self, size: int) -> None:
         """Ask Optuna for some trials, run them side by side as the launcher can, and report their results."""
-        known = {tuple(t.user_attrs["words"]): t for t in self._done() if t.state == TrialState.COMPLETE}
+        finished = {tuple(t.user_attrs["words"]): t for t in self._done() if t.state == TrialState.COMPLETE}
         distributions = {key: axis.distribution for key, axis in self.space.items()}
         jobs, runs = [], {}
         for _ in range(size):
             trial = self.study.ask(distributions)
             words = [axis.word(trial.params[key]) for key, axis in self.space.items()]
             trial.set_user_attr("words", words)
-            if tuple(words) in known:  # a run is a function of its settings
-                before = known[tuple(words)]
+            if tuple(words) in finished:  # a run is a function of its settings
+                before = finished[tuple(words)]
                 print(f"trial {trial.number} ({' '.join(words)}) is the same as trial {before.number}")
                 self.study.tell(trial, before.value)
                 continue

@@ -72,10 +72,10 @@ class Watch:
 
 
 def _values(run_dir: Path) -> dict[int, float]:
-    """The primary metric on val of the epochs so far; what is not finite is written as text and left out."""
+    """The primary metric on val of the epochs so far, without values that are not finite (text in the record)."""
     start = next(read_events(run_dir, "start"), None)
     if start is None:
         return {}
     key = f"val/{start['primary']}"
-    found = {event["epoch"]: event["scalars"].get(key) for event in read_epochs(run_dir)}
-    return {epoch: value for epoch, value in found.items() if isinstance(value, float) and math.isfinite(value)}
+    values = {event["epoch"]: event["scalars"].get(key) for event in read_epochs(run_dir)}
+    return {epoch: value for epoch, value in values.items() if isinstance(value, float) and math.isfinite(value)}

@@ -73,8 +73,8 @@ def visible_gpus(listing: str, outer: str | None) -> list[str]:
     """One entry of CUDA_VISIBLE_DEVICES for each GPU that a program started here would see.
 
     Args:
-        listing: what `nvidia-smi -L` prints.
-        outer: CUDA_VISIBLE_DEVICES as it is here. As CUDA does, entries count up to the first that is no device.
+        listing: the output of `nvidia-smi -L`.
+        outer: CUDA_VISIBLE_DEVICES as it is here. As CUDA does, entries count up to the first that is not a device.
     """
     devices: list[list[str]] = []  # of each GPU: its parts under MIG
     uuids: list[str] = []

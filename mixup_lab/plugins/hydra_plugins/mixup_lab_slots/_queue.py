@@ -32,8 +32,8 @@ class Request:
 
     number: int
     overrides: tuple[str, ...]
-    command: str  # as the user knows it, for messages
-    shared: bytes  # pickled: what all runs of the sweep share
+    command: str  # as the user types it, for messages
+    shared: bytes  # pickled: the common part of all runs of the sweep
     config: bytes  # pickled: the composed configuration
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ def work_off(requests: Iterator[Request], total: int, allotment: Allotment) -> l
 
     Raises:
         KeyboardInterrupt: after a signal; `Interrupted` if a run under way was cut, or if it was SIGTERM.
-        BaseException: the first one of a run that is no Exception. The other runs are stopped before it is raised.
+        BaseException: the first one of a run that is not an Exception; it is raised after the other runs have stopped.
     """
     context = ready_context()
     done: dict[int, JobReturn] = {}
@@ -117,7 +117,7 @@ def ready_context() -> Any:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """What is started here begins with these signals blocked; here they arrive afterwards."""
+    """Processes that are started here begin with these signals blocked; this one receives them afterwards."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -189,7 +189,7 @@ def _failed(one: _Running, error: Exception) -> JobReturn:
 
 
 def _stopped(signum: int | None, stops: list[BaseException], left: int) -> BaseException:
-    """What the whole sweep ends with."""
+    """The error that the whole sweep ends with."""
     other = [error for error in stops if not isinstance(error, KeyboardInterrupt)]
     if other:
         return other[0]
@@ -202,7 +202,7 @@ def _stopped(signum: int | None, stops: list[BaseException], left: int) -> BaseE
 
 
 class _Signals:
-    """While entered, SIGINT and SIGTERM are only noted; `again` is set when a second one comes."""
+    """While entered, SIGINT and SIGTERM are only noted; a second one sets `again`."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -211,7 +211,7 @@ class _Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "_Signals":
-        with suppress(ValueError):  # not in the main thread: there are no handlers then
+        with suppress(ValueError):  # not in the main thread: then there are no handlers
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
         return self

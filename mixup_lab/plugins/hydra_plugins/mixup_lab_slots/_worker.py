@@ -31,7 +31,7 @@ FOR_THE_PARENT = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasa
 def main(
     connection: Connection, number: int, environment: dict[str, str], directory: str, shared: bytes, config: bytes
 ) -> None:
-    """The body of the process; ends it with the exit code of what happened."""
+    """The body of the process, which ends with the exit code of its run."""
     orders = _Orders(connection, number)
     answer: JobReturn | BaseException
     code = 0
@@ -148,7 +148,7 @@ class _Orders:
         stopping, self._stopping = self._stopping or self._signalled(), True
         if stopping:
             return
-        if hasattr(signal, "pthread_kill"):  # wakes the main thread from whatever it waits for
+        if hasattr(signal, "pthread_kill"):  # wakes the main thread from any waiting
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         else:
             signal.raise_signal(signal.SIGTERM)

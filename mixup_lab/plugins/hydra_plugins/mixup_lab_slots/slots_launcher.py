@@ -40,7 +40,7 @@ class SlotsLauncher(Launcher):
         self._settings = (slots, slots_per_gpu, threads)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what every run needs."""
+        """Keep the arguments for `launch`."""
         self._context, self._task, self._config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
