@@ -71,21 +71,12 @@ def _sweep(
         own = [f"hydra.sweep.dir={quote(str(study))}", "hydra.sweeper.params=null"]
         own += ["fail_fast=true"] * (line.own.get("fail_fast") == "true")
         with Watch(places):
-            _import_ahead(overrides)
             try:
                 launch("compare", [*overrides, *own, *line.flags])
             except SweepError as error:  # a process died; the error of a run itself is in its log
                 print(f"mixup-lab compare: {error}; the first: {error.first}", file=sys.stderr)
                 return False
     return all(store.read_error(place.run_dir) is None for place in places)
-
-
-def _import_ahead(overrides: Sequence[str]) -> None:
-    """While Hydra composes, let the process that slots fork their runs from import torch."""
-    if not any(word.startswith("hydra/launcher=") for word in overrides):
-        from hydra_plugins.mixup_lab_slots._queue import ready_context
-
-        ready_context()
 
 
 def _answer(line: Line, study: Path, options: Options) -> Answer:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import errors as oc
@@ -13,13 +14,14 @@ from mixup_lab.config.nearest import hint, nearest, nearest_key, unknown_key
 from mixup_lab.config.tree import Tree
 from mixup_lab.types import UserError
 
-_KINDS = {
-    "Integer": "a whole number",
-    "Float": "a number",
-    "Boolean": "true or false",
-    "String": "a text",
-    "Bytes": "bytes",
-    "Path": "a path",
+_TYPES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    type(None): "null",
+    list[float]: "a list of numbers",
+    list[str]: "a list of names",
 }
 # Options of Hydra's groups that come with an extra of ours.
 _EXTRAS = {"hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}}
@@ -74,7 +76,7 @@ def _explain_one(error: BaseException, overrides: Sequence[str], tree: Tree) -> 
     if isinstance(error, (oc.ConfigKeyError, oc.ConfigAttributeError)) and _full_key(error):
         return _unknown_key(_asked(_full_key(error), overrides), overrides, tree, _siblings(error))
     if isinstance(error, oc.ValidationError) and _full_key(error):
-        return _wrong_type(error)
+        return wrong_type(error)
     if isinstance(error, oc.InterpolationResolutionError):
         key = _full_key(error)
         reason = _one_line(str(error).split("\n")[0])
@@ -156,19 +158,21 @@ def _full_key(error: Any) -> str:
     return str(getattr(error, "full_key", None) or "")
 
 
-def _wrong_type(error: oc.ValidationError) -> str:
-    text = str(error).split("\n")[0]
-    key = _full_key(error)
-    value = getattr(error, "value", None)
-    if "is not Optional" in text:
-        return f"{key} must have a value, got null"
-    if match := re.search(r"could not be converted to (\w+)", text) or re.search(r"is not a valid (\w+)", text):
-        if value == {}:
-            return f"{key} is a single value: nothing can be set below it"
-        return f"{key} must be {_KINDS.get(match[1], match[1])}, got {value!r}"
+def wrong_type(error: Any) -> str:
+    """The sentence for a value that does not fit the type of its key in a structured configuration."""
+    key, value, text = _full_key(error), error.value, str(error).split("\n")[0]
+    if value == {}:
+        return f"{key} is a single value: nothing can be set below it"
     if match := re.search(r"expected one of \[(.*)\]", text):
         return f"{key} must be one of {match[1]}, got {value!r}"
-    return f"{key}: {_one_line(text)}"
+    try:
+        hint = get_type_hints(error.object_type)[key.rpartition(".")[2]]
+    except (TypeError, KeyError, NameError):
+        return f"{key}: {_one_line(text)}"
+    if value is None:
+        return f"{key} must have a value, got null"
+    parts = get_args(hint)[::-1] if isinstance(hint, UnionType) or get_origin(hint) is Union else (hint,)
+    return f"{key} must be {' or '.join(_TYPES.get(part, str(part)) for part in parts)}, got {value!r}"
 
 
 def _missing(error: MissingConfigException, tree: Tree) -> str:

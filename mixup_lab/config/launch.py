@@ -109,19 +109,13 @@ def expose(path: Path) -> None:
 @contextmanager
 def environment(name: str, value: str | None) -> Iterator[str | None]:
     """Set an environment variable (None: unset it) for a while; gives its value before."""
-    before = os.environ.get(name)
-    _set(name, value)
+    before = os.environ.pop(name, None)
+    os.environ.update({} if value is None else {name: value})
     try:
         yield before
     finally:
-        _set(name, before)
-
-
-def _set(name: str, value: str | None) -> None:
-    if value is None:
         os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
+        os.environ.update({} if before is None else {name: before})
 
 
 def full_error(value: str | None) -> AbstractContextManager[str | None]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
-import typing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +15,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from mixup_lab.config.errors import wrong_type
 from mixup_lab.config.identity import run_name
 from mixup_lab.config.nearest import unknown_key
 from mixup_lab.training.settings import TrainerSettings
 from mixup_lab.types import UserError
 
-_T = typing.TypeVar("_T")
 Component = dict[str, Any]  # `_target_` and the arguments of its constructor
 COMPONENTS = ("dataset", "model", "optimizer", "scheduler", "transform", "aug", "mix_schedule")
 
@@ -59,6 +57,16 @@ class DatasetSettings:
             raise UserError(f"dataset.workers must be 0 or more, got {self.workers}")
         if self.split_seed is not None and self.split_seed < 0:
             raise UserError(f"dataset.split_seed must be null or 0 or more, got {self.split_seed}")
+
+
+@dataclass
+class _Typed:
+    """The part of a configuration that the program itself reads."""
+
+    dataset: DatasetSettings = field(default_factory=DatasetSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    seed: int = 0
+    trust: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -153,20 +161,23 @@ def parse(cfg: DictConfig) -> RunConfig:
             raise UserError(f"{group} must be one of its options or hold a _target_, got {resolved[group]}")
 
     shared = {f.name for f in dataclasses.fields(DatasetSettings)}
-    data = _typed(DatasetSettings, {k: v for k, v in resolved["dataset"].items() if k in shared}, "dataset.")
-    trainer = _typed(TrainerSettings, resolved["trainer"], "trainer.")
-    top = _typed(RunSchema, {k: resolved[k] for k in ("seed", "trust")}, "")
-    data.check()
-    trainer.check()
-    if top.seed < 0:
-        raise UserError(f"seed must be 0 or more, got {top.seed}")
+    values = {key: resolved[key] for key in ("trainer", "seed", "trust")}
+    values["dataset"] = {k: v for k, v in resolved["dataset"].items() if k in shared}
+    try:
+        typed: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(_Typed), values))
+    except OmegaConfBaseException as error:
+        raise UserError(wrong_type(error)) from None
+    typed.dataset.check()
+    typed.trainer.check()
+    if typed.seed < 0:
+        raise UserError(f"seed must be 0 or more, got {typed.seed}")
     resolved.pop("resume", None)
     return RunConfig(
-        seed=top.seed,
+        seed=typed.seed,
         source={k: v for k, v in resolved["dataset"].items() if k not in shared},
-        data=data,
-        trainer=trainer,
-        trust=tuple(top.trust),
+        data=typed.dataset,
+        trainer=typed.trainer,
+        trust=tuple(typed.trust),
         resolved=resolved,
         **{group: resolved[group] for group in COMPONENTS if group != "dataset"},
     )
@@ -177,31 +188,3 @@ def _known(node: dict[str, Any], schema: type, prefix: str) -> None:
     for key in node:
         if f"{prefix}{key}" not in names:
             raise UserError(unknown_key(f"{prefix}{key}", names))
-
-
-def _typed(schema: type[_T], values: dict[str, Any], prefix: str) -> _T:
-    merged = OmegaConf.structured(schema)
-    for key, value in values.items():
-        try:
-            OmegaConf.update(merged, key, value)
-        except OmegaConfBaseException:
-            hint = typing.get_type_hints(schema)[key]
-            raise UserError(f"{prefix}{key} must be {_type_name(hint)}, got {value!r}") from None
-    return typing.cast(_T, OmegaConf.to_object(merged))
-
-
-_TYPE_NAMES = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    type(None): "null",
-    list[float]: "a list of numbers",
-    list[str]: "a list of names",
-}
-
-
-def _type_name(hint: Any) -> str:
-    if isinstance(hint, types.UnionType):
-        return " or ".join(_TYPE_NAMES.get(t, str(t)) for t in reversed(typing.get_args(hint)))
-    return _TYPE_NAMES.get(hint, str(hint))

@@ -148,7 +148,7 @@ class Tree:
         return self._keys(f"{group}/{option}")
 
     def choices(self, overrides: Sequence[str]) -> dict[str, str]:
-        """The options in force on a line: its words `group=option`, then the options that these set, then the defaults."""
+        """The options in force on a line: its words `group=option`, then the options that these set, then defaults."""
         groups = set(self.groups())
         words = (word.lstrip("+").partition("=") for word in overrides)
         given = {group: option.split(",")[-1].strip("'\" ") for group, equals, option in words if equals}

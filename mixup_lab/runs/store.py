@@ -78,14 +78,14 @@ def enter(
         # A study without a run binds nobody: its line was a mistake.
         manifest = (read_manifest(study) if begun(study) else None) or {
             "schema": SCHEMA,
-            "settings": json.loads(json.dumps(next(iter(settings.values())), default=str)),
+            "settings": next(iter(settings.values())),
             "axes": [],
             "roots": {},
             "arms": {},
         }
         axes = sorted({*manifest["axes"], *axes})
         for flat in settings.values():
-            _refuse_changes(study, manifest["settings"], json.loads(json.dumps(flat, default=str)), axes)
+            _refuse_changes(study, manifest["settings"], flat, axes)
         _refuse_other_data(study, manifest["roots"], roots, axes)
         arms: dict[str, str] = manifest["arms"]
         for arm, wanted in names.items():
@@ -103,7 +103,8 @@ def _refuse_changes(study: Path, old: Mapping[str, Any], new: Mapping[str, Any],
 
     missing = object()
     changed = [
-        f"{key}: {_shown(old.get(key, missing), missing)} there, {_shown(new.get(key, missing), missing)} now"
+        f"{key}: {json.dumps(old[key]) if key in old else 'not set'} there,"
+        f" {json.dumps(new[key]) if key in new else 'not set'} now"
         for key in sorted({*old, *new})
         if not free(key) and old.get(key, missing) != new.get(key, missing)
     ]
@@ -127,10 +128,6 @@ def _refuse_other_data(
                 " now; choose another name with study=NAME for other data, or, if the folder was merely moved, change"
                 f" roots in {study / 'study.json'}"
             )
-
-
-def _shown(value: Any, missing: object) -> str:
-    return "not set" if value is missing else json.dumps(value)
 
 
 def safe_name(text: str, longest: int = 120) -> str:

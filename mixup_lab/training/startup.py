@@ -10,8 +10,8 @@ import torch
 def uncompiled(cls: type[Any]) -> type[Any]:
     """The class of an optimizer without the guards that keep it out of `torch.compile`: a step here is never compiled.
 
-    The first call of a guard imports torch._dynamo. Without it a run of one epoch on digits takes 2.7 s of CPU instead of
-    4.1 s, and 690 MiB instead of 840 MiB (torch 2.14, medians of 7 starts in turn with and without, on a busy machine).
+    The first call of a guard imports torch._dynamo. Without it a run of one epoch on digits takes 2.7 s of CPU and 690
+    MiB instead of 4.1 s and 840 MiB (torch 2.14, medians of 7 starts each, taken in turn on a busy machine).
     """
     guarded = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     plain = {name: getattr(cls, name) for name in guarded}

@@ -11,7 +11,7 @@ CHOICES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: OmegaConf would make the configuration read-only
 class Settings:
     """The keys of `hydra.sweeper`, checked when an instance is made."""
 
