@@ -201,7 +201,9 @@ def test_fail_fast_stops_at_the_first_failure(line, tmp_path):
     code, _, err = line("compare", *words)
     assert code == 1
     assert "the loss is " in err
-    assert len(list(tmp_path.rglob("config.yaml"))) <= 3  # of 8: what ran beside it may have begun
+    assert len(list(tmp_path.rglob("config.yaml"))) <= 3  # of 8: what ran next to it may have begun
+    for record in tmp_path.rglob("record.jsonl"):
+        assert not any("fail_fast" in word for word in json.loads(record.read_text().splitlines()[0])["overrides"])
 
 
 def test_a_mistake_that_all_runs_share_is_said_once(line, tmp_path):
