@@ -1,6 +1,6 @@
 """The command line: `mixup-lab COMMAND [flags] [overrides]`.
 
-Everything behind the command is Hydra's, but for help, completion and the words of errors. Nothing here imports torch,
+The words behind the command go to Hydra, except for help and completion. Nothing here imports torch,
 and help imports not even Hydra, so that they answer at once.
 """
 
@@ -12,20 +12,21 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mixup_lab import __version__
 from mixup_lab.config.commands import COMMANDS, COMPLETION
-from mixup_lab.config.launch import environment, launch
-from mixup_lab.config.nearest import nearest
-from mixup_lab.config.words import config_dir, quote, tree_of
+from mixup_lab.config.launch import full_error, launch
+from mixup_lab.config.nearest import hint
+from mixup_lab.config.words import quote, tree_of
 from mixup_lab.types import Interrupted, RunFailed, UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0 done, 1 failed, 2 a mistake on the line, 128+n signal n."""
+    """Run one command line and return its exit code: 0 done, 1 failed, 2 a mistake of the user, 128+n signal n."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or os.environ.get("HYDRA_FULL_ERROR") == "1"
     words = [word for word in words if word != "--debug"]
@@ -35,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader has had enough (`| head`). Python would complain once more when it flushes at exit.
+        # The reader has closed the pipe (`| head`). Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except SystemExit as error:  # argparse has said what is wrong
+    except SystemExit as error:  # argparse has printed the mistake
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 2
     except KeyboardInterrupt as error:
         return _interrupted(name, error, debug)
@@ -48,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(words: list[str], debug: bool) -> int:
     if not words or words[0] in ("-h", "--help"):
-        sys.stdout.write(_overview())
+        from mixup_lab.config.help import overview
+
+        sys.stdout.write(overview())
         return 0
     if "--version" in words:
         sys.stdout.write(_versions())
@@ -63,27 +66,20 @@ def _main(words: list[str], debug: bool) -> int:
     if "--help" in words or "-h" in words:
         from mixup_lab.config.help import command_help
 
-        sys.stdout.write(command_help(command, COMMANDS[command].about, tree_of(words, command), words))
+        sys.stdout.write(command_help(command, tree_of(words, command), words))
         return 0
-    # Set for the processes that the run starts, too: --debug is to be the same as the variable.
-    with environment("HYDRA_FULL_ERROR", "1" if debug else os.environ.get("HYDRA_FULL_ERROR")):
+    with full_error("1") if debug else nullcontext():
         return _run(command, words)
 
 
 def _run(name: str, words: list[str]) -> int:
-    command = COMMANDS[name]
-    if command.program is not None:
-        module, function = command.program.split(":")
+    program = COMMANDS[name].program
+    if program is not None:
+        module, function = program.split(":")
         return int(getattr(import_module(module), function)(words))
-    assert command.job is not None
     if name == "preview" and {"-m", "--multirun"} & set(words) and any(word.startswith("out=") for word in words):
         raise UserError("out names one file, so it cannot be combined with -m")
-    before = sys.argv
-    sys.argv = [before[0], *_resuming(words)]
-    try:
-        launch(name, command.job, config_dir())
-    finally:
-        sys.argv = before
+    launch(name, _resuming(words))
     return 0
 
 
@@ -93,15 +89,13 @@ def _command(words: list[str]) -> str:
         return first
     if "=" in first or first.startswith("-"):
         raise UserError(f"a command comes first: mixup-lab train {' '.join(words)}")
-    close = nearest(first, COMMANDS)
-    hint = f"; did you mean '{close}'?" if close else f"; there is: {', '.join(COMMANDS)}"
-    raise UserError(f"unknown command '{first}'{hint}")
+    raise UserError(f"unknown command '{first}'{hint(first, COMMANDS)}")
 
 
 def _resuming(words: list[str]) -> list[str]:
-    """With `resume=RUN_DIR` on the line, that folder is the run directory: Hydra is to make no other."""
-    said = [word for word in words if word.startswith("resume=")]
-    value = said[-1].removeprefix("resume=") if said else "null"
+    """With `resume=RUN_DIR` on the line, that folder is the run directory, so Hydra must not make another one."""
+    resumes = [word for word in words if word.startswith("resume=")]
+    value = resumes[-1].removeprefix("resume=") if resumes else "null"
     if value == "null":
         return words
     if value[:1] in "'\"" and len(value) > 1 and value[-1] == value[0]:
@@ -118,14 +112,8 @@ def _resuming(words: list[str]) -> list[str]:
     quoted = quote(str(folder))
     # The run's own data set may have keys that the default one lacks; which of them may change is checked later.
     key = re.compile(r"(?!hydra\.)\w+\.")
-    changes = [f"++{word}" if key.match(word) else word for word in words if word not in said]
+    changes = [f"++{word}" if key.match(word) else word for word in words if word not in resumes]
     return [*changes, f"resume={quoted}", f"hydra.run.dir={quoted}"]
-
-
-def _overview() -> str:
-    from mixup_lab.config.help import overview
-
-    return overview({name: command.about for name, command in COMMANDS.items()})
 
 
 def _versions() -> str:
@@ -144,7 +132,7 @@ def _interrupted(name: str, error: KeyboardInterrupt, debug: bool) -> int:
 
 
 def _failed(name: str, error: BaseException, words: list[str], debug: bool) -> int:
-    """Say what went wrong and choose the exit code; a traceback if it is our fault, or asked for."""
+    """Print the error and return the exit code; with a traceback for a bug of ours or with --debug."""
     from mixup_lab.config.launch import JobError, SweepError
 
     cause = error.error if isinstance(error, JobError) else error.first if isinstance(error, SweepError) else error

@@ -11,23 +11,39 @@ from typing import IO, Any
 from mixup_lab.types import UserError
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a new file that takes the place of `path` only when all of it is on the disk.
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the failure to write a place into one sentence, a UserError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_atomically(path: Path, content: str | bytes | Callable[[IO[bytes]], object]) -> None:
+    """Fill a new file, which takes the place of `path` only when all of it is on the disk.
+
+    Args:
+        path: the file; its folder must exist.
+        content: of the file, or a function that writes it to an open file.
 
     Raises:
         UserError: if the disk is full or the place cannot be written to; the old file is as it was.
     """
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with aside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except (OSError, RuntimeError) as error:  # torch.save reports a failing file as RuntimeError
-        aside.unlink(missing_ok=True)
-        reason = error if isinstance(error, OSError) else error.__context__ or error
-        raise UserError(f"cannot write {path}: {getattr(reason, 'strerror', None) or reason}") from error
+        with writing(path):
+            try:
+                with aside.open("wb") as file:
+                    if callable(content):
+                        content(file)
+                    else:
+                        file.write(content.encode() if isinstance(content, str) else content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                aside.replace(path)
+            except RuntimeError as error:  # torch.save reports a failing file so
+                raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -70,11 +86,9 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         UserError: if the lock file cannot be written.
     """
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
     with file:
         try_lock(file, wait=True)
         yield

@@ -1,34 +1,42 @@
-"""What is shown while data is prepared: a bar on a terminal, one plain line elsewhere. Always on standard error."""
+"""Notices while data is prepared, on standard error: a bar on a terminal, one plain line elsewhere."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SAID = "MIXUP_LAB_SAID"  # the environment variable with a folder, where a file stands for each line that was said
+_memory: Path | None = None  # the folder of `remembering`
+
+
+@contextmanager
+def remembering(folder: Path) -> Iterator[None]:
+    """Print each line of `say` once among all processes that remember in the same folder: the runs of a sweep."""
+    global _memory
+    before, _memory = _memory, folder
+    try:
+        yield
+    finally:
+        _memory = before
 
 
 def say(text: str) -> None:
-    """One line for the user, beside the results; the many runs of a sweep, in processes of their own, say it once."""
-    folder = os.environ.get(SAID)
-    if folder:
-        name = hashlib.sha256(text.encode()).hexdigest()
+    """Print one line for the user, next to the results."""
+    if _memory is not None:
         try:
-            (Path(folder) / name).touch(exist_ok=False)
+            (_memory / hashlib.sha256(text.encode()).hexdigest()).touch(exist_ok=False)
         except FileExistsError:
             return
-        except OSError:  # another machine, which has no such folder: twice is better than never
+        except OSError:  # another machine, which lacks the folder: twice is better than never
             pass
     print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def track(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told how many more of `total` items are done."""
+    """Show progress. The function that it gives takes the number of further items, of `total`, that are done."""
     if not sys.stderr.isatty():
         say(f"{title} ...")
         yield lambda done: None

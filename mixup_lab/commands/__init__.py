@@ -1,1 +1,1 @@
-"""What `mixup-lab COMMAND` does, one file a command."""
+"""The commands of `mixup-lab`: one file each, and the files that they share."""

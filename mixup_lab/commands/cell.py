@@ -1,37 +1,40 @@
-"""One run of a study: skipped if it is finished, gone on with if it was cut, tried again if it failed."""
+"""One run of a study: skipped if finished, continued if interrupted, tried again if it failed."""
 
 from __future__ import annotations
 
-import os
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mixup_lab.commands.run import identify, run
+from mixup_lab.commands.run import identify, primary_value, run
 from mixup_lab.config.launch import JobError
-from mixup_lab.config.schema import RunConfig, parse
+from mixup_lab.config.schema import RunConfig, own_key, parse
 from mixup_lab.runs import store
-from mixup_lab.runs.record import InUse, Record, read_events, read_summary
+from mixup_lab.runs.record import InUse, Record, read_result
 from mixup_lab.types import RunFailed, UserError
-
-FAIL_FAST = "MIXUP_LAB_FAIL_FAST"
 
 
 def cell(cfg: DictConfig) -> float | None:
     """Run one job of a study and return its primary metric on val; None if it failed or another process has it.
 
-    A failure is written beside the run and does not go further, so that no launcher stops the others.
+    A failure is written to the run's folder and not raised, so that no launcher stops the other runs.
+
+    Raises:
+        JobError: for a mistake on the line, or any failure with `fail_fast`.
     """
     hydra = HydraConfig.get()
+    fail_fast = own_key(cfg, "fail_fast")
     config = parse(cfg)
-    start = identify(config, hydra.runtime.choices, hydra.overrides.task)
+    overrides = [word for word in hydra.overrides.task if not word.startswith("fail_fast=")]
+    start = identify(config, hydra.runtime.choices, overrides)
     study = Path(hydra.sweep.dir)
     manifest = store.read_manifest(study)
     if manifest is None or start["arm"] not in manifest["arms"]:
-        raise UserError(f"{study / 'study.json'} does not know the arm of {' '.join(start['overrides'])}")
+        raise UserError(f"{study / 'study.json'} lacks the arm of {' '.join(overrides)}")
     start["name"] = manifest["arms"][start["arm"]]
     run_dir = store.run_dir(study, start["name"], config.seed)
     try:
@@ -43,36 +46,32 @@ def cell(cfg: DictConfig) -> float | None:
             raise JobError(error) from error  # a mistake on the line, which all others would repeat
         sentence = str(error) if isinstance(error, (UserError, RunFailed)) else None
         store.note_error(run_dir, error, sentence)
-        if os.environ.get(FAIL_FAST):
+        if fail_fast:
             raise JobError(error) from error
         return None
 
 
 def _train(config: RunConfig, run_dir: Path, start: dict[str, Any]) -> float:
-    """Train what is missing and return the primary metric on val."""
+    """Train the rest of a run and return the primary metric on val."""
     done = _finished(run_dir, start["fingerprint"])  # without the lock: so are most cells of a study that is extended
     if done is not None:
         return done
-    record = Record(run_dir, resume=True)
-    try:
+    with closing(Record(run_dir, resume=True)) as record:
         done = _finished(run_dir, start["fingerprint"])  # by another process, a moment ago
         if done is not None:
             return done
         failed = store.read_error(run_dir) is not None
         store.settle_error(run_dir)
-        # Told as a note, not on the terminal: the same warning would come from every run.
+        # A note instead of a line on the terminal: the same warning would come from every run.
         warnings.showwarning = lambda message, *_, **__: record.event("note", text=str(message))
-        scalars = run(config, record, start, from_checkpoint=not failed)
-    finally:
-        record.close()
-    return scalars[f"val/{next(read_events(run_dir, 'start'))['primary']}"]
+        return primary_value(run(config, record, start, from_checkpoint=not failed))
 
 
 def _finished(run_dir: Path, fingerprint: str) -> float | None:
-    """Val of a run that is finished."""
-    summary = read_summary(run_dir)
-    if summary is None or summary["status"] != "ok":
+    """The primary metric on val of a run that is finished."""
+    result = read_result(run_dir)
+    if result is None:
         return None
-    if summary["fingerprint"] != fingerprint:
+    if result["fingerprint"] != fingerprint:
         raise UserError(f"{run_dir} holds a run with other settings")
-    return float(summary["scalars"][f"val/{summary['primary']}"])
+    return primary_value(result)

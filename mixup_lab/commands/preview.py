@@ -11,13 +11,13 @@ from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from mixup_lab.commands.train import show_warning
 from mixup_lab.config import identity
-from mixup_lab.config.schema import RunConfig, parse
+from mixup_lab.config.schema import RunConfig, own_key, parse
 from mixup_lab.config.tree import Tree
-from mixup_lab.disk import write_atomically
+from mixup_lab.disk import write_atomically, writing
 from mixup_lab.runs.event_file import EventFile, replace_event_file
 from mixup_lab.runs.store import safe_name
 from mixup_lab.types import UserError
@@ -30,9 +30,7 @@ def preview(cfg: DictConfig) -> None:
     hydra = HydraConfig.get()
     if cfg.get("resume") is not None:
         raise UserError("preview draws the examples of a new run; leave resume out")
-    folder, out = Path(hydra.runtime.output_dir), cfg.get("out")
-    with open_dict(cfg):
-        cfg.pop("out", None)
+    folder, out = Path(hydra.runtime.output_dir), own_key(cfg, "out")
     config = parse(cfg)
     choices = {group: str(choice) for group, choice in hydra.runtime.choices.items() if choice is not None}
     path = folder / f"{name_of(config, choices)}.png" if out is None else _checked(out)
@@ -40,8 +38,9 @@ def preview(cfg: DictConfig) -> None:
 
     warnings.showwarning = show_warning
     png, size = draw(config, choices, tree)
-    _make(path.parent)
-    write_atomically(path, lambda file: file.write(png))
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, png)
     view_in_tensorboard(folder, png, *size)
     print(os.path.relpath(path), flush=True)
 
@@ -93,13 +92,6 @@ def _checked(out: str) -> Path:
     if path.is_dir():
         raise UserError(f"out={out} is a directory; name a .png file in it")
     return path
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}") from error
 
 
 def _choice(group: str, component: Mapping[str, Any], choices: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""`mixup-lab report DIR...`: the answer from records alone, as a table, a page, Markdown, CSV and JSON."""
+"""`mixup-lab report DIR...`: the answer from recorded runs, as a table, a page, Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mixup_lab.config.commands import REPORT
-from mixup_lab.config.nearest import nearest
-from mixup_lab.disk import write_atomically
+from mixup_lab.config.nearest import unknown_key
+from mixup_lab.disk import write_atomically, writing
 from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.reading import TABLES, Run, read
 from mixup_lab.study.results import Answer
@@ -40,9 +40,7 @@ def _words(words: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
             raise UserError(f"report has no flag {word}; see mixup-lab report --help")
         if equals and not Path(word).exists():
             if key not in REPORT:
-                close = nearest(key, REPORT)
-                hint = f"did you mean '{close}'?" if close else f"there are: {', '.join(REPORT)}"
-                raise UserError(f"unknown key '{key}'; {hint}")
+                raise UserError(unknown_key(key, REPORT))
             values[key] = value
         else:
             places.append(Path(word))
@@ -50,7 +48,7 @@ def _words(words: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
 
 
 def options_of(values: dict[str, str]) -> Options:
-    """The options of an analysis from the words of a line. Raises UserError for what they cannot be."""
+    """The options of an analysis from the words of a line. Raises UserError for values that are not allowed."""
     maximize = values.get("maximize")
     if maximize not in (None, "true", "false"):
         raise UserError(f"maximize must be true or false, got {maximize}")
@@ -78,10 +76,10 @@ def answer_of(places: Sequence[Path], options: Options) -> Answer:
     runs = read(places)
     name = places[0].resolve().name if len(places) == 1 else " + ".join(place.resolve().name for place in places)
     line = " ".join(shlex.quote(str(place)) for place in places)
-    known = {"report": f"mixup-lab report {line}"}
+    commands = {"report": f"mixup-lab report {line}"}
     if all(place.is_dir() for place in places):
-        known["look"] = f"tensorboard --logdir {shlex.quote(os.path.commonpath([str(place) for place in places]))}"
-    answer = analyse(runs, name, options, known)
+        commands["look"] = f"tensorboard --logdir {shlex.quote(os.path.commonpath([str(place) for place in places]))}"
+    answer = analyse(runs, name, options, commands)
     fresh = places[0] / "confirm"
     if len(places) == 1 and fresh.is_dir() and answer.choices:
         return replace(answer, confirmed=_confirmed(answer, read([fresh]), options))
@@ -94,11 +92,11 @@ def _confirmed(answer: Answer, runs: Sequence[Run], options: Options) -> Answer 
     fresh = [run for run in runs if run.seed not in seen]
     there = {run.arm for run in fresh}
     pairs = {(choice.baseline, choice.arm): choice for choice in answer.choices}
-    known = {arm for pair in pairs if there.issuperset(pair) for arm in pair}
-    if not known:
+    ready = {arm for pair in pairs if there.issuperset(pair) for arm in pair}
+    if not ready:
         return None
-    fresh = [run for run in fresh if run.arm in known]
-    # What counts as a difference was fixed before; a default follows from the baseline, which is another one here.
+    fresh = [run for run in fresh if run.arm in ready]
+    # The smallest effect was fixed before; its default depends on the baseline, which has other seeds here.
     effect = answer.min_effect * 100 if answer.metric.percent else answer.min_effect
     confirmed = analyse(
         fresh, f"{answer.study}, fresh seeds", replace(options, confirm=True, min_effect=effect or None), {}
@@ -107,24 +105,22 @@ def _confirmed(answer: Answer, runs: Sequence[Run], options: Options) -> Answer 
     waiting = [
         f"With {choice.block}: {names[choice.arm]} and its baseline have no run on fresh seeds"
         for pair, choice in pairs.items()
-        if not known.issuperset(pair)
+        if not ready.issuperset(pair)
     ]
     return replace(confirmed, problems=(*confirmed.problems, *waiting))
 
 
 def write(answer: Answer, out: Path, aggregate: bool) -> list[Path]:
-    """Write the report's files, and TensorBoard's aggregates if wanted; every file is whole or as it was."""
+    """Write the report's files, and TensorBoard's aggregates if wanted; every file is complete or as it was."""
     from mixup_lab.study.export import as_json, csv_rows
     from mixup_lab.study.markdown import markdown
     from mixup_lab.study.page import page
 
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror}") from error
     texts = (page(answer), markdown(answer), csv_rows(answer), as_json(answer))
     for name, text in zip(FILES, texts, strict=True):
-        _write(out / name, text)
+        write_atomically(out / name, text)
     if aggregate:
         from mixup_lab.study.tensorboard import write_aggregate
 
@@ -132,12 +128,8 @@ def write(answer: Answer, out: Path, aggregate: bool) -> list[Path]:
     return [out / name for name in FILES]
 
 
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))
-
-
 def show(answer: Answer, written: Sequence[Path]) -> None:
-    """The answer on the terminal: problems first, the table, the words, where the report is, what to do next."""
+    """Print the answer: problems, the table, the sentences, the place of the report, and commands to go on with."""
     from rich.console import Console
 
     from mixup_lab.study.terminal import terminal_table
@@ -146,13 +138,13 @@ def show(answer: Answer, written: Sequence[Path]) -> None:
     for problem in answer.problems:
         console.print(problem, markup=False, soft_wrap=True)
     console.print(terminal_table(answer))
-    for said in [answer.confirmed, answer]:
-        if said is not None:
-            title = "On fresh seeds alone: " if said is answer.confirmed else ""
-            console.print(f"{title}{said.sentence}", markup=False, style="bold", soft_wrap=True)
-            for detail in said.details:
+    for part in [answer.confirmed, answer]:
+        if part is not None:
+            title = "On fresh seeds alone: " if part is answer.confirmed else ""
+            console.print(f"{title}{part.sentence}", markup=False, style="bold", soft_wrap=True)
+            for detail in part.details:
                 console.print(detail, markup=False, soft_wrap=True)
     console.print(f"\nReport: {written[0]}", markup=False, soft_wrap=True)
-    for what in ("confirm", "extend", "look"):
-        if what in answer.commands:
-            console.print(f"{what:8}{answer.commands[what]}", markup=False, soft_wrap=True)
+    for name in ("confirm", "extend", "look"):
+        if name in answer.commands:
+            console.print(f"{name:8}{answer.commands[name]}", markup=False, soft_wrap=True)

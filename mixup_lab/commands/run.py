@@ -1,13 +1,10 @@
-"""One run in its directory: the record is locked, the parts are built, and training is told to record and views."""
+"""One run in its directory: build the parts, train, and report to the record and its views."""
 
 from __future__ import annotations
 
-import atexit
-import gc
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -16,64 +13,78 @@ from omegaconf import OmegaConf
 
 from mixup_lab.config import identity
 from mixup_lab.config.schema import COMPONENTS, RunConfig
-from mixup_lab.runs.record import SCHEMA, Record
+from mixup_lab.runs.record import SCHEMA, Event, Record, read_summary
 from mixup_lab.types import Interrupted, UserError
 
 MOST_CLASSES = 1000  # whose names are recorded
 
 
 def identify(config: RunConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """What the `start` event says of who the run is."""
+    """The part of the `start` event that identifies the run."""
     chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
     return {
         "schema": SCHEMA,
-        "arm": identity.arm(config.resolved),
+        "arm": identity.arm(config.resolved, chosen),
         "name": identity.arm_name(chosen.get("aug"), config.aug),
         "seed": config.seed,
-        "fingerprint": identity.fingerprint(config.resolved),
+        "fingerprint": identity.fingerprint(config.resolved, chosen),
+        "mixes": not identity.mixes_nothing(config.aug),
         "choices": chosen,
         "overrides": list(overrides),
     }
 
 
-def run(
-    config: RunConfig, record: Record, start: Mapping[str, Any], *, from_checkpoint: bool = True
-) -> dict[str, float]:
-    """Train to the end and return the final scalars.
+def run(config: RunConfig, record: Record, start: Mapping[str, Any], *, from_checkpoint: bool = True) -> Event:
+    """Train to the end, close the record and return the summary.
 
     Args:
-        config: what to train.
+        config: of the run.
         record: of the run's directory, open; if it has a beginning already, the run goes on.
-        start: who the run is, from `identify`.
+        start: the identity of the run, from `identify`.
         from_checkpoint: a run that goes on starts from its checkpoint; else it trains from the beginning again.
 
     Raises:
-        UserError: for whatever a component refuses; then nothing was begun.
+        UserError: if a component refuses its settings; then nothing was begun.
         RunFailed: when the run diverged; it is recorded.
         Interrupted: after a signal; a checkpoint was saved.
     """
+    with closing(record):
+        _train(config, record, start, from_checkpoint)
+        summary = read_summary(record.run_dir)
+    assert summary is not None
+    return summary
+
+
+def primary_value(summary: Event) -> float:
+    """The primary metric on val of a finished run."""
+    return float(summary["scalars"][f"val/{summary['primary']}"])
+
+
+def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_checkpoint: bool) -> None:
     run_dir, resumed = record.run_dir, record.begun
-    with _importing():
-        from mixup_lab.config.assemble import assemble
-        from mixup_lab.runs.log import RunLog
-        from mixup_lab.runs.progress import progress_view
-        from mixup_lab.runs.tensorboard import TensorBoardView
-        from mixup_lab.training.device import keep_freed_memory
-        from mixup_lab.training.fit import Fit
-        from mixup_lab.training.stop import StopRequest
+    # Late, since --cfg and mistakes on the line need no torch.
+    from mixup_lab.config.assemble import assemble
+    from mixup_lab.runs.log import RunLog
+    from mixup_lab.runs.progress import progress_view
+    from mixup_lab.runs.tensorboard import TensorBoardView
+    from mixup_lab.training.device import keep_freed_memory
+    from mixup_lab.training.fit import Fit
+    from mixup_lab.training.stop import Pruned, StopRequest
+
     if config.trainer.malloc == "keep":  # before the first large tensor
         keep_freed_memory()
     fit = Fit(assemble(config, start["fingerprint"]), run_dir)
     if resumed and from_checkpoint and (run_dir / "checkpoint.pt").exists():
         fit.resume()
     with StopRequest() as stop:
-        board = TensorBoardView(run_dir, _first_step_to_come(fit) if resumed else None)
+        # TensorBoard forgets what a resumed run will write again; pictures and texts are at step 0.
+        board = TensorBoardView(run_dir, fit.done_steps + (fit.done_steps > 0) if resumed else None)
         primary = fit.parts.task.primary
         log = RunLog(record, board, progress_view(config.trainer.progress, primary))
         if not resumed:
             record.config(OmegaConf.to_yaml(OmegaConf.create(config.resolved)))
-        title = f"{start['name']} seed={config.seed}"
         facts = _facts(fit) | ({"resumed": True} if resumed else {})
+        title = f"{start['name']} seed={config.seed}"
         log.start(title, config.trainer.epochs, fit.steps, fit.done_steps, {**start, **facts})
         try:
             if not fit.done_steps:
@@ -84,46 +95,19 @@ def run(
             board.begin(trial, _hparams(config, start), [f"val/{primary}", f"test/{primary}", "val/loss"])
             scalars = fit.run(log, stop)
         except BaseException as error:
-            # "pruned" for one that a search gave up. What is no Exception came from outside: a signal, or an exit.
-            status = getattr(error, "status", "failed") if isinstance(error, Exception) else "interrupted"
-            with suppress(UserError):  # a full disk must not hide what happened
+            # Only a signal or an exit is not an Exception.
+            failed = "failed" if isinstance(error, Exception) else "interrupted"
+            status = "pruned" if isinstance(error, Pruned) else failed
+            with suppress(UserError):  # a full disk must not hide the error
                 log.end(status, fit.state.scalars, fit.done_steps, error=f"{type(error).__name__}: {error}")
             raise
         log.end("ok", scalars, fit.done_steps, stopped=fit.state.stopped)
     if stop.signum is not None and HydraConfig.get().mode == RunMode.MULTIRUN:  # it came after the last step
         raise Interrupted(stop.signum, f"stopped after {run_dir}, which is finished")
-    return scalars
-
-
-@contextmanager
-def _importing() -> Iterator[None]:
-    """The garbage collector rests meanwhile, and leaves alone for good what was imported.
-
-    Hundreds of thousands of objects come, and all of them stay. To look at them again and again, now and whenever
-    others come, would take half a second of a start.
-    """
-    gc.disable()
-    try:
-        yield
-        _leave_alone()
-    finally:
-        gc.enable()
-
-
-@cache
-def _leave_alone() -> None:
-    """Once in a process: later, garbage of an earlier run would stay, too, and its pictures with it."""
-    gc.freeze()
-    atexit.register(gc.unfreeze)  # some libraries complain of whatever is not collected in the end
-
-
-def _first_step_to_come(fit: Any) -> int:
-    """What TensorBoard has of a resumed run from here on will be written again; pictures and texts are at step 0."""
-    return int(fit.done_steps + 1 if fit.done_steps else 0)
 
 
 def _facts(fit: Any) -> dict[str, Any]:
-    """What the `start` event records beside the identity of the run."""
+    """The rest of the `start` event."""
     import torch
 
     from mixup_lab.runs.environment import git_commit, versions
@@ -150,7 +134,7 @@ def _facts(fit: Any) -> dict[str, Any]:
 
 
 def _hparams(config: RunConfig, start: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat settings that runs are told apart by: the same keys for every run."""
+    """The flat settings that tell runs apart in TensorBoard: the same keys for every run."""
     return {
         "arm": start["name"],
         **{group: start["choices"].get(group) for group in COMPONENTS},

@@ -13,10 +13,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from mixup_lab.commands.run import identify, run
-from mixup_lab.config import identity
+from mixup_lab.commands.run import identify, primary_value, run
 from mixup_lab.config.schema import COMPONENTS, RunConfig, parse
-from mixup_lab.runs.record import Record, read_events, read_summary
+from mixup_lab.runs.record import Event, Record, check_schema, read_events, read_result
+from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.types import UserError
 
 
@@ -31,34 +31,36 @@ def train(cfg: DictConfig) -> float:
 
 
 def _resume(run_dir: Path, overrides: list[str]) -> float:
-    """Go on with a run as its `config.yaml` says; settings of the machine may differ from then.
+    """Go on with a run as configured in its `config.yaml`; settings of the machine may change.
 
-    Trust is not taken from the file, which may come from somebody else, but given anew.
+    The file may come from somebody else, so its `trust` does not count: only that of the line does.
     """
     cfg = _saved_config(run_dir / "config.yaml")
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
-        if key not in identity.MACHINE_KEYS:
+        if key not in MACHINE_KEYS:
             raise UserError(
-                f"{key} cannot change when a run is resumed: it goes on as {run_dir / 'config.yaml'} says; "
-                f"these may change: {', '.join(sorted(identity.MACHINE_KEYS - {'resume'}))}"
+                f"{key} cannot change when a run is resumed: it goes on as configured in {run_dir / 'config.yaml'}; "
+                f"these may change: {', '.join(sorted(MACHINE_KEYS - {'resume'}))}"
             )
         if key != "resume":
             OmegaConf.update(cfg, key, override.value())
     config = parse(cfg)
-    summary = read_summary(run_dir)
-    if summary is not None and summary["status"] == "ok":
-        print(f"{run_dir} is finished:  {_headline(summary['scalars'], summary['primary'])}")
-        return float(summary["scalars"][f"val/{summary['primary']}"])
+    result = read_result(run_dir)
+    if result is not None:
+        print(f"{run_dir} is finished:  {_headline(result)}")
+        return primary_value(result)
     try:
         first = next(read_events(run_dir, "start"), None)
     except FileNotFoundError:
         first = None
     if first is None:
         raise UserError(f"{run_dir / 'record.jsonl'} has no start of a run to go on with")
-    if first["fingerprint"] != identity.fingerprint(config.resolved):
+    check_schema(run_dir, first)
+    start = identify(config, first["choices"], first["overrides"])
+    if first["fingerprint"] != start["fingerprint"]:
         raise UserError(f"{run_dir / 'config.yaml'} was changed after the run began, so the run cannot go on")
-    start = {key: first[key] for key in ("schema", "arm", "name", "seed", "fingerprint", "choices", "overrides")}
+    start["name"] = first["name"]
     return _run(config, Record(run_dir, resume=True), start)
 
 
@@ -76,17 +78,14 @@ def _saved_config(path: Path) -> DictConfig:
 
 def _run(config: RunConfig, record: Record, start: dict[str, Any]) -> float:
     warnings.showwarning = show_warning
-    try:
-        scalars = run(config, record, start)
-    finally:
-        record.close()
-    primary = next(read_events(record.run_dir, "start"))["primary"]
-    print(f"  {_headline(scalars, primary)}  ->  {os.path.relpath(record.run_dir)}", flush=True)
-    return scalars[f"val/{primary}"]
+    summary = run(config, record, start)
+    print(f"  {_headline(summary)}  ->  {os.path.relpath(record.run_dir)}", flush=True)
+    return primary_value(summary)
 
 
-def _headline(scalars: dict[str, float], primary: str) -> str:
-    return f"val {primary} {scalars[f'val/{primary}']:.4f}  test {primary} {scalars[f'test/{primary}']:.4f}"
+def _headline(summary: Event) -> str:
+    primary, scalars = summary["primary"], summary["scalars"]
+    return "  ".join(f"{split} {primary} {float(scalars[f'{split}/{primary}']):.4f}" for split in ("val", "test"))
 
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

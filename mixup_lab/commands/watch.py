@@ -1,6 +1,6 @@
 """The live table of a study: every cell waiting, running with its progress, done with its value, or failed.
 
-It looks at the run directories alone, so it shows the same whatever launcher does the work, and other processes too.
+It reads run directories alone, so it shows the same with any launcher, and the work of other processes too.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -21,14 +23,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mixup_lab.runs import store
-from mixup_lab.runs.record import read_summary
+from mixup_lab.runs.record import read_result
 
 TAIL = 16384  # bytes at the end of a record that hold its last epoch
 MOST_SEEDS = 12  # columns of the table; more seeds are counted instead
 
 
 class Place(NamedTuple):
-    """Where a cell of the study is, and how long it trains."""
+    """The directory of a cell, and how long it trains."""
 
     run_dir: Path
     name: str
@@ -38,14 +40,14 @@ class Place(NamedTuple):
 
 @dataclass
 class State:
-    """What is known of a cell."""
+    """The state of a cell."""
 
     status: str = "waiting"  # waiting, running, ok, failed
     progress: float = 0.0  # share of the epochs
     value: float | None = None  # primary metric on val
     text: str = ""
     size: int = -1  # of the record when it was last read
-    said: bool = False
+    printed: bool = False
 
 
 @dataclass
@@ -61,11 +63,11 @@ class Watch:
         self._states = {place: State() for place in self.places}
         self._look()
         for state in self._states.values():
-            state.said = state.status == "ok"  # before this start
-        self._done_before = self._count("ok")
+            state.printed = state.status == "ok"  # before this start
+        self._done_before = self._counts()["ok"]
         self._started = time.monotonic()
         self._stop = threading.Event()
-        self._live = Live(console=self._console, auto_refresh=False, transient=True) if _on_terminal() else None
+        self._live = Live(console=self._console, auto_refresh=False, transient=True) if sys.stdout.isatty() else None
         if self._live:
             self._live.start()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -89,30 +91,27 @@ class Watch:
         self._look()
         if self._live:
             self._live.update(self._table(), refresh=True)
-        self._say()
+        self._print()
 
-    def _count(self, *statuses: str) -> int:
-        return sum(state.status in statuses for state in self._states.values())
+    def _counts(self) -> Counter[str]:
+        return Counter(state.status for state in self._states.values())
 
     def _look(self) -> None:
         for place, state in self._states.items():
             if state.status != "ok":
                 look(place, state)
 
-    def _say(self) -> None:
+    def _print(self) -> None:
         """A line for each run that came to an end; on a terminal only for those that failed."""
         for place, state in self._states.items():
-            if state.said or state.status not in ("ok", "failed"):
+            if state.printed or state.status not in ("ok", "failed"):
                 continue
-            state.said = True
+            state.printed = True
             if state.status == "failed" or not self._live:
-                number = sum(state.said for state in self._states.values())
-                self._console.print(
-                    f"  {number:>{len(str(len(self.places)))}}/{len(self.places)}  {place.name} seed={place.seed}  "
-                    f"{state.text}",
-                    markup=False,
-                    soft_wrap=True,
-                )
+                number = sum(state.printed for state in self._states.values())
+                count = f"{number:>{len(str(len(self.places)))}}/{len(self.places)}"
+                line = f"  {count}  {place.name} seed={place.seed}  {state.text}"
+                self._console.print(line, markup=False, soft_wrap=True)
 
     def _table(self) -> RenderableType:
         seeds = sorted({place.seed for place in self.places})
@@ -124,35 +123,31 @@ class Watch:
             table.add_column(str(heading), justify="right", no_wrap=True)
         for name in names:
             states = {place.seed: state for place, state in self._states.items() if place.name == name}
-            table.add_row(name, *(_cells(states, seeds) if wide else _counts(list(states.values()))))
+            cells = [_cell(states.get(seed)) for seed in seeds] if wide else _summary(list(states.values()))
+            table.add_row(name, *cells)
         return Group(table, Text(self._status_line(), style="dim"))
 
     def _status_line(self) -> str:
-        total = len(self.places)
-        done = self._count("ok")
-        parts = [f"{done} of {total} runs done"]
-        if failed := self._count("failed"):
-            parts.append(f"{failed} failed")
-        left = self._time_left()
-        if left is not None:
+        counts = self._counts()
+        parts = [f"{counts['ok']} of {len(self.places)} runs done"]
+        if counts["failed"]:
+            parts.append(f"{counts['failed']} failed")
+        # From the work since the start; runs that are under way count by their progress.
+        share = counts["ok"] + sum(state.progress for state in self._states.values() if state.status != "ok")
+        worked, seconds = share - self._done_before, time.monotonic() - self._started
+        if worked >= 0.2 and seconds >= 1:
+            left = max(0.0, len(self.places) - counts["failed"] - share) * seconds / worked
             parts.append(f"about {_duration(left)} left")
         return ", ".join(parts)
-
-    def _time_left(self) -> float | None:
-        """From what was done since the start, runs that are under way counted by their progress."""
-        share = sum(1.0 if state.status == "ok" else state.progress for state in self._states.values())
-        worked = share - self._done_before
-        seconds = time.monotonic() - self._started
-        if worked < 0.2 or seconds < 1:
-            return None
-        return max(0.0, len(self.places) - self._count("failed") - share) * seconds / worked
 
 
 def look(place: Place, state: State) -> None:
     """Bring a cell's state up to date."""
-    summary = _summary(place.run_dir)
-    if summary is not None and summary["status"] == "ok":
-        scalars, primary = summary["scalars"], summary["primary"]
+    result = None
+    with suppress(OSError, ValueError):
+        result = read_result(place.run_dir)
+    if result is not None:
+        scalars, primary = result["scalars"], result["primary"]
         state.status, state.progress, state.value = "ok", 1.0, float(scalars[f"val/{primary}"])
         state.text = f"val {primary} {state.value:.4f}  test {primary} {float(scalars[f'test/{primary}']):.4f}"
         return
@@ -172,55 +167,38 @@ def look(place: Place, state: State) -> None:
         state.progress = min(0.99, _last_epoch(record) / place.epochs)
 
 
-def _summary(run_dir: Path) -> dict[str, Any] | None:
-    try:
-        return read_summary(run_dir)
-    except (OSError, ValueError):
-        return None
-
-
 def _last_epoch(record: Path) -> int:
     with record.open("rb") as file:
         file.seek(max(0, record.stat().st_size - TAIL))
         lines = file.read().splitlines()
     for line in reversed(lines):
-        try:
+        with suppress(ValueError):
             event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and "epoch" in event:
-            return int(event["epoch"])
+            if isinstance(event, dict) and "epoch" in event:
+                return int(event["epoch"])
     return 0
 
 
-def _cells(states: dict[int, State], seeds: Sequence[int]) -> list[Text]:
-    cells = []
-    for seed in seeds:
-        state = states.get(seed)
-        if state is None:
-            cells.append(Text(""))
-        elif state.status == "ok":
-            cells.append(Text(f"{state.value:.4f}"))
-        elif state.status == "failed":
-            cells.append(Text("failed", style="red"))
-        elif state.status == "running":
-            cells.append(Text(f"{state.progress:.0%}", style="cyan"))
-        else:
-            cells.append(Text("·", style="dim"))
-    return cells
+def _cell(state: State | None) -> Text:
+    if state is None:
+        return Text("")
+    text, style = {
+        "ok": (f"{state.value:.4f}" if state.value is not None else "", ""),
+        "failed": ("failed", "red"),
+        "running": (f"{state.progress:.0%}", "cyan"),
+        "waiting": ("·", "dim"),
+    }[state.status]
+    return Text(text, style=style)
 
 
-def _counts(states: Sequence[State]) -> list[str]:
-    counts = [str(sum(state.status == status for state in states)) for status in ("ok", "running", "waiting", "failed")]
+def _summary(states: Sequence[State]) -> list[str]:
+    counts = Counter(state.status for state in states)
     values = [state.value for state in states if state.value is not None]
-    return [*counts, f"{sum(values) / len(values):.4f}" if values else ""]
+    mean = f"{sum(values) / len(values):.4f}" if values else ""
+    return [*(str(counts[status]) for status in ("ok", "running", "waiting", "failed")), mean]
 
 
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
-def _on_terminal() -> bool:
-    return sys.stdout.isatty()

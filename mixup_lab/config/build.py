@@ -9,7 +9,7 @@ from typing import Any
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 
-from mixup_lab.config.schema import unknown_key
+from mixup_lab.config.nearest import unknown_key
 from mixup_lab.types import UserError
 
 TRUSTED = ("mixup_lab", "torch", "torchvision", "timm")
@@ -31,8 +31,8 @@ def build(
         group: the configuration group, for messages (`aug`, `model`, ...).
         component: `_target_` and flat arguments.
         trust: further packages that a `_target_` may come from.
-        offered: likewise known to the program, and passed on only to what has a parameter of that name.
-        runtime: arguments that the program knows and the configuration does not, such as `num_outputs`.
+        offered: more such arguments, passed on only where there is a parameter of that name.
+        runtime: arguments that come from the program instead of the configuration, such as `num_outputs`.
 
     Raises:
         UserError: for a target that is not trusted or not found, unknown arguments, or values that it refuses.
@@ -49,7 +49,7 @@ def build(
 
 
 def accepts(group: str, component: dict[str, Any], name: str, *, trust: Iterable[str] = ()) -> bool:
-    """Whether what a component's `_target_` names has a parameter of this name. Raises as `build` does."""
+    """Whether the class or function of a component has a parameter of this name. Raises as `build` does."""
     return name in _parameters(_factory(group, component, trust).func)
 
 
@@ -66,7 +66,7 @@ def _factory(group: str, component: dict[str, Any], trust: Iterable[str]) -> Any
         factory = instantiate({**component, "_partial_": True}, _convert_="all")
     except HydraException as error:
         reason = str(error).splitlines()[0]
-        if "blocklisted" in reason:  # Hydra's own list of what runs code
+        if "blocklisted" in reason:  # Hydra's own list of functions that run code
             raise UserError(_refusal(group, target, allowed)) from error
         raise UserError(f"{group}._target_={target} cannot be loaded: {reason}") from error
     # A path such as torch.os.system begins with a trusted name and ends elsewhere.
@@ -113,7 +113,7 @@ def _check_arguments(
     names = [name for name in parameters if name not in runtime and name != "self"]
     for key in given:
         if key not in names:
-            raise UserError(unknown_key(f"{group}.", key, names))
+            raise UserError(unknown_key(f"{group}.{key}", [f"{group}.{name}" for name in names]))
     for name, p in parameters.items():
         if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and name not in {*given, *runtime}:
             raise UserError(f"{group}.{name} has no value; give one with {group}.{name}=...")

@@ -9,7 +9,11 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """`job` ("module:function") takes a composed configuration; `program` takes the words and gives the exit code."""
+    """What runs a command, as "module:function".
+
+    `job` takes the configuration that Hydra composes for a run. `program` takes the words of the line and gives the
+    exit code; without one, the words go to Hydra.
+    """
 
     about: str
     job: str | None = None
@@ -18,32 +22,69 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "compare": Command(
-        "Baseline against Mixup over alphas and seeds, answered with statistics.",
+        "Compare Mixup with the baseline over alphas and seeds, with statistics.",
+        job="mixup_lab.commands.cell:cell",
         program="mixup_lab.commands.compare:main",
     ),
     "train": Command(
-        "Train a model, with or without mixing; with -m a sweep of runs.", job="mixup_lab.commands.train:train"
+        "Train a model, with or without mixing; with -m a whole sweep.", job="mixup_lab.commands.train:train"
     ),
     "preview": Command(
-        "What a run would train on, as a picture: examples, mixtures, the law of lam.",
+        "Draw the data of a run without training: examples, mixtures, the law of lam.",
         job="mixup_lab.commands.preview:preview",
     ),
     "report": Command(
-        "The answer again from recorded runs, or from a table of another trainer.",
+        "Analyse recorded runs again, or a table from another trainer.",
         program="mixup_lab.commands.report:main",
     ),
 }
+SHELLS = ("bash", "zsh", "fish")
+
+
+class Flag(NamedTuple):
+    """A flag of the line."""
+
+    names: tuple[str, ...]
+    about: str
+    value: str = ""  # the word behind it, as the help shows it
+    values: tuple[str, ...] = ()  # all that it can be, if they can be listed
+    shows: bool = False  # shows something instead of running
+    top: bool = False  # works without a command too
+
+
+_CFG = ("job", "hydra", "all")
+_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 COMPLETION = ("-sc", "--shell-completion")
+FLAGS = (
+    Flag(("-h", "--help"), "this text; with group=option in front also the keys of that option", top=True),
+    Flag(("-m", "--multirun"), "run every combination of the values separated by commas"),
+    Flag(("-c", "--cfg"), "print the configuration instead of running", f"{{{','.join(_CFG)}}}", _CFG, shows=True),
+    Flag(("-p", "--package"), "with --cfg: only this part of it", "KEY", shows=True),
+    Flag(("--resolve",), "with --cfg: with interpolations resolved", shows=True),
+    Flag(("-i", "--info"), "how the configuration came about", f"[{{{','.join(_INFO)}}}]", _INFO, shows=True),
+    Flag(("-cd", "--config-dir"), "a folder with options of your own", "DIR"),
+    Flag(("-cn", "--config-name"), "another primary configuration, usually from your folder", "NAME"),
+    Flag(
+        COMPLETION,
+        "print the shell's script for completion",
+        f"{{install,uninstall}}={{{','.join(SHELLS)}}}",
+        tuple(f"{action}={shell}" for action in ("install", "uninstall") for shell in SHELLS),
+        top=True,
+    ),
+    Flag(("--hydra-help",), "Hydra's own help", shows=True),
+    Flag(("--version",), "versions of mixup-lab, Python and torch", top=True),
+    Flag(("--debug",), "show the whole traceback of an error", top=True),
+)
 
 ANALYSIS = {
-    "metric": "NAME of the metric that decides; default: the task's own",
-    "maximize": "true or false, whether more of it is better; default: the task's own, or guessed from the name",
-    "baseline": "NAME of the arm that all others are compared with; default: the unmixed one of the same settings",
+    "metric": "NAME of the metric to decide by; default: the task's own",
+    "maximize": "true if higher is better, false if lower; default: the task's own, or guessed from the name",
+    "baseline": "NAME of the arm to compare all others with; default: the unmixed one with the same settings",
     "min_effect": "smallest difference of interest, in points for metrics in percent (default 0.1)",
 }
 COMPARE = {
     "study": "NAME of the study, a folder below outputs; default: DATASET-MODEL, or the name of your own data",
-    "confirm": "N: then train each baseline and its best arm on N fresh seeds; a verdict from those alone (default 0)",
+    "confirm": "N: then train each baseline and its best arm on N fresh seeds, and judge by those alone (default 0)",
     "fail_fast": "true: stop at the first run that fails (default false)",
     **ANALYSIS,
 }

@@ -1,7 +1,7 @@
-"""Completion in bash, zsh and fish: what can stand where the cursor is, and the scripts that ask.
+"""Completion in bash, zsh and fish: the words that can stand at the cursor, and the scripts of the shells.
 
-Hydra's own scripts know nothing of commands, take `=` out of bash's word breaks for every other program too, and take
-half a second an answer, for they compose. Here the answer is read from the configuration folder.
+Hydra's own scripts ignore commands, take `=` out of bash's word breaks for every other program too, and need half a
+second for an answer, since they compose. Here the answer is read from the configuration folder.
 """
 
 from __future__ import annotations
@@ -14,44 +14,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mixup_lab.config.commands import COMMANDS, COMPLETION
+from mixup_lab.config.commands import COMMANDS, COMPLETION, FLAGS, SHELLS
 from mixup_lab.config.tree import Tree
 from mixup_lab.config.words import tree_of
 from mixup_lab.types import UserError
 
-SHELLS = ("bash", "zsh", "fish")
-
 
 class Word(NamedTuple):
-    """A whole word that could stand at the cursor, and what it is for."""
+    """A whole word that could stand at the cursor, with a description."""
 
     text: str
     about: str = ""
 
 
-FLAGS = (
-    Word("--help", "groups, options, keys and flags"),
-    Word("--multirun", "run every combination of values"),
-    Word("-m", "run every combination of values"),
-    Word("--cfg", "print the configuration"),
-    Word("--package", "with --cfg: this part only"),
-    Word("--resolve", "with --cfg: resolve interpolations"),
-    Word("--info", "how the configuration came about"),
-    Word("--config-dir", "a folder with options of your own"),
-    Word("--config-name", "another primary configuration"),
-    Word("--hydra-help", "what Hydra says about itself"),
-    Word("--shell-completion", "the script for completion"),
-    Word("--version", "versions"),
-    Word("--debug", "show the traceback of an error"),
-)
-TOP_FLAGS = tuple(flag for flag in FLAGS if flag.text in ("--help", "--version", "--debug", "--shell-completion"))
-FLAG_VALUES = {
-    "--cfg": ("job", "hydra", "all"),
-    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
-    "--shell-completion": tuple(f"{what}={shell}" for what in ("install", "uninstall") for shell in SHELLS),
-}
-SHORT = {"-c": "--cfg", "-i": "--info", "-sc": "--shell-completion", "-cd": "--config-dir", "-cn": "--config-name"}
-# Keys whose value is a folder, whatever they hold by default.
+# Keys whose value is a folder, even if their default is not.
 FOLDER_KEYS = ("resume", "dataset.root", "hydra.run.dir", "hydra.sweep.dir")
 
 
@@ -59,22 +35,22 @@ def shell_completion(words: Sequence[str]) -> str:
     """The answer to `-sc install=bash`, `-sc uninstall=zsh` or, from the scripts, `-sc query=fish`."""
     index = next(i for i, word in enumerate(words) if word in COMPLETION)
     request = next(iter(words[index + 1 :]), "")
-    what, _, shell = request.partition("=")
-    if shell not in SHELLS or what not in ("install", "uninstall", "query"):
+    action, _, shell = request.partition("=")
+    if shell not in SHELLS or action not in ("install", "uninstall", "query"):
         raise UserError(
             f"{words[index]} must be followed by install=SHELL or uninstall=SHELL with SHELL one of "
             f"{', '.join(SHELLS)}, got '{request}'"
         )
-    if what != "query":
+    if action != "query":
         name = Path(sys.argv[0]).name
-        return script(what, shell, "mixup-lab" if name.startswith("__main__") else name)
+        return script(action, shell, "mixup-lab" if name.startswith("__main__") else name)
     try:
-        found = complete(os.environ.get("COMP_LINE", ""))
-    except Exception:  # a half-typed line can be wrong in any way, and nobody wants a traceback in the prompt
-        found = []
+        answers = complete(os.environ.get("COMP_LINE", ""))
+    except Exception:  # a half-typed line can be wrong in any way; a traceback in the prompt helps nobody
+        answers = []
     if shell == "bash":
-        return "".join(f"{word.text}\n" for word in found)
-    return "".join(f"{word.text}\t{word.about}\n" for word in found)
+        return "".join(f"{word.text}\n" for word in answers)
+    return "".join(f"{word.text}\t{word.about}\n" for word in answers)
 
 
 def complete(line: str) -> list[Word]:
@@ -85,23 +61,27 @@ def complete(line: str) -> list[Word]:
 
 
 def _candidates(words: list[str], last: str) -> Iterable[Word]:
-    before = SHORT.get(words[-1], words[-1]) if words else ""
-    if before in FLAG_VALUES:
-        return [Word(value) for value in FLAG_VALUES[before]]
-    if before == "--config-dir":
+    before = next((flag for flag in FLAGS if words and words[-1] in flag.names), None)
+    if before is not None and before.values:
+        return [Word(value) for value in before.values]
+    if before is not None and before.value == "DIR":
         return _paths("", last, folders_only=True)
     command = next((word for word in words if not word.startswith("-")), None)
     if command is None:
-        return [*(Word(name, command.about) for name, command in COMMANDS.items()), *TOP_FLAGS]
+        return [*(Word(name, command.about) for name, command in COMMANDS.items()), *_flags(top=True)]
     if command not in COMMANDS:
         return []
-    if before == "--config-name":
+    if before is not None and before.value == "NAME":
         return [Word(path.stem) for folder in tree_of(words, command).folders for path in folder.glob("*.yaml")]
     if last.startswith("-"):
-        return FLAGS
+        return _flags()
     if last.lstrip("+~").startswith("hydra"):
         return [Word(text) for text in _ask_hydra([*words, last], command)]
     return _overrides(tree_of(words, command), words, last)
+
+
+def _flags(top: bool = False) -> list[Word]:
+    return [Word(name, flag.about) for flag in FLAGS if flag.top or not top for name in flag.names]
 
 
 def _overrides(tree: Tree, words: Sequence[str], last: str) -> Iterator[Word]:
@@ -118,21 +98,20 @@ def _overrides(tree: Tree, words: Sequence[str], last: str) -> Iterator[Word]:
         else:
             yield from (Word(f"{key}={k.value}", k.comment) for k in tree.known(words) if k.name == group)
         return
-    known = tree.known(words)
-    groups = tree.groups()
+    keys = tree.known(words)
     if "." in group:
-        yield from _next_parts(known, group, sign)
+        yield from _next_parts(keys, group, sign)
         return
-    yield from (Word(f"{sign}{name}=", f"one of {', '.join(tree.options(name))}") for name in groups)
-    yield from (Word(f"{sign}{k.name}=", k.comment) for k in known if "." not in k.name)
-    for name in {k.name.split(".")[0] for k in known if "." in k.name}:
+    yield from (Word(f"{sign}{name}=", f"one of {', '.join(tree.options(name))}") for name in tree.groups())
+    yield from (Word(f"{sign}{k.name}=", k.comment) for k in keys if "." not in k.name)
+    for name in {k.name.split(".")[0] for k in keys if "." in k.name}:
         yield Word(f"{sign}{name}.", "settings of the chosen option")
 
 
-def _next_parts(known: Iterable[tuple[str, str, str]], typed: str, sign: str) -> Iterator[Word]:
+def _next_parts(keys: Iterable[tuple[str, str, str]], typed: str, sign: str) -> Iterator[Word]:
     """Of dotted keys the part up to the next dot, or the whole key and `=`."""
     seen = set()
-    for name, value, comment in known:
+    for name, value, comment in keys:
         if name.startswith(typed):
             head, dot, _ = name[len(typed) :].partition(".")
             text = f"{sign}{typed}{head}{dot or '='}"
@@ -153,24 +132,24 @@ def _paths(prefix: str, typed: str, folders_only: bool = False) -> Iterator[Word
 
 
 def _ask_hydra(words: list[str], command: str) -> list[str]:
-    """Hydra's own settings and plugins are known to Hydra alone."""
-    from mixup_lab.config.launch import launch
-    from mixup_lab.config.words import config_dir
+    """Only Hydra can complete its own settings and plugins."""
+    from mixup_lab.config.launch import environment, launch
 
+    if COMMANDS[command].job is None:
+        return []
     # Of the words in front only a choice of launcher or sweeper matters; anything else could be wrong.
     relevant = [word for word in words[:-1] if word.startswith("hydra/")]
-    os.environ["COMP_LINE"] = " ".join(["mixup-lab", *relevant, words[-1]])
-    sys.argv = [sys.argv[0], "-sc", "query=bash"]
+    line = environment("COMP_LINE", " ".join(["mixup-lab", *relevant, words[-1]]))
     answer = io.StringIO()
-    with contextlib.redirect_stdout(answer), contextlib.redirect_stderr(io.StringIO()):
-        launch(command, COMMANDS[command][0], config_dir())
+    with line, contextlib.redirect_stdout(answer), contextlib.redirect_stderr(io.StringIO()):
+        launch(command, ["-sc", "query=bash"])
     return answer.getvalue().split()
 
 
-def script(what: str, shell: str, program: str) -> str:
-    """The shell's part: it hands over the line up to the cursor and shows what comes back."""
+def script(action: str, shell: str, program: str) -> str:
+    """The shell's part: it passes the line up to the cursor and shows the answer."""
     function = "_" + "".join(c if c.isalnum() else "_" for c in program) + "_complete"
-    template = {"install": _INSTALL, "uninstall": _UNINSTALL}[what][shell]
+    template = {"install": _INSTALL, "uninstall": _UNINSTALL}[action][shell]
     return template.replace("PROGRAM", program).replace("FUNCTION", function)
 
 

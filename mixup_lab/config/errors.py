@@ -1,34 +1,36 @@
-"""What Hydra and OmegaConf say about a mistake, in one sentence that names the key, the value and what is allowed."""
+"""Errors of Hydra and OmegaConf as one sentence that names the key, the value and what is allowed."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import errors as oc
 
-from mixup_lab.config.nearest import nearest, nearest_key
+from mixup_lab.config.nearest import hint, nearest, nearest_key, unknown_key
 from mixup_lab.config.tree import Tree
 from mixup_lab.types import UserError
 
-_KINDS = {
-    "Integer": "a whole number",
-    "Float": "a number",
-    "Boolean": "true or false",
-    "String": "a text",
-    "Bytes": "bytes",
-    "Path": "a path",
+_TYPES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    type(None): "null",
+    list[float]: "a list of numbers",
+    list[str]: "a list of names",
 }
 # Options of Hydra's groups that come with an extra of ours.
 _EXTRAS = {"hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}}
-# Raised as bare ValueError: what they say of Hydra's own flags and groups is told from a bug of ours by the words.
+# Hydra raises these as bare ValueError; their beginnings tell them from a bug of ours.
 _HYDRA_VALUE_ERRORS = ("Only one of --run", "The --resolve flag", "Config group override", "File ")
 
 
 def explain(error: BaseException, overrides: Sequence[str], tree: Tree) -> str | None:
-    """The sentence for a user's mistake, or None if the error is none (then it is ours, and wants a traceback)."""
+    """The sentence for a user's mistake, or None for a bug of ours, which needs a traceback."""
     chain = list(_chain(error))
     for link in chain:
         if isinstance(link, UserError):
@@ -44,7 +46,7 @@ def explain(error: BaseException, overrides: Sequence[str], tree: Tree) -> str |
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from; Hydra sometimes forgets `from`, so the context counts as well.
+    """The error and its causes; Hydra sometimes forgets `from`, so the context counts as well.
 
     Only errors of the configuration are followed: another error that came from one of them is a bug.
     """
@@ -72,9 +74,9 @@ def _explain_one(error: BaseException, overrides: Sequence[str], tree: Tree) -> 
         key = _full_key(error) or str(error).split("'")[1]
         return f"{key} has no value; give one with {key}=..."
     if isinstance(error, (oc.ConfigKeyError, oc.ConfigAttributeError)) and _full_key(error):
-        return unknown_key(_asked(_full_key(error), overrides), overrides, tree, _siblings(error))
+        return _unknown_key(_asked(_full_key(error), overrides), overrides, tree, _siblings(error))
     if isinstance(error, oc.ValidationError) and _full_key(error):
-        return _wrong_type(error)
+        return wrong_type(error)
     if isinstance(error, oc.InterpolationResolutionError):
         key = _full_key(error)
         reason = _one_line(str(error).split("\n")[0])
@@ -103,43 +105,40 @@ def _composition(text: str, overrides: Sequence[str], tree: Tree) -> str | None:
     if match := re.match(r"Multiple values for ([^.\s]+)\.", text):
         return f"'{match[1]}' is chosen twice; write {match[1]}=OPTION once, without +"
     if match := re.match(r"Could not delete from config. '(.*)' does not exist", text):
-        return unknown_key(match[1], overrides, tree)
+        return _unknown_key(match[1], overrides, tree)
     if match := re.search(r"Could not override '([^']+)'\. No match in the defaults list", text):
         if match[1] in tree.groups():
             return f"the group '{match[1]}' is not in the defaults list; write +{match[1]}=OPTION"
-        return unknown_key(match[1], overrides, tree)
+        return _unknown_key(match[1], overrides, tree)
     if match := re.match(r"Additional config directory '(.*)' not found", text):
         return f"--config-dir: there is no directory {match[1]}"
     if match := re.match(r"You must specify '([^']+)'", text):
         return f"'{match[1]}' has no default; choose one of {', '.join(tree.options(match[1]))}"
     if match := re.match(r"Override (\S+) looks like a config group override, but config group '(.*)' does not", text):
-        return unknown_key(match[2], overrides, tree)
+        return _unknown_key(match[2], overrides, tree)
     return None
 
 
-def unknown_key(key: str, overrides: Sequence[str], tree: Tree, siblings: Sequence[str] = ()) -> str:
+def _unknown_key(key: str, overrides: Sequence[str], tree: Tree, siblings: Sequence[str] = ()) -> str:
     """The sentence for a key that does not exist, with the nearest that does."""
     group, _, rest = key.partition(".")
     is_group = bool(rest) and group in tree.groups()
-    known = {k.name for k in tree.known(overrides)} | set(tree.groups()) | set(siblings)
-    # A preset with a typo makes the typo known to the tree.
-    known -= {key, "hydra"}
-    said = f"unknown key '{key}'"
+    keys = {k.name for k in tree.known(overrides)} | set(tree.groups()) | set(siblings)
+    keys -= {key, "hydra"}  # a typo in a preset is a key of the tree
     if is_group:
         option = tree.choices(overrides).get(group)
         owners = [o for o in tree.options(group) if o != option and key in (k.name for k in tree.option_keys(group, o))]
         if owners:
-            return f"{said}: {group}={option} has no '{rest}'; add {group}={' or '.join(owners)}"
-    close = nearest_key(key, known)
-    if close:
-        return f"{said}; did you mean '{close}'?"
+            return f"unknown key '{key}': {group}={option} has no '{rest}'; add {group}={' or '.join(owners)}"
     prefix = f"{group}." if is_group else ""
-    names = sorted(k for k in known if k.startswith(prefix) and "." not in k.removeprefix(prefix))
-    return f"{said}; there are: {', '.join(names)}" if names else f"{said}: {group} has no keys as it is chosen"
+    names = sorted(k for k in keys if k.startswith(prefix) and "." not in k.removeprefix(prefix))
+    if not names and not nearest_key(key, keys):
+        return f"unknown key '{key}': {group}={tree.choices(overrides).get(group)} has no keys"
+    return unknown_key(key, keys, names)
 
 
 def _siblings(error: Any) -> list[str]:
-    """Full names of the keys beside the unknown one, from the composed configuration itself."""
+    """Full names of the keys next to the unknown one, from the composed configuration itself."""
     parent = getattr(error, "parent_node", None)
     prefix = _full_key(error).rpartition(".")[0]
     try:
@@ -159,39 +158,37 @@ def _full_key(error: Any) -> str:
     return str(getattr(error, "full_key", None) or "")
 
 
-def _wrong_type(error: oc.ValidationError) -> str:
-    text = str(error).split("\n")[0]
-    key = _full_key(error)
-    value = getattr(error, "value", None)
-    if "is not Optional" in text:
-        return f"{key} must have a value, got null"
-    if match := re.search(r"could not be converted to (\w+)", text) or re.search(r"is not a valid (\w+)", text):
-        if value == {}:
-            return f"{key} is a single value: nothing can be set below it"
-        return f"{key} must be {_KINDS.get(match[1], match[1])}, got {value!r}"
+def wrong_type(error: Any) -> str:
+    """The sentence for a value that does not fit the type of its key in a structured configuration."""
+    key, value, text = _full_key(error), error.value, str(error).split("\n")[0]
+    if value == {}:
+        return f"{key} is a single value: nothing can be set below it"
     if match := re.search(r"expected one of \[(.*)\]", text):
         return f"{key} must be one of {match[1]}, got {value!r}"
-    return f"{key}: {_one_line(text)}"
+    try:
+        hint = get_type_hints(error.object_type)[key.rpartition(".")[2]]
+    except (TypeError, KeyError, NameError):
+        return f"{key}: {_one_line(text)}"
+    if value is None:
+        return f"{key} must have a value, got null"
+    parts = get_args(hint)[::-1] if isinstance(hint, UnionType) or get_origin(hint) is Union else (hint,)
+    return f"{key} must be {' or '.join(_TYPES.get(part, str(part)) for part in parts)}, got {value!r}"
 
 
 def _missing(error: MissingConfigException, tree: Tree) -> str:
     name = error.missing_cfg_file or ""
     if error.options is None:
         here = sorted(path.stem for folder in tree.folders for path in folder.glob("*.yaml"))
-        return f"there is no configuration '{name}'{_did_you_mean(name, here)}; there are: {', '.join(here)}"
+        return f"there is no configuration '{name}'{hint(name, here)}"
     group, _, option = name.rpartition("/")
     if not option:
         return f"{group}= names no option; there are: {', '.join(error.options)}"
     if option in (extras := _EXTRAS.get(group, {})):
         return f"{group}={option} needs an extra: pip install 'mixup-lab[{extras[option]}]'"
+    close = nearest(option, error.options)
     unlike = "; is the plugin installed?" if group.startswith("hydra/") else "."
-    hint = _did_you_mean(option, error.options) or unlike
-    return f"{group} has no option '{option}'{hint} It has: {', '.join(error.options)}"
-
-
-def _did_you_mean(name: str, names: Sequence[str]) -> str:
-    close = nearest(name, names)
-    return f"; did you mean '{close}'?" if close else ""
+    end = f"; did you mean '{close}'?" if close else unlike
+    return f"{group} has no option '{option}'{end} It has: {', '.join(error.options)}"
 
 
 def _group_value(error: ValueError, overrides: Sequence[str], tree: Tree) -> str:
@@ -208,10 +205,9 @@ def _grammar(word: str, overrides: Sequence[str], tree: Tree) -> str:
     key, equals, value = word.partition("=")
     if not equals:
         close = nearest_key(word.lstrip("+~"), [*tree.groups(), *(k.name for k in tree.known(overrides))])
-        hint = f"; did you mean {close}=...?" if close else ""
-        return f"cannot read '{word}': write key=value{hint}"
+        return f"cannot read '{word}': write key=value" + (f"; did you mean {close}=...?" if close else "")
     if value.rstrip().endswith(",") or value.lstrip().startswith(",") or ",," in value.replace(" ", ""):
-        return f"cannot read '{word}': a value is missing beside a comma"
+        return f"cannot read '{word}': a value is missing next to a comma"
     if value.count("'") % 2 or value.count('"') % 2:
         return f"cannot read '{word}': a quotation mark is not closed"
     for opening, closing in ("()", "[]", "{}"):

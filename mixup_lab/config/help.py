@@ -1,6 +1,6 @@
-"""The help of a command: what can be chosen, with a line each, read from the configuration folder.
+"""The help of a command: groups, options and keys with a line each, read from the configuration folder.
 
-Hydra has a help of its own, but composing takes a second and it cannot tell what an option is for.
+Hydra has a help of its own, but composing takes a second, and it lacks the descriptions of options.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from mixup_lab.config.commands import OWN
+from mixup_lab.config.commands import COMMANDS, FLAGS, OWN
 from mixup_lab.config.tree import Key, Tree
 
 Row = tuple[str, str]
 
 EXAMPLES: dict[str, tuple[Row, ...]] = {
     "compare": (
-        ("mixup-lab compare", "baseline and alpha 0.1, 0.2, 0.4, 1; 8 seeds"),
+        ("mixup-lab compare", "the baseline and alpha 0.1, 0.2, 0.4, 1; 8 seeds"),
         ("mixup-lab compare dataset=image_folder dataset.root=DIR model=small_cnn", "your own pictures"),
         ("mixup-lab compare aug.alpha=0,0.2,1 seed=range(10)", "other alphas and seeds"),
         ("mixup-lab compare dataset.train_size=200,1000", "mixing with little and with more data"),
-        ("mixup-lab compare confirm=8", "and a verdict from fresh seeds"),
+        ("mixup-lab compare confirm=8", "with a verdict from fresh seeds"),
     ),
     "preview": (
         ("mixup-lab preview aug=mixup aug.alpha=0.4", "the embedded digits and their mixtures"),
@@ -30,32 +30,26 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab preview -m aug=mixup,cutmix,fmix aug.alpha=0.2,1", "six sheets"),
     ),
     "report": (
-        ("mixup-lab report outputs/digits-mlp", "a study, or folders of hand-made sweeps"),
+        ("mixup-lab report outputs/digits-mlp", "a study, or folders of sweeps by `train -m`"),
         ("mixup-lab report results.csv baseline=erm metric=accuracy", "results of another trainer: columns arm, seed"),
     ),
     "train": (
         ("mixup-lab train aug=mixup aug.alpha=0.4", "one run"),
         ("mixup-lab train -m aug=mixup aug.alpha=0.1,0.2,0.4,1 seed=0,1,2", "twelve runs"),
         ("mixup-lab train dataset=image_folder dataset.root=DIR model=small_cnn", "your own pictures"),
-        ("mixup-lab train resume=RUN_DIR", "go on with a cut run"),
-        ("mixup-lab train aug=mixup --cfg job", "show it, run nothing"),
+        ("mixup-lab train resume=RUN_DIR", "go on with an interrupted run"),
+        ("mixup-lab train aug=mixup --cfg job", "show the configuration, run nothing"),
     ),
 }
 
-FLAGS: tuple[Row, ...] = (
-    ("-h, --help", "this text; with group=option in front also the keys of that option"),
-    ("-m, --multirun", "run every combination of the values separated by commas"),
-    ("-c, --cfg {job,hydra,all}", "print the configuration instead of running"),
-    ("-p, --package KEY", "with --cfg: only this part of it"),
-    ("--resolve", "with --cfg: with interpolations resolved"),
-    ("-i, --info [{all,config,defaults,defaults-tree,plugins,searchpath}]", "how the configuration came about"),
-    ("-cd, --config-dir DIR", "a folder with options of your own"),
-    ("-cn, --config-name NAME", "another primary configuration, usually from your folder"),
-    ("-sc, --shell-completion {install,uninstall}={bash,zsh,fish}", "print the shell's script for completion"),
-    ("--hydra-help", "what Hydra says about itself"),
-    ("--version", "versions of mixup-lab, Python and torch"),
-    ("--debug", "show the whole traceback of an error"),
-)
+
+def _flags(top: bool = False) -> list[Row]:
+    """All flags, or those that an overview shows."""
+    return [
+        (f"{', '.join(flag.names)} {flag.value}".rstrip(), flag.about)
+        for flag in FLAGS
+        if not top or (flag.top and not flag.value)
+    ]
 
 
 class Page:
@@ -99,13 +93,13 @@ class Page:
         return "\n".join(self.lines) + "\n"
 
 
-def overview(commands: dict[str, str]) -> str:
-    """What `mixup-lab` alone says: the commands, how to begin, where results go."""
+def overview() -> str:
+    """The help of `mixup-lab` itself: the commands, how to begin, where results go."""
     page = Page()
     page.lines += ["usage: mixup-lab COMMAND [flags] [group=option ...] [key=value ...]", ""]
     page.text("Does Mixup help my data, with my model, at which alpha, and is the gain more than noise?")
     page.section("Commands")
-    page.rows(commands.items())
+    page.rows((name, command.about) for name, command in COMMANDS.items())
     page.section("Examples")
     page.rows(
         [
@@ -120,7 +114,7 @@ def overview(commands: dict[str, str]) -> str:
     page.text("Each run has a directory of its own below ./outputs: config.yaml, record.jsonl, summary.json, ")
     page.text("checkpoint.pt, predictions.npz and TensorBoard's events. hydra.run.dir=DIR puts it elsewhere.")
     page.section("Flags")
-    page.rows([row for row in FLAGS if row[0].split(",")[0] in ("-h", "--version", "--debug")])
+    page.rows(_flags(top=True))
     page.section("Completion in your shell")
     page.rows(
         [
@@ -133,21 +127,20 @@ def overview(commands: dict[str, str]) -> str:
     return str(page)
 
 
-def command_help(command: str, about: str, tree: Tree, overrides: Sequence[str]) -> str:
+def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
     """The help of one command; options chosen on the line have their keys explained."""
     page = Page()
-    what = "DIR... [key=value ...]" if command == "report" else "[group=option ...] [key=value ...] [flags]"
-    page.text(f"usage: mixup-lab {command} {what}")
+    usage = "DIR... [key=value ...]" if command == "report" else "[group=option ...] [key=value ...] [flags]"
+    page.text(f"usage: mixup-lab {command} {usage}")
     page.lines.append("")
-    page.text(about)
-    if command in EXAMPLES:
-        page.section("Examples")
-        page.rows(EXAMPLES[command], limit=page.width - 27)
+    page.text(COMMANDS[command].about)
+    page.section("Examples")
+    page.rows(EXAMPLES[command], limit=page.width - 27)
     if command in OWN:
         page.section(f"Keys of {command} itself")
         page.rows((f"{key}=", note) for key, note in OWN[command].items())
     if command == "report":
-        page.section("What it reads")
+        page.section("Input and output")
         page.text(
             "Folders with run directories below them, several at once; or a table (.csv, .jsonl) with the columns"
         )
@@ -156,7 +149,7 @@ def command_help(command: str, about: str, tree: Tree, overrides: Sequence[str])
     _groups(page, tree, overrides)
     _keys(page, tree, overrides)
     page.section("Flags")
-    page.rows(FLAGS, limit=28)
+    page.rows(_flags(), limit=28)
     page.lines.append("")
     page.text(f"The keys of any option: mixup-lab {command} GROUP=OPTION --help.")
     return str(page)
@@ -166,7 +159,7 @@ def _groups(page: Page, tree: Tree, overrides: Sequence[str]) -> None:
     page.section("Groups: choose with group=option (* is the default)")
     for group in tree.groups():
         default = tree.chosen.get(group)
-        # What is in no defaults list has to be appended, in Hydra's grammar with a plus.
+        # A group that is not in the defaults list has to be appended, in Hydra's grammar with a plus.
         page.lines.append(f"  {group if group in tree.chosen else '+' + group}")
         rows = [(f"{'*' if name == default else ' '} {name}", note) for name, note in tree.options(group).items()]
         page.rows(rows, indent=4)

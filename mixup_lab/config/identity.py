@@ -1,7 +1,10 @@
-"""Who a run is: the fingerprint (what was trained), the arm (the same without the seed) and readable names.
+"""The identity of a run: the fingerprint of its settings, the arm (the same without the seed) and readable names.
 
-Machine settings do not change what a run is: device, threads, where data lies, how progress is shown. A method with
-alpha 0 or prob 0 trains bit for bit like the baseline, so both have the same identity.
+A component (dataset, model, aug, ...) is identified by its option, the name of its class or function and its arguments;
+the module does not count, so classes may move. Machine settings do not count. A method with alpha 0 or prob 0
+trains bit for bit like the baseline, so all methods that do not mix have one identity.
+
+`choices` gives the option of each group; where it is unknown, the group is missing or None.
 """
 
 from __future__ import annotations
@@ -9,51 +12,35 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-# Settings of the machine or of bookkeeping: a run with others is still the same run.
-MACHINE_KEYS = frozenset(
-    {
-        "trainer.device",
-        "trainer.threads",
-        "trainer.malloc",
-        "trainer.progress",
-        "trainer.checkpoint_every",
-        "trainer.eval_batch_size",
-        "trainer.save_predictions",
-        "dataset.root",
-        "dataset.download",
-        "dataset.storage",
-        "dataset.workers",
-        "dataset.cache",
-        "dataset.cache_dir",
-        "trust",
-        "resume",
-    }
-)
-NO_MIXING = {"_target_": "mixup_lab.mixing.none.NoMixing"}
+from mixup_lab.runs.settings import MACHINE_KEYS, flat
+from mixup_lab.runs.store import MIXING
+
+NO_MIXING = "mixup_lab.mixing.none.NoMixing"
 LONGEST_NAME = 120  # characters of a directory name; file systems allow 255 bytes
 
 
-def fingerprint(resolved: dict[str, Any]) -> str:
-    """16 hex digits over all settings that make the run what it is, the seed included."""
-    return _digest(_essence(resolved))
+def fingerprint(resolved: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
+    """16 hex digits over all settings that the results depend on, the seed included."""
+    return _digest(_essence(resolved, choices))
 
 
-def settings(resolved: dict[str, Any]) -> dict[str, Any]:
-    """The settings of an arm, flat: `{"trainer.epochs": 20, ...}`; neither the seed nor the machine's."""
-    return {key: value for key, value in _essence(resolved).items() if key != "seed"}
+def settings(resolved: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an arm, flat: `{"trainer.epochs": 20, ...}`; without the seed and those of the machine."""
+    return {key: value for key, value in _essence(resolved, choices).items() if key != "seed"}
 
 
-def arm(resolved: dict[str, Any]) -> str:
+def arm(resolved: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
     """16 hex digits over these: runs of one arm differ in chance alone."""
-    return _digest(settings(resolved))
+    return _digest(settings(resolved, choices))
 
 
-def arm_name(aug_choice: str | None, aug: dict[str, Any]) -> str:
-    """A readable name of the mixing: `baseline`, `mixup-a0.4`. Without a choice (a saved config) the class gives it."""
+def arm_name(aug_choice: str | None, aug: Mapping[str, Any]) -> str:
+    """A readable name of the mixing: `baseline`, `mixup-a0.4`. Without a choice the class gives it."""
     if mixes_nothing(aug):
         return "baseline"
     aug_choice = aug_choice or str(aug["_target_"]).rpartition(".")[2].lower()
@@ -62,7 +49,7 @@ def arm_name(aug_choice: str | None, aug: dict[str, Any]) -> str:
 
 
 def run_name(root: DictConfig) -> str:
-    """The directory name of a run's arm: the name of its mixing and what else was set on the command line.
+    """The directory name of a run's arm: the name of its mixing and the other settings of the command line.
 
     Used by `hydra.run.dir` and `hydra.sweep.subdir` as `${run_name:}`.
     """
@@ -81,27 +68,16 @@ def run_name(root: DictConfig) -> str:
     return f"{full[: LONGEST_NAME - 9]}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
 
 
-def mixes_nothing(aug: dict[str, Any]) -> bool:
+def mixes_nothing(aug: Mapping[str, Any]) -> bool:
     """Whether an arm is the baseline: no method, alpha 0, or a share of 0 that is mixed."""
-    return bool(aug["_target_"] == NO_MIXING["_target_"] or aug.get("alpha") == 0 or aug.get("prob") == 0)
+    return bool(aug["_target_"] == NO_MIXING or aug.get("alpha") == 0 or aug.get("prob") == 0)
 
 
-def _essence(resolved: dict[str, Any]) -> dict[str, Any]:
-    flat = _flatten(resolved)
-    if mixes_nothing(resolved["aug"]):
-        flat = {k: v for k, v in flat.items() if not k.startswith(("aug.", "mix_schedule."))}
-        flat |= {f"aug.{k}": v for k, v in NO_MIXING.items()}
-    return {k: v for k, v in flat.items() if k not in MACHINE_KEYS}
-
-
-def _flatten(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + str(key)] = value
-    return flat
+def _essence(resolved: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
+    components = [key for key, node in resolved.items() if isinstance(node, Mapping) and "_target_" in node]
+    essence = flat(resolved) | {group: choices.get(group) for group in components}
+    ignored = (*MACHINE_KEYS, *(MIXING if mixes_nothing(resolved["aug"]) else ()))
+    return {key: value for key, value in essence.items() if key not in ignored and key.partition(".")[0] not in ignored}
 
 
 def _digest(essence: dict[str, Any]) -> str:

@@ -6,27 +6,37 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mixup_lab.config.commands import COMMANDS
+from mixup_lab.config.words import config_dir
+from mixup_lab.notices import remembering
 from mixup_lab.types import Interrupted, RunFailed, UserError
 
-_FULL_ERROR = "HYDRA_FULL_ERROR"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class JobError(BaseException):
-    """The error of a single run on its way up.
+    """An error that ends the whole command: that of a single run, or one that stops a sweep.
 
-    Not an `Exception`: Hydra would catch that, and print a line of its own before it lets it go on.
+    Not an `Exception`: Hydra would catch that, and print a line of its own before it raises it again.
     """
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class FailedRun(Exception):
+    """One run of a sweep ended with `error`, which was printed when it happened; the other runs go on."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
         self.error = error
 
 
@@ -36,35 +46,46 @@ class SweepError(Exception):
     `failed` counts those of this process; 0 where others did the work.
     """
 
-    def __init__(self, first: Exception, failed: int) -> None:
+    def __init__(self, first: BaseException, failed: int) -> None:
         count = {0: "runs", 1: "1 run"}.get(failed, f"{failed} runs")
         super().__init__(f"{count} of the sweep failed")
         self.first = first
 
 
-def launch(command: str, target: str, config_dir: Path) -> None:
-    """Run `target` ("module:function") under Hydra, which reads its words from `sys.argv`."""
+def launch(command: str, words: Sequence[str]) -> None:
+    """Run the job of a command under Hydra with these words, as they would stand on the command line.
+
+    Raises:
+        JobError: a single run failed.
+        SweepError: runs of a sweep failed.
+        UserError: the run directory cannot be made.
+    """
     find_plugins()
     import tempfile
 
     import hydra
 
     from mixup_lab.config.schema import register
-    from mixup_lab.notices import SAID
 
     register()
-    job = Job(command, target, os.environ.get(_FULL_ERROR))
-    # With _FULL_ERROR Hydra raises what it would otherwise print before it exits.
+    target = COMMANDS[command].job
+    assert target is not None
+    argv = sys.argv
+    sys.argv = [argv[0], *words]  # the only way to hand words to Hydra
+    # Hydra raises an error only with this variable; without it, it prints it and exits.
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # a worker that is being killed may still write
-    with folder as said, environment(SAID, said), environment(_FULL_ERROR, "1"):
+    with folder as announced, full_error("1") as before:
+        job = Job(command, target, before, Path(announced))
         try:
-            hydra.main(version_base="1.3", config_path=str(config_dir), config_name=command)(job)()
-        except Exception as error:
-            if hasattr(error, "failed_run"):
-                raise SweepError(error, len(job.failures)) from error
-            if isinstance(error, (NotADirectoryError, FileExistsError, PermissionError)) and error.filename:
-                raise UserError(f"cannot write {error.filename}: {error.strerror}") from error  # the run directory
-            raise
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=command)(job)()
+        except FailedRun as failed:
+            raise SweepError(failed.error, len(job.failures)) from failed.error
+        except (NotADirectoryError, FileExistsError, PermissionError) as error:
+            if not error.filename:
+                raise
+            raise UserError(f"cannot write {error.filename}: {error.strerror}") from error  # the run directory
+        finally:
+            sys.argv = argv
 
 
 def find_plugins() -> None:
@@ -86,21 +107,20 @@ def expose(path: Path) -> None:
 
 
 @contextmanager
-def environment(name: str, value: str | None) -> Iterator[None]:
-    """Set an environment variable (None: unset it) for a while."""
-    before = os.environ.get(name)
-    _set(name, value)
+def environment(name: str, value: str | None) -> Iterator[str | None]:
+    """Set an environment variable (None: unset it) for a while; gives its value before."""
+    before = os.environ.pop(name, None)
+    os.environ.update({} if value is None else {name: value})
     try:
-        yield
+        yield before
     finally:
-        _set(name, before)
-
-
-def _set(name: str, value: str | None) -> None:
-    if value is None:
         os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
+        os.environ.update({} if before is None else {name: before})
+
+
+def full_error(value: str | None) -> AbstractContextManager[str | None]:
+    """Set Hydra's own variable for whole tracebacks, for a while; the processes of a sweep inherit it."""
+    return environment("HYDRA_FULL_ERROR", value)
 
 
 @dataclass
@@ -113,6 +133,7 @@ class Job:
     command: str
     target: str  # "module:function"
     full_error: str | None  # the user's own HYDRA_FULL_ERROR
+    announced: Path  # folder in which `notices.say` remembers its lines, so that a sweep prints each once
     failures: list[Exception] = field(default_factory=list)  # of this process
 
     @property
@@ -127,7 +148,7 @@ class Job:
         hydra_cfg = HydraConfig.get()
         module, function = self.target.split(":")
         try:
-            with environment(_FULL_ERROR, self.full_error):  # what the run starts sees the user's own setting
+            with full_error(self.full_error), remembering(self.announced):
                 return getattr(import_module(module), function)(cfg)
         except Interrupted as error:
             if error.signum == getattr(signal, "SIGUSR2", None):
@@ -138,15 +159,13 @@ class Job:
             if hydra_cfg.mode == RunMode.RUN:
                 raise JobError(error) from error
             self.failures.append(error)
-            overrides = " ".join(hydra_cfg.overrides.task)
-            where = f"mixup-lab {self.command}: run {hydra_cfg.job.num} ({overrides}):"
+            where = f"mixup-lab {self.command}: run {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}):"
             if isinstance(error, (UserError, RunFailed)):
                 print(f"{where} {error}", file=sys.stderr, flush=True)
-            else:  # ours: the first alone would be raised again, so each shows its own
+            else:  # a bug of ours: each run shows its own traceback, since only the first error is raised again
                 print(where, file=sys.stderr)
                 traceback.print_exc()
-            error.failed_run = overrides  # type: ignore[attr-defined]  # tells it from an error of Hydra's
-            raise
+            raise FailedRun(error) from error
 
 
 def leave_no_empty_folder(folder: Path) -> None:

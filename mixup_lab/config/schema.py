@@ -1,28 +1,26 @@
 """The typed configuration of a run.
 
-What the program itself reads is typed here; what a component takes is checked against its constructor in `build`.
-Below this file there is no OmegaConf type. No torch is imported, so that `--help` and `--cfg job` are quick.
+The keys that the program itself reads are typed here; `build` checks those of a component against its constructor.
+No OmegaConf type leaves this file. No torch is imported, so that `--help` and `--cfg job` are quick.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-import types
-import typing
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from mixup_lab.config.errors import wrong_type
 from mixup_lab.config.identity import run_name
+from mixup_lab.config.nearest import unknown_key
 from mixup_lab.training.settings import TrainerSettings
 from mixup_lab.types import UserError
 
-_T = typing.TypeVar("_T")
 Component = dict[str, Any]  # `_target_` and the arguments of its constructor
 COMPONENTS = ("dataset", "model", "optimizer", "scheduler", "transform", "aug", "mix_schedule")
 
@@ -62,8 +60,18 @@ class DatasetSettings:
 
 
 @dataclass
+class _Typed:
+    """The part of a configuration that the program itself reads."""
+
+    dataset: DatasetSettings = field(default_factory=DatasetSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    seed: int = 0
+    trust: list[str] = field(default_factory=list)
+
+
+@dataclass
 class RunSchema:
-    """What Hydra composes into. Component nodes are open here and checked by `build`."""
+    """The configuration that Hydra composes. Component nodes are open here; `build` checks them."""
 
     dataset: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
@@ -79,17 +87,27 @@ class RunSchema:
 
 
 @dataclass
-class PreviewSchema(RunSchema):
-    """A run that is drawn instead of trained.
-
-    It comes after the settings of a run; what is missing here leaves them as they are.
-    """
+class CommandSchema(RunSchema):
+    """A run with keys of a command, merged after the settings of the run: where a value is MISSING, theirs stays."""
 
     trainer: TrainerSettings = MISSING
     seed: int = MISSING
     resume: str | None = MISSING
     trust: list[str] = MISSING
+
+
+@dataclass
+class PreviewSchema(CommandSchema):
+    """A run that is drawn instead of trained."""
+
     out: str | None = None
+
+
+@dataclass
+class CompareSchema(CommandSchema):
+    """A run of a study."""
+
+    fail_fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,14 +125,21 @@ class RunConfig:
     mix_schedule: Component
     trainer: TrainerSettings
     trust: tuple[str, ...]
-    resolved: dict[str, Any]  # the whole, as nested plain values: what `config.yaml` holds
+    resolved: dict[str, Any]  # the whole as nested plain values, as in `config.yaml`
 
 
 def register() -> None:
     """Tell Hydra about the schema and the name of a run, before it composes."""
-    for name, node in (("schema", RunSchema), ("preview_schema", PreviewSchema)):
+    nodes = {"schema": RunSchema, "preview_schema": PreviewSchema, "compare_schema": CompareSchema}
+    for name, node in nodes.items():
         ConfigStore.instance().store(name=name, node=node, provider="mixup_lab")
     OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
+
+
+def own_key(cfg: DictConfig, key: str) -> Any:
+    """Take a key of the command itself out of a composed configuration, before `parse`; None where it is missing."""
+    with open_dict(cfg):
+        return cfg.pop(key, None)
 
 
 def parse(cfg: DictConfig) -> RunConfig:
@@ -136,62 +161,30 @@ def parse(cfg: DictConfig) -> RunConfig:
             raise UserError(f"{group} must be one of its options or hold a _target_, got {resolved[group]}")
 
     shared = {f.name for f in dataclasses.fields(DatasetSettings)}
-    data = _typed(DatasetSettings, {k: v for k, v in resolved["dataset"].items() if k in shared}, "dataset.")
-    trainer = _typed(TrainerSettings, resolved["trainer"], "trainer.")
-    top = _typed(RunSchema, {k: resolved[k] for k in ("seed", "trust")}, "")
-    data.check()
-    trainer.check()
-    if top.seed < 0:
-        raise UserError(f"seed must be 0 or more, got {top.seed}")
+    values = {key: resolved[key] for key in ("trainer", "seed", "trust")}
+    values["dataset"] = {k: v for k, v in resolved["dataset"].items() if k in shared}
+    try:
+        typed: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(_Typed), values))
+    except OmegaConfBaseException as error:
+        raise UserError(wrong_type(error)) from None
+    typed.dataset.check()
+    typed.trainer.check()
+    if typed.seed < 0:
+        raise UserError(f"seed must be 0 or more, got {typed.seed}")
     resolved.pop("resume", None)
     return RunConfig(
-        seed=top.seed,
+        seed=typed.seed,
         source={k: v for k, v in resolved["dataset"].items() if k not in shared},
-        data=data,
-        trainer=trainer,
-        trust=tuple(top.trust),
+        data=typed.dataset,
+        trainer=typed.trainer,
+        trust=tuple(typed.trust),
         resolved=resolved,
         **{group: resolved[group] for group in COMPONENTS if group != "dataset"},
     )
 
 
 def _known(node: dict[str, Any], schema: type, prefix: str) -> None:
-    names = [f.name for f in dataclasses.fields(schema)]
+    names = [f"{prefix}{f.name}" for f in dataclasses.fields(schema)]
     for key in node:
-        if key not in names:
-            raise UserError(unknown_key(prefix, key, names))
-
-
-def unknown_key(prefix: str, key: str, names: list[str]) -> str:
-    """The sentence for a key that does not exist, with the nearest that does."""
-    near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.5)
-    hint = f"; did you mean '{prefix}{near[0]}'?" if near else f"; there are: {', '.join(prefix + n for n in names)}"
-    return f"unknown key '{prefix}{key}'{hint}"
-
-
-def _typed(schema: type[_T], values: dict[str, Any], prefix: str) -> _T:
-    merged = OmegaConf.structured(schema)
-    for key, value in values.items():
-        try:
-            OmegaConf.update(merged, key, value)
-        except OmegaConfBaseException:
-            hint = typing.get_type_hints(schema)[key]
-            raise UserError(f"{prefix}{key} must be {_type_name(hint)}, got {value!r}") from None
-    return typing.cast(_T, OmegaConf.to_object(merged))
-
-
-_TYPE_NAMES = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    type(None): "null",
-    list[float]: "a list of numbers",
-    list[str]: "a list of names",
-}
-
-
-def _type_name(hint: Any) -> str:
-    if isinstance(hint, types.UnionType):
-        return " or ".join(_TYPE_NAMES.get(t, str(t)) for t in reversed(typing.get_args(hint)))
-    return _TYPE_NAMES.get(hint, str(hint))
+        if f"{prefix}{key}" not in names:
+            raise UserError(unknown_key(f"{prefix}{key}", names))

@@ -11,7 +11,7 @@ from mixup_lab.types import UserError
 
 
 def config_dir() -> Path:
-    """The folder of the configuration: inside the package as it is installed, beside it in a checkout."""
+    """The folder of the configuration: inside an installed package, next to it in a checkout."""
     here = Path(__file__).resolve().parents[1]
     for folder in (here / "conf", here.parent / "conf"):
         if folder.is_dir():
@@ -27,7 +27,7 @@ def tree_of(words: Sequence[str], command: str) -> Tree:
 
 
 def flag_value(words: Sequence[str], *names: str) -> str | None:
-    """What stands behind a flag, as the next word or after `=`."""
+    """The value of a flag: the next word, or the text after `=`."""
     for index, word in enumerate(words):
         flag, equals, value = word.partition("=")
         if flag in names:

@@ -11,13 +11,13 @@ import mixup_lab
 
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that numbers depend on."""
-    found = {"mixup_lab": mixup_lab.__version__, "python": platform.python_version()}
+    numbers = {"mixup_lab": mixup_lab.__version__, "python": platform.python_version()}
     for package in ("torch", "torchvision", "numpy"):
         try:
-            found[package] = version(package)
+            numbers[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 def git_commit() -> str | None:

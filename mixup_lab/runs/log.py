@@ -1,10 +1,10 @@
-"""Everything a run tells: the record first (the truth), then TensorBoard and the progress bar (views of it)."""
+"""The reports of a run: to the record first (the truth), then to TensorBoard and the progress bar (views of it)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -65,11 +65,7 @@ class RunLog:
         if size > LARGEST_PREDICTIONS:
             self.record.event("note", text=f"predictions.npz is left out: {size / 2**20:.0f} MiB")
             return
-
-        def write(file: IO[bytes]) -> None:
-            np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
-
-        write_atomically(self.run_dir / "predictions.npz", write)
+        write_atomically(self.run_dir / "predictions.npz", lambda file: np.savez_compressed(file, **dict(arrays)))  # type: ignore[arg-type]
 
     def end(self, status: str, scalars: Mapping[str, float], step: int, **fields: Any) -> None:
         """The run is over: ok, failed or interrupted. The record is written even if TensorBoard's file cannot be."""

@@ -1,10 +1,9 @@
-"""What a person sees while a run goes: a bar on a terminal, one line an epoch elsewhere."""
+"""What is shown while a run goes: a bar on a terminal, one line an epoch elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -17,7 +16,7 @@ from rich.progress import (
 )
 
 
-class ProgressView(Protocol):
+class ProgressView:
     """The loop reports here; nothing comes back."""
 
     def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
@@ -33,23 +32,11 @@ class ProgressView(Protocol):
         """Nothing follows."""
 
 
-class Silent:
+class Silent(ProgressView):
     """Shows nothing."""
 
-    def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:  # noqa: D102
-        pass
 
-    def step(self, epoch: int, steps: int, samples_per_second: float) -> None:  # noqa: D102
-        pass
-
-    def epoch(self, epoch: int, epochs: int, scalars: dict[str, float]) -> None:  # noqa: D102
-        pass
-
-    def stop(self) -> None:  # noqa: D102
-        pass
-
-
-class Plain(Silent):
+class Plain(ProgressView):
     """One line an epoch on standard output; `primary` is the metric of val that is shown."""
 
     def __init__(self, primary: str) -> None:
@@ -64,7 +51,7 @@ class Plain(Silent):
         print(f"  epoch {epoch}/{epochs}  {_values(scalars, self._primary)}", flush=True)
 
 
-class Bar:
+class Bar(ProgressView):
     """A live bar: epoch, loss, the primary metric of val, samples a second, time left."""
 
     def __init__(self, console: Console, primary: str) -> None:
@@ -125,7 +112,7 @@ def progress_view(kind: str, primary: str) -> ProgressView:
 
 
 class Pace:
-    """Says when a quarter of a second has passed, so that progress costs nothing in a step."""
+    """Limits progress to four times a second, so that it costs nothing in a step."""
 
     def __init__(self, seconds: float = 0.25) -> None:
         self._seconds = seconds

@@ -3,7 +3,7 @@
 Readers take the last event of an epoch: a run that was killed between its record and its checkpoint trains that epoch
 again and appends the same numbers a second time. A line that a kill cut short is passed over.
 
-A directory holds a run from its first event on: what a process left that was killed before that is no run.
+A directory holds a run from its first event on; files of a process that was killed earlier do not count.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from mixup_lab.disk import clear_leftovers, try_lock, write_atomically
+from mixup_lab.disk import clear_leftovers, try_lock, write_atomically, writing
 from mixup_lab.types import UserError
 
 Event = dict[str, Any]
-SCHEMA = 1  # of the record; it grows when a reader of the old one would misunderstand the new one
+SCHEMA = 2  # of the record; it grows when records of both kinds in one study would be misunderstood
 
 
 class InUse(UserError):
@@ -56,7 +56,7 @@ class Record:
 
     def config(self, text: str) -> None:
         """Write `config.yaml`."""
-        write_atomically(self.run_dir / "config.yaml", lambda file: file.write(text.encode()))
+        write_atomically(self.run_dir / "config.yaml", text)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Append one event; it is with the operating system when this returns.
@@ -65,11 +65,9 @@ class Record:
             UserError: if the disk is full.
         """
         line = json.dumps({"event": kind, "time": round(time.time(), 3), **_plain(fields)}) + "\n"
-        try:
+        with writing(self.run_dir / "record.jsonl"):
             self._file.write(line.encode())
             self._file.flush()
-        except OSError as error:
-            raise UserError(f"cannot write {self.run_dir / 'record.jsonl'}: {error.strerror}") from error
 
     def end(self, status: str, scalars: Mapping[str, float], **fields: Any) -> None:
         """Append the `end` event and write `summary.json`; `status` is ok, failed or interrupted."""
@@ -81,11 +79,10 @@ class Record:
             "scalars": dict(scalars),
             **fields,
         }
-        text = json.dumps(_plain(summary), indent=1) + "\n"
-        write_atomically(self.run_dir / "summary.json", lambda file: file.write(text.encode()))
+        write_atomically(self.run_dir / "summary.json", json.dumps(_plain(summary), indent=1) + "\n")
 
     def close(self) -> None:
-        """Close the file; a second time does nothing. What could not be written was said when it was tried.
+        """Close the file; a second time does nothing. `event` has reported what could not be written.
 
         A record without an event is removed: a mistake in the configuration leaves nothing behind.
         """
@@ -111,6 +108,16 @@ def read_events(run_dir: Path, kind: str | None = None) -> Iterator[Event]:
                 yield event
 
 
+def check_schema(run_dir: Path, start: Event) -> None:
+    """Raise UserError for a run of another version, whose arms have other identities."""
+    schema = start.get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise UserError(
+            f"{run_dir} was written by another version of mixup-lab (record schema {schema}, this version reads"
+            f" {SCHEMA}); use that version, or train the run again"
+        )
+
+
 def read_epochs(run_dir: Path) -> list[Event]:
     """The `epoch` events in the order of epochs, each epoch once: its last one."""
     return [event for _, event in sorted({e["epoch"]: e for e in read_events(run_dir, "epoch")}.items())]
@@ -125,14 +132,18 @@ def read_summary(run_dir: Path) -> Event | None:
     return summary if isinstance(summary, dict) else None
 
 
+def read_result(run_dir: Path) -> Event | None:
+    """The summary of a run that is finished, else None."""
+    summary = read_summary(run_dir)
+    return summary if summary is not None and summary["status"] == "ok" else None
+
+
 def _open_alone(path: Path) -> IO[bytes]:
     """Open the record for appending, locked. Raises UserError if it is locked or cannot be written to."""
     while True:
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}") from error
         if not try_lock(file):
             file.close()
             raise InUse(f"{path.parent} is being written by another process")

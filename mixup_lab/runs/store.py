@@ -1,8 +1,8 @@
-"""A study on disk: a folder of arms, each a folder of seeds, and `study.json`, which says what belongs together.
+"""A study on disk: a folder of arms, each a folder of seeds, and `study.json`, which describes them.
 
     STUDY/study.json           settings that all arms share, axes, where the data lies, and the folder of each arm
     STUDY/ARM/seed=S/          a run
-    STUDY/ARM/seed=S/error.log what went wrong there, if anything did
+    STUDY/ARM/seed=S/error.log the errors of that run, if there were any
 
 An arm keeps its folder for good, so that a study can be extended by alphas, seeds and axes.
 """
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from mixup_lab.disk import locked, write_atomically
-from mixup_lab.runs.record import read_summary
+from mixup_lab.runs.record import read_result, read_summary
 from mixup_lab.types import UserError
 
-SCHEMA = 1
+SCHEMA = 2  # of study.json; the first one named arms by the modules of their classes
 ERROR_LOG = "error.log"
 SEED = "seed="
-MIXING = ("aug", "mix_schedule")  # groups of settings that say how to mix: nothing of them holds for a baseline
+MIXING = ("aug", "mix_schedule")  # groups that define how to mix; a baseline has no settings of them
 
 
 def run_dir(study: Path, name: str, seed: int) -> Path:
@@ -47,7 +47,10 @@ def read_manifest(study: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise UserError(f"{path} is of another version of mixup-lab (schema {SCHEMA} is wanted)")
+        raise UserError(
+            f"{path} was written by another version of mixup-lab, so the study cannot go on with this one; use that"
+            " version, or begin a new study with study=NAME"
+        )
     return manifest
 
 
@@ -62,35 +65,35 @@ def enter(
 
     Args:
         study: its folder.
-        names: id of each arm -> the name that it would like.
+        names: id of each arm -> the name to give it.
         settings: id of each arm -> its flat settings.
         axes: keys and groups that the command varies; those of the mixing always are.
         roots: name of each data set -> absolute path of the folder with its files, None for one that has none.
 
     Raises:
-        UserError: if a setting that is no axis differs from those of the study, naming all that do, or the data lies
+        UserError: if a setting that is not an axis differs from the study, naming all of these, or the data lies
             in another folder.
     """
     with locked(study / ".lock"):
         # A study without a run binds nobody: its line was a mistake.
         manifest = (read_manifest(study) if begun(study) else None) or {
             "schema": SCHEMA,
-            "settings": json.loads(json.dumps(next(iter(settings.values())), default=str)),
+            "settings": next(iter(settings.values())),
             "axes": [],
+            "roots": {},
             "arms": {},
         }
         axes = sorted({*manifest["axes"], *axes})
         for flat in settings.values():
-            _refuse_changes(study, manifest["settings"], json.loads(json.dumps(flat, default=str)), axes)
-        known: dict[str, str | None] = manifest.get("roots", {})  # older studies have none
-        _refuse_other_data(study, known, roots, axes)
+            _refuse_changes(study, manifest["settings"], flat, axes)
+        _refuse_other_data(study, manifest["roots"], roots, axes)
         arms: dict[str, str] = manifest["arms"]
         for arm, wanted in names.items():
             if arm not in arms:
                 taken = set(arms.values())
                 arms[arm] = wanted if wanted not in taken else f"{wanted}-{arm[:6]}"
-        text = json.dumps(manifest | {"axes": axes, "roots": {**known, **roots}, "arms": arms}, indent=1) + "\n"
-        write_atomically(study / "study.json", lambda file: file.write(text.encode()))
+        manifest |= {"axes": axes, "roots": {**manifest["roots"], **roots}, "arms": arms}
+        write_atomically(study / "study.json", json.dumps(manifest, indent=1) + "\n")
         return {arm: arms[arm] for arm in names}
 
 
@@ -100,7 +103,8 @@ def _refuse_changes(study: Path, old: Mapping[str, Any], new: Mapping[str, Any],
 
     missing = object()
     changed = [
-        f"{key}: {_shown(old.get(key, missing), missing)} there, {_shown(new.get(key, missing), missing)} now"
+        f"{key}: {json.dumps(old[key]) if key in old else 'not set'} there,"
+        f" {json.dumps(new[key]) if key in new else 'not set'} now"
         for key in sorted({*old, *new})
         if not free(key) and old.get(key, missing) != new.get(key, missing)
     ]
@@ -114,7 +118,7 @@ def _refuse_changes(study: Path, old: Mapping[str, Any], new: Mapping[str, Any],
 def _refuse_other_data(
     study: Path, old: Mapping[str, str | None], new: Mapping[str, str | None], axes: Sequence[str]
 ) -> None:
-    """Where the data lies is no setting of an arm: without this, runs on other data would be taken as finished."""
+    """The folder of the data does not tell arms apart: without this, runs on other data would count as finished."""
     for name, root in new.items():
         # Only where data sets are compared may another one lie elsewhere.
         there = old.get(name, root if "dataset" in axes else next(iter(old.values()), root))
@@ -126,26 +130,22 @@ def _refuse_other_data(
             )
 
 
-def _shown(value: Any, missing: object) -> str:
-    return "not set" if value is missing else json.dumps(value)
-
-
 def safe_name(text: str, longest: int = 120) -> str:
     """Any text as the name of a folder."""
     return re.sub(r"[^\w.=+,\-]+", "-", text)[:longest].rstrip(".") or "arm"
 
 
 def note_error(folder: Path, error: BaseException, sentence: str | None) -> None:
-    """Append what went wrong to the error log of a run; its last line is a sentence."""
+    """Append an error to the log of a run; the last line of the log is a sentence."""
     folder.mkdir(parents=True, exist_ok=True)
     trace = "".join(traceback.format_exception(error))
-    said = sentence or f"{type(error).__name__}: {' '.join(str(error).split())}"
+    last = sentence or f"{type(error).__name__}: {' '.join(str(error).split())}"
     with (folder / ERROR_LOG).open("a", encoding="utf-8") as log:
-        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{trace}\n{said}\n")
+        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{trace}\n{last}\n")
 
 
 def settle_error(folder: Path) -> None:
-    """The run is tried again: what went wrong before is kept under another name."""
+    """The run is tried again: keep its earlier errors under another name."""
     path = folder / ERROR_LOG
     if path.exists():
         with (folder / "error.old.log").open("a", encoding="utf-8") as old:
@@ -155,8 +155,7 @@ def settle_error(folder: Path) -> None:
 
 def read_error(folder: Path) -> str | None:
     """The sentence of a run that failed, or None if it did not."""
-    summary = read_summary(folder)
-    if summary is not None and summary["status"] == "ok":
+    if read_result(folder) is not None:
         return None
     try:
         lines = (folder / ERROR_LOG).read_text(encoding="utf-8").strip().splitlines()
@@ -164,6 +163,5 @@ def read_error(folder: Path) -> str | None:
         lines = []
     if lines:
         return lines[-1]
-    if summary is not None and summary["status"] == "failed":
-        return str(summary.get("error") or "failed")
-    return None
+    summary = read_summary(folder)
+    return str(summary.get("error") or "failed") if summary and summary["status"] == "failed" else None

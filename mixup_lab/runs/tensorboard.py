@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mixup_lab.disk import writing
 from mixup_lab.runs.event_file import EventFile
-from mixup_lab.types import UserError
 
 
 class TensorBoardView(EventFile):
@@ -28,7 +28,7 @@ class TensorBoardView(EventFile):
 
     Args:
         run_dir: the directory of the run.
-        resume_step: where a resumed run goes on; what an earlier event file has from there on is hidden.
+        resume_step: where a resumed run goes on; later events of an earlier file are hidden.
 
     Raises:
         UserError: if the file cannot be written; so do all methods.
@@ -38,10 +38,8 @@ class TensorBoardView(EventFile):
         # Files are read in the order of their names, so the time in it is finer than a resume is quick.
         now = f"{time.time():017.6f}"
         self._path = run_dir / f"events.out.tfevents.{now}.{socket.gethostname()}.{os.getpid()}"
-        try:
+        with writing(self._path):
             self._file = self._path.open("xb")
-        except OSError as error:
-            raise UserError(f"cannot write {self._path}: {error.strerror}") from error
         super().__init__(self._file, hide_from=resume_step)
         self.flush()
 
@@ -93,14 +91,12 @@ class TensorBoardView(EventFile):
             self.end_hparams(status == "ok")
 
     def flush(self) -> None:
-        """Write out what is pending."""
-        try:
+        """Write out pending events."""
+        with writing(self._path):
             self._file.flush()
-        except OSError as error:
-            raise UserError(f"cannot write {self._path}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Write out what is pending and close the file; a second time does nothing."""
+        """Write out pending events and close the file; a second time does nothing."""
         if not self._file.closed:
             try:
                 self.flush()
@@ -109,7 +105,5 @@ class TensorBoardView(EventFile):
                     self._file.close()
 
     def _write(self, event: Any) -> None:
-        try:
+        with writing(self._path):
             super()._write(event)
-        except OSError as error:
-            raise UserError(f"cannot write {self._path}: {error.strerror}") from error

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.runs.store import MIXING
 from mixup_lab.study.formats import setting
 from mixup_lab.study.reading import Run
 from mixup_lab.types import UserError
 
 GROUPS = ("variant", "dataset", "model", "optimizer", "scheduler", "transform", *MIXING, "trainer", "experiment")
-MACHINE = ("device", "threads", "malloc", "progress", "checkpoint_every", "eval_batch_size", "save_predictions")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def group_arms(runs: Iterable[Run], baseline: str | None) -> Grouping:
         order=bases + compared,
         names=_unique_names(groups),
         alphas=alphas,
-        unmixed={arm: _is_baseline(members) or baselines[arm] is None for arm, members in groups.items()},
+        unmixed={arm: not _mixes(members) or baselines[arm] is None for arm, members in groups.items()},
         axes=axes,
         shared=_shared(settings),
         baselines=baselines,
@@ -69,7 +69,7 @@ def _grouped(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 def _settings(members: Sequence[Run]) -> dict[str, Any]:
     """The flat configuration of an arm, with the choices of its groups."""
-    run = next((run for run in members if run.start), members[0])
+    run = _begun(members)
     flat = {key: setting for key, setting in run.settings().items() if key not in ("seed", "resume", "trust")}
     choices = {group: choice for group, choice in run.start.get("choices", {}).items() if choice is not None}
     # Choices first: a key with a value that follows from the choice of its group is not an axis.
@@ -81,15 +81,13 @@ def _axes(groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, 
     axes: dict[str, dict[str, Any]] = {}
     for key in dict.fromkeys(key for flat in settings.values() for key in flat):
         group = key.partition(".")[0]
-        if key in ("aug", "aug.alpha") or (group == "aug" and key.endswith("._target_")):
-            continue
-        if key.startswith(tuple(f"trainer.{name}" for name in MACHINE)):
+        if key in MACHINE_KEYS or key in ("aug", "aug.alpha", "aug._target_"):
             continue
         values = {arm: _hashable(flat.get(key)) for arm, flat in settings.items()}
         if key != "variant" and "variant" in axes and _follows(axes["variant"], values):
             continue  # a variant bundles settings
         if group in MIXING:  # a baseline mixes nothing, whatever its settings of mixing are
-            mixed = {arm: v for arm, v in values.items() if not _is_baseline(groups[arm])}
+            mixed = {arm: v for arm, v in values.items() if _mixes(groups[arm])}
             follows = key != group and group in axes and _follows(axes[group], mixed)
             if len(set(mixed.values())) > 1 and not follows:
                 axes[key] = {arm: mixed.get(arm) for arm in values}
@@ -97,7 +95,7 @@ def _axes(groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, 
             continue
         elif len(set(values.values())) > 1:
             axes[key] = values
-    augs = {arm: "none" if _is_baseline(groups[arm]) else flat.get("aug") for arm, flat in settings.items()}
+    augs = {arm: flat.get("aug") if _mixes(groups[arm]) else "none" for arm, flat in settings.items()}
     alphas = {arm: _alpha(groups[arm], flat) for arm, flat in settings.items()}
     bundled = axes.get("variant")
     if len({aug for aug in augs.values() if aug != "none"}) > 1 and not (bundled and _follows(bundled, augs)):
@@ -119,16 +117,19 @@ def _hashable(setting: Any) -> Any:
     return tuple(setting) if isinstance(setting, list) else setting
 
 
-def _is_baseline(members: Sequence[Run]) -> bool:
-    """Whether the arm does not mix, by its name, which tables of other trainers have too."""
-    run = members[0]
-    return run.name == "baseline" or run.name.startswith("baseline,") or run.name.lower() in ("erm", "none")
+def _mixes(members: Sequence[Run]) -> bool:
+    return _begun(members).mixes
+
+
+def _begun(members: Sequence[Run]) -> Run:
+    """A run of an arm that has a record, if there is one."""
+    return next((run for run in members if run.start), members[0])
 
 
 def _alpha(members: Sequence[Run], flat: Mapping[str, Any]) -> float | None:
     if not flat:
         return None
-    if _is_baseline(members):
+    if not _mixes(members):
         return 0.0
     alpha = flat.get("aug.alpha")
     return float(alpha) if isinstance(alpha, (int, float)) else None
@@ -145,7 +146,7 @@ def _baselines(
         chosen = names[baseline]
         return {arm: None if arm == chosen else chosen for arm in groups}
     variant = axes.get("variant", {})
-    unmixed = [arm for arm, members in groups.items() if _is_baseline(members)]
+    unmixed = [arm for arm, members in groups.items() if not _mixes(members)]
     unmixed.sort(key=lambda arm: variant.get(arm, "none") != "none")
     if not unmixed:
         raise UserError(f"no arm is a baseline (alpha 0); choose one with baseline=NAME: {', '.join(names)}")

@@ -7,7 +7,7 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,8 @@ import numpy as np
 import yaml
 
 from mixup_lab.runs import store
-from mixup_lab.runs.record import SCHEMA, Event, read_events, read_summary
+from mixup_lab.runs.record import Event, check_schema, read_events, read_summary
+from mixup_lab.runs.settings import flat
 from mixup_lab.study.scores import KEYS, scores
 from mixup_lab.types import UserError
 
@@ -35,6 +36,7 @@ class Run:
     seed: int
     status: str  # "ok", "failed", "interrupted"
     scalars: dict[str, float]  # at the end; {} if it did not finish
+    mixes: bool
     path: Path | None = None
     error: str | None = None
     log: Path | None = None
@@ -54,7 +56,7 @@ class Run:
             return {}
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-        return dict(_flat(resolved, "")) if isinstance(resolved, dict) else {}
+        return flat(resolved) if isinstance(resolved, dict) else {}
 
     @property
     def kind(self) -> str:
@@ -89,14 +91,6 @@ class Run:
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
         return kept if "id" in kept else None
-
-
-def _flat(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + str(key), value
 
 
 def read(places: Sequence[Path]) -> list[Run]:
@@ -151,11 +145,7 @@ def read_run(folder: Path) -> Run | None:
     start = next((event for event in events if event.get("event") == "start"), None)
     if start is None:
         return _never_begun(folder, error, log) if error else None
-    if start.get("schema", SCHEMA) != SCHEMA:
-        raise UserError(
-            f"{folder / 'record.jsonl'} was written by another version of mixup-lab (schema {start['schema']}, this"
-            f" version reads {SCHEMA})"
-        )
+    check_schema(folder, start)
     try:
         summary = read_summary(folder)
         epochs = {int(event["epoch"]): event for event in events if event.get("event") == "epoch"}
@@ -169,6 +159,7 @@ def read_run(folder: Path) -> Run | None:
             seed=int(start["seed"]),
             status=status,
             scalars={tag: float(value) for tag, value in final.items()},  # NaN and infinities are texts in a record
+            mixes=bool(start["mixes"]),
             path=folder,
             error=error,
             log=log if log.exists() else None,
@@ -187,7 +178,12 @@ def _never_begun(folder: Path, error: str, log: Path) -> Run | None:
     name = folder.parent.name
     manifest = store.read_manifest(folder.parent.parent) or {"arms": {}}
     arm = next((arm for arm, folder in manifest["arms"].items() if folder == name), name)
-    return Run(arm, name, int(seed), "failed", {}, folder, error, log if log.exists() else None)
+    return Run(arm, name, int(seed), "failed", {}, _mixes_by_name(name), folder, error, log if log.exists() else None)
+
+
+def _mixes_by_name(name: str) -> bool:
+    """Whether an arm mixes, by its name alone: no run of it has begun, or another trainer made it."""
+    return not (name == "baseline" or name.startswith("baseline,") or name.lower() in ("erm", "none"))
 
 
 def read_table(path: Path) -> list[Run]:
@@ -215,7 +211,8 @@ def read_table(path: Path) -> list[Run]:
         scalars = {key: _converted(float, value, f"{where}: {key} must be a number") for key, value in cells.items()}
         finite = bool(scalars) and all(map(math.isfinite, scalars.values()))
         problem = None if finite else "a value is not finite" if scalars else "there is no value"
-        runs.append(Run(arm, arm, seed, "ok" if finite else "failed", scalars if finite else {}, error=problem))
+        status = "ok" if finite else "failed"
+        runs.append(Run(arm, arm, seed, status, scalars if finite else {}, _mixes_by_name(arm), error=problem))
     if not runs:
         raise UserError(f"{path} has no rows")
     return runs

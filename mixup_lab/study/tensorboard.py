@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mixup_lab.disk import writing
 from mixup_lab.runs.event_file import EventFile, remove_event_files, replace_event_file
 from mixup_lab.runs.record import read_events
 from mixup_lab.study.results import Answer, Arm, Curve, Moments
 from mixup_lab.study.statistics.intervals import mean_interval
-from mixup_lab.types import UserError
 
 FOLDER = "_aggregate"
 DOSE_STEP = 1000  # steps of the dose-response for alpha = 1; TensorBoard's steps are whole numbers
@@ -55,14 +55,12 @@ def write_aggregate(answer: Answer, study_dir: Path) -> None:
     if first is not None:
         first.charts(_charts(answer.metric.name, {tag for run in runs.values() for tag in run.tags}))
     folder = study_dir / FOLDER
-    try:
+    with writing(folder):
         for path in sorted(folder.glob("*/")):
             if path.name not in runs:
                 remove_event_files(path)
         for name, run in runs.items():
             replace_event_file(folder / name, run.buffer.getvalue())
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}") from error
 
 
 class _Events(EventFile):

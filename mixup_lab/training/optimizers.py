@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from mixup_lab.training.startup import uncompiled
+
 
 def make_optimizer(
     model: nn.Module,
@@ -61,20 +63,7 @@ def make_optimizer(
     return _made(cls, [g for g in groups if g["params"]], arguments)
 
 
-def _uncompiled(cls: Any) -> Any:
-    """The class without the guards that keep it out of `torch.compile`: a step here is never compiled.
-
-    The first call of any of them imports torch._dynamo, which takes a second or more of every start.
-    """
-    guarded = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
-    plain = {name: getattr(cls, name) for name in guarded}
-    own = {name: method.__wrapped__ for name, method in plain.items() if hasattr(method, "__wrapped__")}
-    if hasattr(cls.step, "__wrapped__"):
-        own["step"] = torch.no_grad()(cls.step.__wrapped__)
-    return type(cls.__name__, (cls,), own)
-
-
 def _made(cls: Any, groups: list[dict[str, Any]], arguments: dict[str, Any]) -> torch.optim.Optimizer:
-    optimizer = (cls if arguments.get("differentiable") else _uncompiled(cls))(groups, **arguments)
+    optimizer = (cls if arguments.get("differentiable") else uncompiled(cls))(groups, **arguments)
     assert isinstance(optimizer, torch.optim.Optimizer)
     return optimizer

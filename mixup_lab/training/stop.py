@@ -17,12 +17,10 @@ STOP_FILE = "stop"  # in the directory of a run; any process may write it
 class Pruned(RunFailed):
     """A run that was ended on request before its last epoch: neither finished nor broken."""
 
-    status = "pruned"
-
 
 def ask_to_stop(run_dir: Path, reason: str) -> None:
     """Ask the run in `run_dir` to end after the epoch that is under way."""
-    write_atomically(run_dir / STOP_FILE, lambda file: file.write(reason.encode()))
+    write_atomically(run_dir / STOP_FILE, reason)
 
 
 def withdraw(run_dir: Path) -> str | None:

@@ -34,7 +34,7 @@ MISTAKES = [
     (["train", "seed=x"], "seed must be a whole number, got 'x'"),
     (["train", "aug=mixup", "aug.alpha=0.1,0.2"], "aug.alpha=0.1,0.2 is a sweep; add -m to run each value"),
     (["train", "seed=range(3)"], "seed=range(3) is a sweep; add -m"),
-    (["train", "aug.alpha=0.4,"], "cannot read 'aug.alpha=0.4,': a value is missing beside a comma"),
+    (["train", "aug.alpha=0.4,"], "cannot read 'aug.alpha=0.4,': a value is missing next to a comma"),
     (["train", "foo"], "cannot read 'foo': write key=value"),
     (["train", "sed"], "cannot read 'sed': write key=value; did you mean seed=...?"),
     (["train", "seed=(3"], "'(' and ')' do not match"),

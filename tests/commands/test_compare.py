@@ -16,7 +16,9 @@ from helpers.command_line import in_this_process
 from helpers.data_examples import small_folder
 from helpers.processes import START, environment, files_of, lines_of, mixup_lab, summary_of, without_time
 
-from mixup_lab.commands.compare import _enough_seeds, complete, make_plan
+from mixup_lab.commands.compare import _enough_seeds
+from mixup_lab.commands.line import complete
+from mixup_lab.commands.plan import make_plan
 from mixup_lab.runs import store
 from mixup_lab.types import UserError
 
@@ -96,6 +98,7 @@ def test_a_line_is_completed(words, hydra, study):
         (["study=../x"], "study must be a name"),
         (["study="], "study must be a name"),
         (["fail_fast=yes"], "fail_fast must be true or false"),
+        (["confirm=-1"], "confirm must be a number of seeds, 0 or more, got -1"),
     ],
 )
 def test_a_line_that_is_wrong(words, sentence):
@@ -109,7 +112,7 @@ def test_a_plan_names_every_arm_by_what_differs():
         "baseline,weight_decay=0", "baseline,weight_decay=0.0005", "mixup-a0.4,weight_decay=0",
         "mixup-a0.4,weight_decay=0.0005",
     ]  # fmt: skip
-    assert (len(plan.cells), plan.epochs) == (8, 7)
+    assert (len(plan.cells), set(plan.cells.values())) == (8, {7})
     assert plan.axes == ["seed", "aug.alpha", "optimizer.weight_decay"]
     scheduled = make_plan(["seed=0", "aug=mixup", "aug.alpha=0,0.4", "mix_schedule=constant,linear"])
     assert sorted(scheduled.names.values()) == [
@@ -198,7 +201,9 @@ def test_fail_fast_stops_at_the_first_failure(line, tmp_path):
     code, _, err = line("compare", *words)
     assert code == 1
     assert "the loss is " in err
-    assert len(list(tmp_path.rglob("config.yaml"))) <= 3  # of 8: what ran beside it may have begun
+    assert len(list(tmp_path.rglob("config.yaml"))) <= 3  # of 8: what ran next to it may have begun
+    for record in tmp_path.rglob("record.jsonl"):
+        assert not any("fail_fast" in word for word in json.loads(record.read_text().splitlines()[0])["overrides"])
 
 
 def test_a_mistake_that_all_runs_share_is_said_once(line, tmp_path):

@@ -348,6 +348,10 @@ DAMAGES = {
     "config of others": (lambda run: (run / "config.yaml").write_text("a: 1\n"), "is not the configuration of a run"),
     "no record": (lambda run: (run / "record.jsonl").unlink(), "record.jsonl has no start of a run to go on with"),
     "empty record": (lambda run: (run / "record.jsonl").write_text("x\n"), "record.jsonl has no start of a run to go"),
+    "another version": (
+        _edit("record.jsonl", '"schema": 2', '"schema": 1'),
+        "was written by another version of mixup-lab",
+    ),
     "no config": (lambda run: (run / "config.yaml").unlink(), "is not a run directory, it has no config.yaml"),
 }
 

@@ -127,6 +127,18 @@ def test_hydras_own_settings_are_asked_of_hydra(environment, tmp_path):
     assert {"hydra.sweep.\t", "hydra.sweeper.\t"} <= set(done.stdout.splitlines())
 
 
+def test_every_command_completes_hydras_settings_with_its_own_job(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv("COMP_LINE", "as it was")
+    argv = list(sys.argv)
+    for command in ("compare", "train", "preview"):
+        assert "hydra/launcher=slots" in texts(f"mixup-lab {command} hydra/launcher=")
+    assert texts("mixup-lab report hydra/launcher=") == []
+    assert (sys.argv, os.environ["COMP_LINE"]) == (argv, "as it was")
+
+
 class Terminal:
     """An interactive shell behind a pseudo-terminal."""
 

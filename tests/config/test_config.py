@@ -3,10 +3,12 @@
 import pytest
 from helpers.trainings import CONF, config_of
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from mixup_lab.config.build import build
 from mixup_lab.config.identity import arm, arm_name, fingerprint
 from mixup_lab.config.schema import DatasetSettings, parse, register
+from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.types import UserError
 
 
@@ -119,9 +121,44 @@ def test_any_torch_optimizer_and_its_refusals():
         made("optimizer.name=RMSprop", "optimizer.lr=0")
 
 
+def _composed(*words):
+    """The resolved configuration of a line, and the options that it chooses."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", overrides=list(words), return_hydra_config=True)
+    choices = dict(cfg.hydra.runtime.choices)
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
+    return parse(cfg).resolved, choices
+
+
 def _identity(*words):
-    resolved = config_of(*words).resolved
-    return arm(resolved), fingerprint(resolved)
+    resolved, choices = _composed(*words)
+    return arm(resolved, choices), fingerprint(resolved, choices)
+
+
+def _both(resolved, choices):
+    return arm(resolved, choices), fingerprint(resolved, choices)
+
+
+@pytest.mark.parametrize("group", ["dataset", "model", "optimizer", "scheduler", "transform", "aug", "mix_schedule"])
+def test_a_class_may_move_but_not_change(group):
+    resolved, choices = _composed("aug=mixup")
+    name = resolved[group]["_target_"].rpartition(".")[2]
+
+    def changed(**fields):
+        return _both({**resolved, group: {**resolved[group], **fields}}, choices)
+
+    before = _both(resolved, choices)
+    assert changed(_target_=f"somewhere.else_.{name}") == before
+    for other in (
+        changed(_target_="somewhere.Other"),
+        changed(argument=1),
+        _both(resolved, {**choices, group: "other"}),
+        _both(resolved, {}),  # a configuration without known options
+    ):
+        assert other[0] != before[0]
+        assert other[1] != before[1]
 
 
 def test_seed_changes_the_run_but_not_the_arm():
@@ -130,13 +167,12 @@ def test_seed_changes_the_run_but_not_the_arm():
     assert a[1] != b[1]
 
 
-@pytest.mark.parametrize(
-    "word",
-    ["trainer.device=cpu", "trainer.threads=1", "trainer.progress=none", "trainer.malloc=default", "dataset.workers=0",
-     "dataset.storage=streaming", "trainer.checkpoint_every=0", "trust=[x]"],
-)  # fmt: skip
-def test_machine_settings_change_nothing(word):
-    assert _identity(word) == _identity()
+def test_machine_settings_change_nothing():
+    resolved, choices = _composed("aug=mixup")
+    for key in MACHINE_KEYS:
+        group, _, name = key.rpartition(".")
+        node = {**resolved[group], name: "other"} if group else "other"
+        assert _both({**resolved, group or name: node}, choices) == _both(resolved, choices), key
 
 
 @pytest.mark.parametrize(
@@ -148,7 +184,8 @@ def test_settings_that_matter_make_another_arm(word):
     assert _identity(word)[0] != _identity()[0]
 
 
-def test_alpha_zero_is_the_baseline_arm():
+def test_all_that_does_not_mix_is_one_arm():
+    assert _identity("aug=cutmix", "aug.prob=0", "mix_schedule=linear") == _identity("aug=none")
     assert _identity("aug=mixup", "aug.alpha=0") == _identity("aug=none")
     assert _identity("aug=mixup", "aug.alpha=0.0", "aug.lam_per=sample") == _identity("aug=none")
 
@@ -190,8 +227,6 @@ def test_run_directories_are_named_after_what_was_set(words, name):
 
 def test_config_yaml_is_enough_to_compose_the_same_run():
     config = config_of("aug=mixup", "aug.alpha=0.4", "trainer.epochs=3")
-    from omegaconf import OmegaConf
-
     again = parse(OmegaConf.create(OmegaConf.to_yaml(OmegaConf.create(config.resolved))))
     assert again == config
 

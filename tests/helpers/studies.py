@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mixup_lab.runs.record import SCHEMA
+
 
 def write_run(
     folder: Path,
@@ -35,8 +37,9 @@ def write_run(
     folder.mkdir(parents=True)
     lines: list[dict[str, Any]] = [
         {
-            "event": "start", "time": 0.0, "schema": 1, "arm": arm, "name": name, "seed": seed,
+            "event": "start", "time": 0.0, "schema": SCHEMA, "arm": arm, "name": name, "seed": seed,
             "fingerprint": f"{arm}-{seed}", "choices": dict(choices), "overrides": [f"seed={seed}"],
+            "mixes": config["aug"]["_target_"] != "mixup_lab.mixing.none.NoMixing",
             "primary": primary[0], "maximize": primary[1], "versions": {"torch": "2.0"}, "device": "cpu (x)",
             "threads": 1, "parameters": 10, "git": None,
             "data": {"train": 100, "val": 20, "test": 0 if hits is None else len(hits), "dropped": 0,

@@ -14,7 +14,8 @@ from helpers.processes import without_time
 optuna = pytest.importorskip("optuna")
 
 from helpers.trainings import Training  # noqa: E402
-from hydra_plugins.mixup_lab_optuna._search import Search, Settings  # noqa: E402
+from hydra_plugins.mixup_lab_optuna._search import Search  # noqa: E402
+from hydra_plugins.mixup_lab_optuna._settings import Settings  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
 
 from mixup_lab.training.stop import Pruned, ask_to_stop  # noqa: E402
@@ -220,7 +221,7 @@ def test_minimize(search):
 def test_the_direction_is_what_the_runs_say_of_their_task(tmp_path):
     """No task of ours is better when it is smaller, so the record of one is written here."""
     search = Search.__new__(Search)
-    search.settings = Settings(4, 1, "auto", "random", 0, "none", 0, 0, None, "study")
+    search.settings = Settings(sampler="random", study_name="study")
     search.study = search._create(optuna.storages.InMemoryStorage(), "maximize")
     search.study.set_user_attr("line", "as it was")
     for _ in range(3):

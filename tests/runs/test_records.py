@@ -17,7 +17,7 @@ from torch import nn
 
 from mixup_lab.disk import write_atomically
 from mixup_lab.runs.log import RunLog
-from mixup_lab.runs.progress import Silent
+from mixup_lab.runs.progress import ProgressView
 from mixup_lab.runs.record import Record, read_epochs, read_events, read_summary
 from mixup_lab.runs.tensorboard import TensorBoardView
 from mixup_lab.training.checkpoint import Checkpoint, State, read_checkpoint
@@ -229,7 +229,7 @@ def test_a_record_that_cannot_be_written_is_closed_without_a_traceback(tmp_path)
 
 
 def test_a_full_disk_while_predictions_are_written(tmp_path):
-    log = RunLog(record(tmp_path), TensorBoardView(tmp_path), Silent())
+    log = RunLog(record(tmp_path), TensorBoardView(tmp_path), ProgressView())
     log.predictions({"val_logits": np.zeros(3)})
     before = (tmp_path / "predictions.npz").read_bytes()
     noise = np.random.default_rng(0).random(100_000)
@@ -242,7 +242,7 @@ def test_a_full_disk_while_predictions_are_written(tmp_path):
 
 
 def test_huge_predictions_are_left_out_and_noted(tmp_path):
-    log = RunLog(record(tmp_path), TensorBoardView(tmp_path), Silent())
+    log = RunLog(record(tmp_path), TensorBoardView(tmp_path), ProgressView())
     log.predictions({"val_logits": np.broadcast_to(np.float32(0), (300, 2**20))})  # 1200 MiB that take no memory
     assert not (tmp_path / "predictions.npz").exists()
     assert next(read_events(tmp_path, "note"))["text"] == "predictions.npz is left out: 1200 MiB"

@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 from helpers.studies import config_of, write_run, write_study
 
+from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.formats import interval
 from mixup_lab.study.reading import read, read_run, read_table
@@ -159,6 +160,55 @@ def test_every_block_has_an_answer_of_its_own(tmp_path, twice):
     assert not any("on val" in detail or "tried" in detail for detail in confirming.details)
 
 
+@pytest.mark.parametrize("key", sorted(MACHINE_KEYS))
+def test_runs_that_differ_in_a_machine_setting_are_compared(tmp_path, key):
+    group, _, name = key.rpartition(".")
+    for alpha in (0.0, 0.4):
+        for seed, row in enumerate(of_rate(0.5, 2)):
+            config = config_of(alpha)
+            node = config.setdefault(group, {}) if group else config
+            node[name] = f"machine {alpha} {seed}"
+            write_run(
+                tmp_path / str(alpha) / f"seed={seed}", arm=f"id{alpha}", name=f"arm{alpha}", seed=seed, config=config,
+                hits=row, choices={"aug": "mixup" if alpha else "none"},
+            )  # fmt: skip
+    answer = answer_of(tmp_path)
+    assert answer.axes == {"aug.alpha": (0.0, 0.4)}
+    assert [(arm.name, arm.baseline, len(arm.cells)) for arm in answer.arms] == [
+        ("arm0.0", None, 2), ("arm0.4", "id0.0", 2)
+    ]  # fmt: skip
+
+
+def test_a_baseline_is_what_does_not_mix_whatever_its_name(tmp_path):
+    """A method of one's own may be called `baseline`; the record of a run says whether it mixes."""
+    own = config_of(0.4) | {"aug": {"_target_": "mine.Baseline"}}
+    for arm, name, config, aug in (
+        ("mixing", "baseline", own, "baseline"),
+        ("plain", "plain", config_of(0), "none"),
+    ):
+        for seed, row in enumerate(of_rate(0.5, 2)):
+            write_run(
+                tmp_path / arm / f"seed={seed}", arm=arm, name=name, seed=seed, config=config, hits=row,
+                choices={"aug": aug},
+            )  # fmt: skip
+    shutil.rmtree(tmp_path / "mixing" / "seed=1")
+    (tmp_path / "mixing" / "seed=1").mkdir()  # a run that failed before it began has no record
+    (tmp_path / "mixing" / "seed=1" / "error.log").write_text("no memory\n")
+    assert {arm.id: arm.baseline for arm in answer_of(tmp_path).arms if arm.id != "baseline"}["mixing"] == "plain"
+
+
+def test_a_module_that_moved_makes_no_difference(tmp_path):
+    for alpha, module in ((0.0, "old.place"), (0.4, "new")):
+        for seed, row in enumerate(of_rate(0.5, 2)):
+            config = config_of(alpha) | {"model": {"_target_": f"{module}.Mlp"}}
+            name = "mixup-a0.4" if alpha else "baseline"
+            write_run(
+                tmp_path / name / f"seed={seed}", arm=name, name=name, seed=seed, config=config, hits=row,
+                choices={"aug": "mixup" if alpha else "none"},
+            )  # fmt: skip
+    assert answer_of(tmp_path).axes == {"aug.alpha": (0.0, 0.4)}
+
+
 def test_how_to_mix_makes_no_block(tmp_path):
     for schedule in (None, "constant", "linear"):
         name = f"mixup-a1,mix_schedule={schedule}" if schedule else "baseline"
@@ -265,8 +315,10 @@ def test_a_record_cut_short_is_read_as_far_as_it_goes(tmp_path):
 def test_records_of_another_schema(tmp_path):
     write_study(tmp_path, {0.0: hits(0.7, 1)})
     record = tmp_path / "baseline" / "seed=0" / "record.jsonl"
-    record.write_text(record.read_text().replace('"schema": 1', '"schema": 2'))
-    with pytest.raises(UserError, match=r"written by another version of mixup-lab \(schema 2, this version reads 1\)"):
+    record.write_text(record.read_text().replace('"schema": 2', '"schema": 1'))
+    with pytest.raises(
+        UserError, match=r"written by another version of mixup-lab \(record schema 1, this version reads 2\)"
+    ):
         read([tmp_path])
 
 

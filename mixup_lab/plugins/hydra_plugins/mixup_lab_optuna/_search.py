@@ -1,4 +1,4 @@
-"""The search: Optuna suggests, Hydra's launcher runs, the storage remembers."""
+"""The search: Optuna suggests trials and stores their results, Hydra's launcher runs them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
+from hydra_plugins.mixup_lab_optuna._settings import Settings
 from hydra_plugins.mixup_lab_optuna._space import Axis, space_of
 from hydra_plugins.mixup_lab_optuna._watch import Watch
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -25,46 +25,17 @@ from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
-from mixup_lab.config.identity import LONGEST_NAME, MACHINE_KEYS
+from mixup_lab.config.identity import LONGEST_NAME
+from mixup_lab.config.launch import FailedRun
 from mixup_lab.config.words import quote
-from mixup_lab.disk import try_lock
+from mixup_lab.disk import try_lock, writing
 from mixup_lab.runs.record import read_events
+from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.training.stop import Pruned
 from mixup_lab.types import RunFailed, UserError
 
 MOST_CHECKED = 20  # choices of one setting that are composed before anything runs
 MOST_FAILURES = 3  # trials that may fail before one succeeds; then the line is at fault and not the settings
-CHOICES = {
-    "sampler": ("tpe", "random", "grid"),
-    "pruner": ("none", "median"),
-    "direction": ("auto", "maximize", "minimize"),
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """`hydra.sweeper`, checked."""
-
-    n_trials: int
-    n_jobs: int
-    direction: str
-    sampler: str
-    seed: int | None
-    pruner: str
-    pruner_startup_trials: int
-    pruner_warmup_epochs: int
-    storage: str | None
-    study_name: str
-
-    def __post_init__(self) -> None:
-        for key, choices in CHOICES.items():
-            if getattr(self, key) not in choices:
-                raise UserError(f"hydra.sweeper.{key} must be one of {', '.join(choices)}, got {getattr(self, key)}")
-        for key, least in {"n_trials": 1, "n_jobs": 1, "pruner_startup_trials": 0, "pruner_warmup_epochs": 0}.items():
-            if getattr(self, key) < least:
-                raise UserError(f"hydra.sweeper.{key} must be {least} or more, got {getattr(self, key)}")
-        if self.seed is not None and self.seed < 0:
-            raise UserError(f"hydra.sweeper.seed must be null or 0 or more, got {self.seed}")
 
 
 class Search:
@@ -82,7 +53,7 @@ class Search:
         self.errors: list[Exception] = []  # of this process
 
     def run(self, arguments: Sequence[str]) -> float | None:
-        """Search, and say what was found; the best value, None if no trial has one."""
+        """Search and print the best trial; return its value, None if no trial has one."""
         parser = OverridesParser.create(config_loader=self.loader)
         self.space, self.fixed = space_of(parser.parse_overrides(list(arguments)))
         total = self._total()
@@ -108,7 +79,7 @@ class Search:
 
     @contextmanager
     def _storage(self) -> Iterator[Any]:
-        """The storage of the study. A file is ours alone: what is marked as running in it was killed."""
+        """The storage of the study. A file is locked, so a trial that is marked as running in it was killed."""
         named = self.settings.storage
         if named is not None and "://" in named:
             try:
@@ -119,24 +90,22 @@ class Search:
         from optuna.storages.journal import JournalFileBackend
 
         path = Path(named) if named is not None else self.sweep_dir / "optuna.journal"
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}") from error
         with file:
             if not try_lock(file):
-                raise UserError(f"{path} is in use: another process searches there")
+                raise UserError(f"{path} is in use: another process is searching with it")
             yield optuna.storages.JournalStorage(JournalFileBackend(str(path)))
 
     def _open(self, storage: Any) -> optuna.Study:
         """Begin the study or go on with it."""
         chosen = self.settings
         study = self._create(storage, "minimize" if chosen.direction == "minimize" else "maximize")
-        told = {"space": {key: repr(axis.distribution) for key, axis in self.space.items()}, "fixed": self._essential()}
+        line = {"space": {key: repr(axis.distribution) for key, axis in self.space.items()}, "fixed": self._essential()}
         if not study.trials and "line" not in study.user_attrs:
-            study.set_user_attr("line", told)
-        elif study.user_attrs.get("line") != told:
+            study.set_user_attr("line", line)
+        elif study.user_attrs.get("line") != line:
             raise UserError(
                 f"study '{chosen.study_name}' in {chosen.storage or self.sweep_dir} is a search over other settings; "
                 "choose another hydra.sweep.dir or hydra.sweeper.study_name"
@@ -163,34 +132,35 @@ class Search:
         return sorted(word for word in self.fixed if word.partition("=")[0].lstrip("+~") not in MACHINE_KEYS)
 
     def _requeue_killed(self) -> None:
-        """What a process left running that is gone is tried again, in another directory."""
+        """Try the unfinished trials of a process that has died again, each in another directory."""
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             Trial(self.study, frozen._trial_id).set_user_attr("killed", True)
             self.study.enqueue_trial(frozen.params)
             self.study.tell(frozen.number, state=TrialState.FAIL)
 
     def _done(self) -> list[optuna.trial.FrozenTrial]:
-        """Trials that count: finished, pruned and failed ones, but none that was killed."""
+        """Trials that count: finished, pruned and failed ones, without those that were killed."""
         trials = self.study.get_trials(deepcopy=False)
         return [trial for trial in trials if trial.state.is_finished() and "killed" not in trial.user_attrs]
 
     def _turn(self, run_dirs: Sequence[Path]) -> None:
-        """Begin the study anew as one that minimises, if that is what the first runs say of their task."""
+        """Begin the study anew as one that minimises, if the metric of the first runs is to be minimised."""
         starts = [start for path in run_dirs if (start := _start(path)) is not None]
         if self.settings.direction != "auto" or not starts or starts[0].get("maximize", True):
             return
         if self.study.direction == StudyDirection.MAXIMIZE:
-            trials, told, storage = self.study.trials, self.study.user_attrs["line"], self.study._storage
+            trials, line, storage = self.study.trials, self.study.user_attrs["line"], self.study._storage
             optuna.delete_study(study_name=self.study.study_name, storage=storage)
             self.study = self._create(storage, "minimize")
-            self.study.set_user_attr("line", told)
+            self.study.set_user_attr("line", line)
             self.study.add_trials(trials)
 
     # ---- trials ------------------------------------------------------------------------------------------------------
 
     def _total(self) -> int:
+        total: int = self.settings.n_trials
         if self.settings.sampler != "grid":
-            return self.settings.n_trials
+            return total
         size = 1
         for axis in self.space.values():
             if axis.values is None:
@@ -199,7 +169,7 @@ class Search:
                     f"write {axis.key}=a,b,c or {axis.key}=range(a,b)"
                 )
             size *= len(axis.values)
-        return min(self.settings.n_trials, size)
+        return min(total, size)
 
     def _grid(self) -> Iterator[dict[str, Any]]:
         keys = list(self.space)
@@ -207,16 +177,16 @@ class Search:
             yield dict(zip(keys, values, strict=True))
 
     def _batch(self, size: int) -> None:
-        """Ask for some trials, run them side by side as the launcher can, and tell what came of them."""
-        known = {tuple(t.user_attrs["words"]): t for t in self._done() if t.state == TrialState.COMPLETE}
+        """Ask Optuna for some trials, run them side by side as the launcher can, and report their results."""
+        finished = {tuple(t.user_attrs["words"]): t for t in self._done() if t.state == TrialState.COMPLETE}
         distributions = {key: axis.distribution for key, axis in self.space.items()}
         jobs, runs = [], {}
         for _ in range(size):
             trial = self.study.ask(distributions)
             words = [axis.word(trial.params[key]) for key, axis in self.space.items()]
             trial.set_user_attr("words", words)
-            if tuple(words) in known:  # a run is a function of its settings
-                before = known[tuple(words)]
+            if tuple(words) in finished:  # a run is a function of its settings
+                before = finished[tuple(words)]
                 print(f"trial {trial.number} ({' '.join(words)}) is the same as trial {before.number}")
                 self.study.tell(trial, before.value)
                 continue
@@ -241,7 +211,7 @@ class Search:
         value = ended._return_value  # `return_value` would raise, and print besides
         if ended.status == JobStatus.COMPLETED and isinstance(value, (int, float)):
             self.study.tell(trial, float(value))
-        elif isinstance(value, Pruned):
+        elif isinstance(value, FailedRun) and isinstance(value.error, Pruned):
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             self.study.tell(trial, state=TrialState.FAIL)
@@ -261,12 +231,12 @@ class Search:
                     self._compose(list((first | {key: axis.word(value)}).values()))
 
     def _compose(self, words: Sequence[str]) -> DictConfig:
-        """The configuration of a trial, which says what is wrong with the line before anything runs."""
+        """The configuration of a trial; composing it finds mistakes on the line before anything runs."""
         composed: DictConfig = self.loader.load_sweep_config(self.config, [*self.fixed, *words])
         return composed
 
     def _subdir(self, number: int, words: Sequence[str]) -> str:
-        """The number, so that no two trials have one directory, and what is searched over."""
+        """The number, so that no two trials share a directory, and the searched settings."""
         if any(word.startswith("hydra.sweep.subdir=") for word in self.config.hydra.overrides.hydra):
             own = OmegaConf.to_container(self.config.hydra.sweep, resolve=False)
             assert isinstance(own, dict)
@@ -286,8 +256,8 @@ class Search:
         done = self._done()
         counts = {state: sum(trial.state == state for trial in done) for state in TrialState}
         words_of = {TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-        told = [f"{counts[state]} {word}" for state, word in words_of.items() if counts[state]]
-        number = f"{len(done)} trials" + (f" ({', '.join(told)})" if told else "")
+        others = [f"{counts[state]} {word}" for state, word in words_of.items() if counts[state]]
+        number = f"{len(done)} trials" + (f" ({', '.join(others)})" if others else "")
         if not counts[TrialState.COMPLETE]:
             if self.errors:
                 raise self.errors[0]

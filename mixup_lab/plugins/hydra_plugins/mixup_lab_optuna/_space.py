@@ -26,7 +26,7 @@ class Axis:
 
 
 def space_of(overrides: Sequence[Override]) -> tuple[dict[str, Axis], list[str]]:
-    """What is searched over, by key, and the words that are the same for all trials.
+    """The searched settings by key, and the words that are the same for all trials.
 
     Raises:
         UserError: if nothing is searched over, or an interval makes no sense.

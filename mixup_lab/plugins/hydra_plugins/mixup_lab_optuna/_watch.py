@@ -1,4 +1,4 @@
-"""Runs that are under way, watched through their records: the pruner hears of every epoch."""
+"""Runs that are under way, watched through their records: every epoch is reported to the pruner."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ INTERVAL = 0.2  # seconds between two looks
 class Watch:
     """While it is entered, a thread reads the records of the runs and asks those to stop that the pruner gives up.
 
-    Files are how it talks with the runs, so it does not matter in which process or on which machine they are, if they
-    see the same disk.
+    It communicates with the runs by files, so they may be in any process and on any machine with the same disk.
     """
 
     def __init__(self, runs: Mapping[int, tuple[Trial, Path]], prune: bool) -> None:
@@ -42,7 +41,7 @@ class Watch:
         self._over.set()
         if self._prune:
             self._thread.join()
-        for _, run_dir in self._runs.values():  # a run that ended before it saw the wish
+        for _, run_dir in self._runs.values():  # a run that ended before it saw the request
             withdraw(run_dir)
         if kind is None:
             self._look(prune=False)  # later trials are compared with all epochs of this one
@@ -73,10 +72,10 @@ class Watch:
 
 
 def _values(run_dir: Path) -> dict[int, float]:
-    """The primary metric on val of the epochs so far; what is not finite is written as text and left out."""
+    """The primary metric on val of the epochs so far, without values that are not finite (text in the record)."""
     start = next(read_events(run_dir, "start"), None)
     if start is None:
         return {}
     key = f"val/{start['primary']}"
-    found = {event["epoch"]: event["scalars"].get(key) for event in read_epochs(run_dir)}
-    return {epoch: value for epoch, value in found.items() if isinstance(value, float) and math.isfinite(value)}
+    values = {event["epoch"]: event["scalars"].get(key) for event in read_epochs(run_dir)}
+    return {epoch: value for epoch, value in values.items() if isinstance(value, float) and math.isfinite(value)}

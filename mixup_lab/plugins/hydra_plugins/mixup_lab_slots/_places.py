@@ -1,4 +1,4 @@
-"""What of the machine each slot gets: a GPU, a share of the cores. No torch here: nothing may start CUDA."""
+"""The part of the machine that each slot gets: a GPU, a share of the cores. No torch here: nothing may start CUDA."""
 
 import os
 import re
@@ -15,42 +15,34 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 @dataclass(frozen=True)
 class Allotment:
-    """How many runs go side by side, and on what."""
+    """The number of runs side by side, and their shares of the machine."""
 
     slots: int
     threads: int
     gpus: tuple[str, ...]  # as in CUDA_VISIBLE_DEVICES; empty: none
 
     def environment(self, slot: int) -> dict[str, str]:
-        """The variables that keep a run to its place."""
+        """The variables that keep a run to its share."""
         gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
         return {**dict.fromkeys(THREAD_VARIABLES, str(self.threads)), **gpu}
-
-
-def allot(slots: Any, slots_per_gpu: Any, threads: Any, runs: int) -> Allotment:
-    """Divide this machine among the runs.
-
-    Raises:
-        UserError: for a setting that is out of range.
-    """
-    return divide(
-        slots, slots_per_gpu, threads, runs, usable_cores(),
-        visible_gpus(gpu_listing(), os.environ.get("CUDA_VISIBLE_DEVICES")), os.environ.get("OMP_NUM_THREADS"),
-    )  # fmt: skip
 
 
 def divide(
     slots: Any, slots_per_gpu: Any, threads: Any, runs: int, cores: int, gpus: list[str], outer_threads: str | None
 ) -> Allotment:
-    """`auto` never makes more slots than runs, nor more threads than cores, nor more than OMP_NUM_THREADS says."""
+    """Divide a machine among runs. `auto` makes at most as many slots as runs, and at most `outer_threads` threads.
+
+    Raises:
+        UserError: for a setting that is out of range.
+    """
     _at_least_one("slots", slots, auto=True)
     _at_least_one("slots_per_gpu", slots_per_gpu, auto=False)
     _at_least_one("threads", threads, auto=True)
     if slots == "auto":
         slots = max(1, min(len(gpus) * slots_per_gpu or cores, runs))
     if threads == "auto":
-        said = [int(outer_threads)] if outer_threads and outer_threads.isdecimal() and int(outer_threads) else []
-        threads = min([max(1, cores // slots), *said])
+        most = int(outer_threads) if outer_threads and outer_threads.isdecimal() else 0
+        threads = min(max(1, cores // slots), most or cores)
     return Allotment(slots, threads, tuple(gpus))
 
 
@@ -73,16 +65,16 @@ def gpu_listing() -> str:
             return done.stdout
     except (OSError, subprocess.TimeoutExpired):
         pass
-    known = Path("/proc/driver/nvidia/gpus")  # containers often lack the program
-    return "".join(f"GPU {i}: \n" for i, _ in enumerate(known.iterdir())) if known.is_dir() else ""
+    devices = Path("/proc/driver/nvidia/gpus")  # containers often lack the program
+    return "".join(f"GPU {i}: \n" for i, _ in enumerate(devices.glob("*")))
 
 
 def visible_gpus(listing: str, outer: str | None) -> list[str]:
     """One entry of CUDA_VISIBLE_DEVICES for each GPU that a program started here would see.
 
     Args:
-        listing: what `nvidia-smi -L` prints.
-        outer: CUDA_VISIBLE_DEVICES as it is here. As CUDA does, entries count up to the first that is no device.
+        listing: the output of `nvidia-smi -L`.
+        outer: CUDA_VISIBLE_DEVICES as it is here. As CUDA does, entries count up to the first that is not a device.
     """
     devices: list[list[str]] = []  # of each GPU: its parts under MIG
     uuids: list[str] = []
@@ -95,14 +87,14 @@ def visible_gpus(listing: str, outer: str | None) -> list[str]:
                 devices[-1].append(match[1])
     if outer is None:
         return [name for i, parts in enumerate(devices) for name in parts or [str(i)]]
-    found = []
+    visible = []
     for entry in (entry.strip() for entry in outer.split(",")):
         index = entry.isdecimal() and int(entry) < len(devices)
-        # The beginning of a UUID is enough; where UUIDs are not known, it is believed.
+        # The beginning of a UUID is enough; where UUIDs are unknown, any is taken.
         uuid = entry.startswith(("GPU-", "MIG-")) and (
             any(name.startswith(entry) for name in uuids) or not uuids or entry.startswith("MIG-GPU-")
         )
         if not devices or not (index or uuid):
             break
-        found.append(entry)
-    return found
+        visible.append(entry)
+    return visible

@@ -1,4 +1,4 @@
-"""The launching process: starts runs in free slots, gathers their answers, passes on the wish to stop."""
+"""The launching process: starts runs in free slots, gathers their answers, passes on requests to stop."""
 
 import multiprocessing
 import os
@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection as waiting
 from multiprocessing.connection import Connection
@@ -18,6 +18,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.mixup_lab_slots import _worker
 from hydra_plugins.mixup_lab_slots._places import THREAD_VARIABLES, Allotment
 
+from mixup_lab.config.launch import FailedRun, environment
 from mixup_lab.types import Interrupted, RunFailed
 
 PRELOAD = "hydra_plugins.mixup_lab_slots._preload"
@@ -27,12 +28,12 @@ SAME_SIGNAL_SECONDS = 0.5  # `timeout` and some schedulers send each signal twic
 
 @dataclass(frozen=True)
 class Request:
-    """A run to be started."""
+    """A run to start."""
 
     number: int
     overrides: tuple[str, ...]
-    command: str  # as the user knows it, for messages
-    shared: bytes  # pickled: what all runs of the sweep share
+    command: str  # as the user types it, for messages
+    shared: bytes  # pickled: the common part of all runs of the sweep
     config: bytes  # pickled: the composed configuration
 
     def __str__(self) -> str:
@@ -52,26 +53,26 @@ def work_off(requests: Iterator[Request], total: int, allotment: Allotment) -> l
 
     Raises:
         KeyboardInterrupt: after a signal; `Interrupted` if a run under way was cut, or if it was SIGTERM.
-        BaseException: the first one of a run that is no Exception. The other runs are stopped before it is raised.
+        BaseException: the first one of a run that is not an Exception; it is raised after the other runs have stopped.
     """
     context = ready_context()
     done: dict[int, JobReturn] = {}
     order: list[int] = []
     running: dict[int, _Running] = {}
     stops: list[BaseException] = []
-    told = False
+    stopping = False
     with _Signals() as signals:
         try:
             upcoming = next(requests, None)
-            while running or (upcoming and not told):
-                if (signals.signum or stops) and not told:
-                    told = True
+            while running or (upcoming and not stopping):
+                if (signals.signum or stops) and not stopping:
+                    stopping = True
                     for one in running.values():
                         _tell(one)
                 if signals.again:
                     for one in running.values():
                         one.process.kill()
-                while upcoming and not told and len(running) < allotment.slots:
+                while upcoming and not stopping and len(running) < allotment.slots:
                     slot = min(set(range(allotment.slots)) - set(running))
                     running[slot] = _start(context, upcoming, allotment.environment(slot))
                     order.append(upcoming.number)
@@ -80,7 +81,7 @@ def work_off(requests: Iterator[Request], total: int, allotment: Allotment) -> l
                     one = running.pop(slot)
                     if isinstance(one.answer, BaseException):
                         stops.append(one.answer)
-                    elif one.answer or not told:
+                    elif one.answer or not stopping:
                         done[one.request.number] = one.answer or _died(one)
         finally:
             for one in running.values():  # only after an error of our own
@@ -92,9 +93,9 @@ def work_off(requests: Iterator[Request], total: int, allotment: Allotment) -> l
 
 
 def ready_context() -> Any:
-    """How processes are started. The one that they are forked from begins its imports now, and is asked to only once.
+    """The way to start processes. The process that they are forked from begins its imports with the first call.
 
-    Forking is quick, but only from a process without threads that has started no CUDA: not from this one.
+    Forking is quick, but safe only from a process without threads and without CUDA, so not from this one.
     """
     if hasattr(signal, "pthread_sigmask"):
         from multiprocessing import resource_tracker
@@ -106,20 +107,17 @@ def ready_context() -> Any:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([PRELOAD])
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(before, "1"))  # libraries make their threads when they are imported
-    try:
-        with _signals_blocked():
-            forkserver.ensure_running()
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    with ExitStack() as stack:
+        for name in THREAD_VARIABLES:  # libraries make their threads when they are imported
+            stack.enter_context(environment(name, "1"))
+        stack.enter_context(_signals_blocked())
+        forkserver.ensure_running()
     return context
 
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """What is started here begins with these signals blocked; here they arrive afterwards."""
+    """Processes that are started here begin with these signals blocked; this one receives them afterwards."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -185,27 +183,26 @@ def _died(one: _Running) -> JobReturn:
 
 
 def _failed(one: _Running, error: Exception) -> JobReturn:
-    error.failed_run = " ".join(one.request.overrides)  # type: ignore[attr-defined]  # as mixup_lab.config.launch does
     result = JobReturn(overrides=one.request.overrides, status=JobStatus.FAILED)
-    result.return_value = error
+    result.return_value = FailedRun(error)
     return result
 
 
 def _stopped(signum: int | None, stops: list[BaseException], left: int) -> BaseException:
-    """What the whole sweep ends with."""
+    """The error that the whole sweep ends with."""
     other = [error for error in stops if not isinstance(error, KeyboardInterrupt)]
     if other:
         return other[0]
-    said = [str(error) for error in stops if isinstance(error, Interrupted)]
+    lines = [str(error) for error in stops if isinstance(error, Interrupted)]
     if left:
-        said.append(f"{left} {'run was' if left == 1 else 'runs were'} not started")
+        lines.append(f"{left} {'run was' if left == 1 else 'runs were'} not started")
     if signum is None:
         signum = next((error.signum for error in stops if isinstance(error, Interrupted)), signal.SIGINT)
-    return Interrupted(signum, "\n".join(said) or "interrupted")
+    return Interrupted(signum, "\n".join(lines) or "interrupted")
 
 
 class _Signals:
-    """While entered, SIGINT and SIGTERM are only noted; `again` is set when a second one comes."""
+    """While entered, SIGINT and SIGTERM are only noted; a second one sets `again`."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -214,7 +211,7 @@ class _Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "_Signals":
-        with suppress(ValueError):  # not in the main thread: there are no handlers then
+        with suppress(ValueError):  # not in the main thread: then there are no handlers
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
         return self

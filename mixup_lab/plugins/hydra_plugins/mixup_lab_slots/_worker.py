@@ -20,6 +20,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra_plugins.mixup_lab_slots._places import THREAD_VARIABLES
 from omegaconf.basecontainer import BaseContainer
 
+from mixup_lab.config.launch import FailedRun, JobError
 from mixup_lab.config.schema import register
 from mixup_lab.types import Interrupted
 
@@ -30,7 +31,7 @@ FOR_THE_PARENT = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasa
 def main(
     connection: Connection, number: int, environment: dict[str, str], directory: str, shared: bytes, config: bytes
 ) -> None:
-    """The body of the process; ends it with the exit code of what happened."""
+    """The body of the process, which ends with the exit code of its run."""
     orders = _Orders(connection, number)
     answer: JobReturn | BaseException
     code = 0
@@ -88,27 +89,29 @@ def _sendable(done: JobReturn) -> JobReturn:
 
 def _sendable_error(error: BaseException) -> BaseException:
     """The error itself, with its traceback as a note, or a RuntimeError of the same words if it cannot be pickled."""
+    if isinstance(error, (FailedRun, JobError)):
+        return type(error)(_sendable_error(error.error))
     trace = "".join(traceback.format_exception(error))
     error.add_note(f"\nIn the process of the run:\n{trace}")
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
         plain = RuntimeError(f"{type(error).__name__}: {error}")
-        vars(plain).update({key: value for key, value in vars(error).items() if isinstance(value, (str, list))})
+        plain.__notes__ = error.__notes__
         return plain
     return error
 
 
 class _Orders:
-    """The wish to stop, from whomever: the launching process, its death, a SIGTERM. The run sees one SIGTERM.
+    """Requests to stop: an order of the launching process, its death, or a SIGTERM. The run gets one SIGTERM for all.
 
-    The launching process alone answers to Ctrl-C and to the terminal's end. A SIGTERM that was sent to all processes
+    Only the launching process reacts to Ctrl-C and to the end of the terminal. A SIGTERM that was sent to all processes
     and the order that follows it must not count as two, for the second signal ends a run without a checkpoint.
     """
 
     def __init__(self, connection: Connection, number: int) -> None:
         self._connection, self._number = connection, number
-        self._woken, self._told = -1, False
+        self._woken, self._stopping = -1, False
 
     def listen(self) -> None:
         """Begin. The process was started with its signals blocked, so none is lost."""
@@ -142,10 +145,10 @@ class _Orders:
             os._exit(1)
 
     def _stop(self) -> None:
-        known, self._told = self._told or self._signalled(), True
-        if known:
+        stopping, self._stopping = self._stopping or self._signalled(), True
+        if stopping:
             return
-        if hasattr(signal, "pthread_kill"):  # wakes the main thread from whatever it waits for
+        if hasattr(signal, "pthread_kill"):  # wakes the main thread from any waiting
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         else:
             signal.raise_signal(signal.SIGTERM)
@@ -158,8 +161,7 @@ class _Orders:
 
 
 class _MarkedLines(TextIOWrapper):
-    """Standard output whose lines say which run they are from, written whole. No terminal: bars would overwrite
-    each other."""
+    """Standard output in whole lines, each marked with its run. Not a terminal: bars would overwrite each other."""
 
     mark = ""
     _at_start = True

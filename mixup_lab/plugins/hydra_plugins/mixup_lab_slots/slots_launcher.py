@@ -1,8 +1,9 @@
-"""The launcher as Hydra sees it. Hydra imports this file at every start, so what is heavy is imported when it launches.
+"""The launcher's entry for Hydra, which imports this file at every start: heavy modules are imported at launch.
 
 Hydra executes plugin files outside `sys.modules`, where dataclasses cannot resolve postponed annotations.
 """
 
+import os
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,16 +31,16 @@ class SlotsLauncherConf:
 class SlotsLauncher(Launcher):
     """A queue of runs and a number of slots; a slot has one run at a time and a GPU or a share of the cores.
 
-    A run that fails or whose process dies does not stop the others. Ctrl-C and SIGTERM let the runs that are under way
-    save a checkpoint; a second Ctrl-C kills them. On Linux the processes are forked from one that has imported torch;
-    elsewhere each imports it anew.
+    A run that fails or whose process dies does not stop the others. After Ctrl-C or SIGTERM the runs that are under way
+    save a checkpoint first; a second Ctrl-C kills them. On Linux the processes are forked from one that has imported
+    torch; elsewhere each imports it anew.
     """
 
     def __init__(self, slots: int | str = "auto", slots_per_gpu: int = 1, threads: int | str = "auto") -> None:
-        self._slots, self._slots_per_gpu, self._threads = slots, slots_per_gpu, threads
+        self._settings = (slots, slots_per_gpu, threads)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what every run needs."""
+        """Keep the arguments for `launch`."""
         self._context, self._task, self._config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -49,17 +50,17 @@ class SlotsLauncher(Launcher):
             UserError: for a setting that is out of range.
             KeyboardInterrupt: after a signal, or the `Interrupted` of the runs that were under way.
         """
-        from hydra_plugins.mixup_lab_slots._places import allot
+        from hydra_plugins.mixup_lab_slots._places import divide, gpu_listing, usable_cores, visible_gpus
         from hydra_plugins.mixup_lab_slots._queue import work_off
 
-        allotment = allot(self._slots, self._slots_per_gpu, self._threads, runs=len(job_overrides))
+        gpus = visible_gpus(gpu_listing(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+        threads, runs = os.environ.get("OMP_NUM_THREADS"), len(job_overrides)
+        allotment = divide(*self._settings, runs, usable_cores(), gpus, threads)
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        results: list[JobReturn] = work_off(
-            self._requests(job_overrides, initial_job_idx), len(job_overrides), allotment
-        )
-        return results
+        done: list[JobReturn] = work_off(self._requests(job_overrides, initial_job_idx), runs, allotment)
+        return done
 
     def _requests(self, job_overrides: Sequence[Sequence[str]], first: int) -> Iterator[Any]:
         from hydra_plugins.mixup_lab_slots._queue import Request
@@ -72,8 +73,7 @@ class SlotsLauncher(Launcher):
             with open_dict(config):
                 config.hydra.job.id = f"{name}_{number}"
                 config.hydra.job.num = number
-            said = tuple(filter_overrides(overrides))
-            yield Request(number, said, f"mixup-lab {name}", shared, _pickled(config))
+            yield Request(number, tuple(filter_overrides(overrides)), f"mixup-lab {name}", shared, _pickled(config))
 
 
 def _pickled(value: Any) -> bytes:

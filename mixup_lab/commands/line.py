@@ -1,0 +1,136 @@
+"""The words of a `compare` line, sorted and completed: the default axes and the name of the study."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from mixup_lab.config.commands import COMPARE, FLAGS
+from mixup_lab.config.tree import Tree, read
+from mixup_lab.config.words import tree_of
+from mixup_lab.runs import store
+from mixup_lab.types import UserError
+
+SEEDS = 8
+DOSES = {"aug.alpha": "0,0.1,0.2,0.4,1", "aug.prob": "0,0.25,0.5,1"}  # key of a method -> values by default
+BUNDLES = ("variant", "experiment")  # groups whose options change settings of any other group
+WITH_VALUE = {name for flag in FLAGS if flag.value for name in flag.names}
+
+
+@dataclass(frozen=True)
+class Line:
+    """The words of a line, sorted."""
+
+    own: dict[str, str]  # study, confirm, ...
+    overrides: list[str]  # for Hydra, the default axes included
+    flags: list[str]  # for Hydra
+    typed: list[str]  # as they came
+    bundled: set[str]  # keys and groups that swept bundles set: they differ between arms without being axes
+
+
+def complete(words: Sequence[str]) -> Line:
+    """Sort the words of a line and add what is missing: the axes alpha and seed, and the name of the study."""
+    own: dict[str, str] = {}
+    rest: list[str] = []
+    flags: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        key, equals, value = word.partition("=")
+        if word.startswith("-") or before in WITH_VALUE:
+            flags.append(word)
+        elif equals and key in COMPARE:
+            own[key] = value
+        else:
+            rest.append(word)
+    if own.get("fail_fast", "false") not in ("true", "false"):
+        raise UserError(f"fail_fast must be true or false, got {own['fail_fast']}")
+    if not own.get("confirm", "0").isdigit():
+        raise UserError(f"confirm must be a number of seeds, 0 or more, got {own['confirm']}")
+    tree = tree_of(words, "compare")
+    given = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in rest if "=" in word}
+    presets = {key: value for key, value in _swept_by(tree, given.get("experiment")).items() if key not in given}
+    axes = [f"{key}={value}" for key, value in presets.items()]
+    given |= presets
+    if "," not in given.get("variant", ""):  # variants have settings of the mixing themselves
+        rest, dose = _with_dose(tree, given, rest)
+        axes += dose
+    if "seed" not in given:
+        axes.append(f"seed=range({SEEDS})")
+    if "study" not in own:
+        own["study"] = _default_study(tree, given, tree.choices([w for w in rest if "=" in w]))
+    if not re.fullmatch(r"[\w.,=+\-]+(/[\w.,=+\-]+)*", own["study"]) or ".." in own["study"]:
+        raise UserError(f"study must be a name of letters, digits and ._,=+-, got {own['study']!r}")
+    # Seeds outermost, so that a study that is cut short has complete pairs.
+    overrides = sorted([*axes, *rest], key=lambda word: not word.startswith("seed="))
+    return Line(own, overrides, flags, list(words), _bundled(tree, given))
+
+
+def _bundled(tree: Tree, given: Mapping[str, str]) -> set[str]:
+    keys: set[str] = set()
+    for group in BUNDLES:
+        options = given.get(group, "").split(",")
+        for option in options if len(options) > 1 else ():
+            path = tree.find(f"{group}/{option}")
+            keys |= {key.name for key in tree.option_keys(group, option)}
+            keys |= {default.name.lstrip("/") for default in (read(path).defaults if path else ()) if default.override}
+    return keys
+
+
+def _swept_by(tree: Tree, experiment: str | None) -> dict[str, str]:
+    """The axes of a preset: its `hydra.sweeper.params`."""
+    path = tree.find(f"experiment/{experiment}") if experiment and "," not in experiment else None
+    if path is None:
+        return {}
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return {str(k): str(v) for k, v in content.get("hydra", {}).get("sweeper", {}).get("params", {}).items()}
+
+
+def _with_dose(tree: Tree, given: Mapping[str, str], rest: list[str]) -> tuple[list[str], list[str]]:
+    """The words with a baseline among them, and the axis of the dose if they lack it.
+
+    The dose is alpha; for methods without alpha the share of batches that is mixed; for others the method or none.
+    """
+    augs = given.get("aug", "mixup")
+    axes = [] if "aug" in given else ["aug=mixup"]
+    if "," in augs or augs == "none":
+        return rest, axes
+    keys = {key.name for key in tree.option_keys("aug", augs)}
+    dose = next((key for key in DOSES if key in keys), None)
+    if dose is None:
+        return [f"aug=none,{augs}" if word == f"aug={augs}" else word for word in rest], axes
+    if dose not in given:
+        return rest, [*axes, f"{dose}={DOSES[dose]}"]
+    return [_with_baseline(word, dose) for word in rest], axes
+
+
+def _with_baseline(word: str, dose: str) -> str:
+    """Add 0, the baseline, to a list of doses: without it there is nothing to compare with."""
+    key, _, value = word.partition("=")
+    numbers = re.fullmatch(r"[\d.eE+\-]+(\s*,\s*[\d.eE+\-]+)*", value)
+    if key != dose or not numbers or any(_is_zero(part) for part in value.split(",")):
+        return word
+    return f"{dose}=0,{value}"
+
+
+def _is_zero(text: str) -> bool:
+    try:
+        return float(text) == 0
+    except ValueError:
+        return False
+
+
+def _default_study(tree: Tree, given: Mapping[str, str], choices: Mapping[str, str]) -> str:
+    """DATASET-MODEL; a user's own file or folder of data by its name. A group that is swept gives its own name."""
+    parts = [group if "," in given.get(group, "") else choices[group] for group in ("dataset", "model")]
+    root = given.get("dataset.root", "").strip("'\"")
+    # The root of a data set that can be downloaded is a folder of many, whose name does not matter.
+    own_data = not any(key.name == "dataset.download" for key in tree.option_keys("dataset", parts[0]))
+    if root and "," not in root and parts[0] != "dataset" and own_data:
+        path = Path(root).expanduser().resolve()
+        parts[0] = path.stem if path.is_file() else path.name
+    if "experiment" in given:
+        parts.append(given["experiment"].replace(",", "+"))
+    return store.safe_name("-".join(parts))

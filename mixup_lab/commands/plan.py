@@ -1,0 +1,109 @@
+"""The plan of a study: every arm composed once, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mixup_lab.config import identity
+from mixup_lab.config.launch import find_plugins
+from mixup_lab.config.words import config_dir, flag_value, quote
+from mixup_lab.runs import store
+from mixup_lab.types import UserError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The arms and runs of a study."""
+
+    axes: list[str]  # keys and groups that the line varies
+    names: dict[str, str] = field(default_factory=dict)  # id of each arm -> the name that it would like
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # id of each arm -> its flat settings
+    roots: dict[str, str | None] = field(default_factory=dict)  # name of each data set -> folder of its files, if any
+    cells: dict[tuple[str, int], int] = field(default_factory=dict)  # (id of the arm, seed) -> epochs, in order
+
+
+def jobs_of(overrides: Sequence[str]) -> tuple[list[list[str]], list[str]]:
+    """The overrides of each run of a sweep as Hydra's own sweeper splits them, and the keys that vary."""
+    find_plugins()
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    axes = [override.get_key_element() for override in parsed if override.is_sweep_override()]
+    return [list(job) for job in BasicSweeper.split_arguments(parsed, None)[0]], axes
+
+
+def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
+    """Compose every arm of a sweep once, with its first seed. Nothing is built, and torch is not imported.
+
+    Raises:
+        UserError: for a configuration that is wrong.
+    """
+    own = flag_value(flags, "--config-dir", "-cd")
+    searchpath = [f"hydra.searchpath=[{quote('file://' + str(Path(own).absolute()))}]"] if own else []
+    jobs, axes = jobs_of([*overrides, *searchpath])
+    from hydra import compose, initialize_config_dir
+    from omegaconf import open_dict
+
+    from mixup_lab.config.schema import own_key, parse, register
+
+    register()
+    arms: dict[tuple[str, ...], list[int]] = {}
+    for job in jobs:
+        seed = next(word for word in job if word.startswith("seed="))
+        arms.setdefault(tuple(word for word in job if word is not seed), []).append(_seed(seed))
+    plan = Plan([axis.lstrip("+") for axis in axes])
+    root_of_arm: dict[str, str | None] = {}
+    name = flag_value(flags, "--config-name", "-cn") or "compare"
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        for words, seeds in arms.items():
+            cfg = compose(name, overrides=[*words, f"seed={seeds[0]}"], return_hydra_config=True)
+            choices = dict(cfg.hydra.runtime.choices)
+            with open_dict(cfg):
+                del cfg["hydra"]
+            own_key(cfg, "fail_fast")
+            config = parse(cfg)
+            arm = identity.arm(config.resolved, choices)
+            data, root = str(choices.get("dataset") or "dataset"), _resolved(config.source.get("root"))
+            _refuse_two_roots(root, plan.roots.setdefault(data, root))
+            _refuse_two_roots(root, root_of_arm.setdefault(arm, root))
+            plan.settings[arm] = identity.settings(config.resolved, choices)
+            mixing, mixes = identity.arm_name(choices.get("aug"), config.aug), not identity.mixes_nothing(config.aug)
+            plan.names.setdefault(arm, _name(mixing, mixes, words, plan.axes))
+            plan.cells.update({(arm, seed): config.trainer.epochs for seed in seeds})
+    return plan
+
+
+def _resolved(root: Any) -> str | None:
+    """The folder of the data as study.json names it; None where there is none."""
+    return None if root is None else str(Path(str(root)).expanduser().resolve())
+
+
+def _refuse_two_roots(now: str | None, before: str | None) -> None:
+    """The folder of the data does not tell arms apart, so runs on the data of two folders would count as the same."""
+    if now != before:
+        raise UserError(
+            f"dataset.root must have one value in a study, got {before} and {now}; they hold different data, so give"
+            " each folder a study of its own with study=NAME"
+        )
+
+
+def _seed(word: str) -> int:
+    value = word.partition("=")[2]
+    if not value.isdigit():
+        raise UserError(f"seed must be a whole number, 0 or more, got {value}")
+    return int(value)
+
+
+def _name(mixing: str, mixes: bool, job: Sequence[str], axes: Sequence[str]) -> str:
+    """`mixup-a0.4`, and the value of every other axis: `mixup-a0.4,weight_decay=0.0005`."""
+    parts = [mixing]
+    for word in job:
+        key, _, value = word.lstrip("+").partition("=")
+        named = key not in ("aug", "aug.alpha") and (mixes or key.partition(".")[0] not in store.MIXING)
+        if key in axes and named and word != "variant=none":
+            parts.append(value if key == "variant" else f"{key.rpartition('.')[2]}={value}")
+    return store.safe_name(",".join(parts))

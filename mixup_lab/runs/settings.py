@@ -1,0 +1,41 @@
+"""The settings of a run as flat keys, and which of them do not matter to its results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Settings of the machine or of bookkeeping: a run with other values is still the same run.
+MACHINE_KEYS = frozenset(
+    {
+        "trainer.device",
+        "trainer.threads",
+        "trainer.malloc",
+        "trainer.progress",
+        "trainer.checkpoint_every",
+        "trainer.eval_batch_size",
+        "trainer.save_predictions",
+        "dataset.root",
+        "dataset.download",
+        "dataset.storage",
+        "dataset.workers",
+        "dataset.cache",
+        "dataset.cache_dir",
+        "trust",
+        "resume",
+    }
+)
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"trainer": {"epochs": 20}}` as `{"trainer.epochs": 20}`.
+
+    Of a `_target_` only the name of the class or function counts, not the module that it lives in.
+    """
+    settings: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            settings |= flat(value, f"{prefix}{key}.")
+        else:
+            settings[f"{prefix}{key}"] = str(value).rpartition(".")[2] if key == "_target_" else value
+    return settings

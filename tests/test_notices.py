@@ -1,0 +1,30 @@
+"""Lines for the user, printed once by all processes of a sweep."""
+
+import subprocess
+import sys
+
+from helpers.processes import CHECKOUT, environment
+
+from mixup_lab.notices import remembering, say
+
+
+def test_a_line_is_printed_once_by_all_that_remember_in_one_folder(tmp_path, capsys):
+    with remembering(tmp_path):
+        say("first")
+        say("second")
+        say("first")
+    assert capsys.readouterr().err == "first\nsecond\n"
+    script = (
+        "from pathlib import Path; from mixup_lab.notices import remembering, say\n"
+        f"with remembering(Path({str(tmp_path)!r})): say('first'); say('third')\n"
+    )
+    line = [sys.executable, "-c", script]
+    done = subprocess.run(line, cwd=CHECKOUT, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stderr == "third\n"
+
+
+def test_without_a_folder_each_is_printed(tmp_path, capsys):
+    with remembering(tmp_path / "on another machine"):
+        say("line")
+    say("line")
+    assert capsys.readouterr().err == "line\nline\n"
