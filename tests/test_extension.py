@@ -173,7 +173,8 @@ def test_an_own_kind_of_target_of_input_and_of_transform_is_one_file(tmp_path):
         (tmp_path / "myconf" / group).mkdir(parents=True)
         (tmp_path / "myconf" / group / "mine.yaml").write_text(f"# Mine\n_target_: my_kind.{name}\n")
     words = ("--config-dir", "myconf", "dataset=mine", "transform=mine", "model=mlp", "trainer.epochs=10",
-             "optimizer=adam", "optimizer.lr=0.02", "trainer.batch_size=20", "trainer.threads=1", "trainer.device=cpu", "trust=[my_kind]")  # fmt: skip
+             "optimizer=adam", "optimizer.lr=0.02", "trainer.batch_size=20", "trainer.threads=1",
+             "trainer.device=cpu", "trust=[my_kind]")  # fmt: skip
     for aug in ("none", "mixup"):
         done = mixup_lab("train", *words, f"aug={aug}", f"hydra.run.dir=study/{aug}", cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
