@@ -56,6 +56,82 @@ class Linear(nn.Module):
     def forward(self, inputs):
         return self.scale * self.layer(inputs.flatten(1))
 '''
+KIND = '''
+import numpy as np
+import torch
+from torch import nn
+
+from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.inputs.encoder import Encoder
+from mixup_lab.targets.target import Target, Task
+from mixup_lab.transforms.transform import Transform
+from mixup_lab.types import UserError
+
+
+class Angles(Target):
+    """A direction for each example, in radians: float32 (N,)."""
+
+    kind, noun = "angles", "angle"
+
+    def check(self, where, target):
+        if target.dtype != np.float32 or target.ndim != 1:
+            raise UserError(f"angles of {where} must be float32 (N,), got {target.dtype} {target.shape}")
+
+    def describe_one(self, target):
+        return f"{np.degrees(target):.0f} degrees"
+
+    def task(self, target, device, **settings):
+        return Direction()
+
+
+class Direction(Task):
+    primary, maximize, num_outputs = "degrees_off", False, 2
+
+    def normalize(self, output):
+        return nn.functional.normalize(output, dim=1)
+
+    def element_loss(self, scores, target):
+        return 1 - (scores * torch.stack([target.cos(), target.sin()], 1)).sum(1)
+
+    def observe(self, output, target):
+        return {"angle": torch.atan2(output[:, 1], output[:, 0]), "target": target}
+
+    def metrics(self, kept):
+        off = torch.remainder(kept["angle"] - kept["target"] + torch.pi, 2 * torch.pi) - torch.pi
+        return {"loss": float((1 - off.cos()).mean()), "degrees_off": float(off.abs().mean().rad2deg())}
+
+
+class Waves(Encoder):
+    """Two samples in volts to themselves."""
+
+    noun, shape = "waves", (2,)
+
+    def __call__(self, inputs):
+        return inputs.float() / 3
+
+    def draw(self, inputs, box):
+        return np.full((len(inputs), box, box, 3), 200, np.uint8)
+
+
+class Compass:
+    def load(self):
+        angles = np.random.default_rng(0).uniform(-3, 3, 200).astype(np.float32)
+        volts = 3 * np.stack([np.cos(angles), np.sin(angles)], 1)
+        return Loaded(ArrayPool(volts, angles), None, None, Angles(("heading",)), encoder=Waves())
+
+
+class Louder(Transform):
+    """For waves."""
+
+    def bind(self, encode):
+        assert encode.noun == "waves"
+
+    def draw(self, rng, steps, batch_size):
+        return {"factor": rng.uniform(0.5, 2, (steps, batch_size, 1)).astype(np.float32)}
+
+    def apply(self, inputs, draw):
+        return inputs * draw["factor"]
+'''
 OPTIONS = {
     "aug": "# Halves are swapped, said by a test\ndefaults:\n  - /aug_defaults@_here_\n  - _self_\n"
     "_target_: my_methods.SwapHalves\nshare: 0.5  # of the own picture\n",
@@ -88,6 +164,30 @@ def test_own_components_train(newcomer):
     assert start["choices"]["aug"] == start["choices"]["dataset"] == start["choices"]["model"] == "mine"
     assert start["data"]["test"] == 24
     assert start["parameters"] == 64 * 2 + 2
+
+
+def test_an_own_kind_of_target_of_input_and_of_transform_is_one_file(tmp_path):
+    """Trained, drawn and reported: nothing else in the package knows of it."""
+    (tmp_path / "my_kind.py").write_text(KIND)
+    for group, name in (("dataset", "Compass"), ("transform", "Louder")):
+        (tmp_path / "myconf" / group).mkdir(parents=True)
+        (tmp_path / "myconf" / group / "mine.yaml").write_text(f"# Mine\n_target_: my_kind.{name}\n")
+    words = ("--config-dir", "myconf", "dataset=mine", "transform=mine", "model=mlp", "trainer.epochs=10",
+             "optimizer=adam", "optimizer.lr=0.02", "trainer.batch_size=20", "trainer.threads=1",
+             "trainer.device=cpu", "trust=[my_kind]")  # fmt: skip
+    for aug in ("none", "mixup"):
+        done = mixup_lab("train", *words, f"aug={aug}", f"hydra.run.dir=study/{aug}", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+    start, *_ = lines_of(tmp_path / "study" / "none")
+    facts = start["data"]
+    assert (start["primary"], facts["kind"], facts["class_names"]) == ("degrees_off", "angles", ["heading"])
+    assert summary_of(tmp_path / "study" / "none")["scalars"]["test/degrees_off"] < 30
+    done = mixup_lab("preview", *words, "aug=mixup", "out=sheet.png", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = mixup_lab("report", "study", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = " ".join((tmp_path / "study" / "report.md").read_text().split())
+    assert "degrees_off has no score of single test examples" in said
 
 
 def test_own_components_are_not_run_without_trust(newcomer):

@@ -128,7 +128,7 @@ def _facts(fit: Any) -> dict[str, Any]:
             "storage": data.storage,
             "digest": data.digest,
             "kind": data.kind.kind,
-            "class_names": list(data.class_names[:MOST_CLASSES]),
+            "class_names": list(data.kind.names[:MOST_CLASSES]),
         },
     }
 

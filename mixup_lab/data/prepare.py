@@ -75,11 +75,6 @@ class Data:
         """Of one example, as a model takes it."""
         return self.encode.shape
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Of the classes, columns or tags."""
-        return self.kind.names
-
 
 def prepare(
     source: Source,

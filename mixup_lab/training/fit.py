@@ -247,7 +247,7 @@ class Fit:
             arrays |= {f"{split.name}_{key}": values.cpu().numpy() for key, values in kept.items()}
             arrays[f"{split.name}_id"] = split.ids
             state.scalars |= {f"{split.name}/{key}": value for key, value in evaluator.metrics(kept).items()}
-            mistakes = task.mistakes(kept, data.class_names, MISTAKES) if split is data.val else []
+            mistakes = task.mistakes(kept, data.kind.names, MISTAKES) if split is data.val else []
             if mistakes:
                 answers = evaluator.answers(self.evaluated, split, np.array([i for i, _ in mistakes]))
                 sheet = mistakes_sheet(split, mistakes, data.encode, data.kind, answers)

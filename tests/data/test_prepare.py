@@ -81,7 +81,7 @@ def test_splits_of_the_source_are_kept_whole() -> None:
     data = prepared(Given(three_pools()))
     assert [len(split) for split in (data.train, data.val, data.test)] == [60, 12, 18]
     np.testing.assert_array_equal(data.test.ids, np.arange(18))
-    assert (data.input_shape, data.class_names) == ((3, 5, 4), ("a", "b", "c"))
+    assert (data.input_shape, data.kind.names) == ((3, 5, 4), ("a", "b", "c"))
 
 
 def test_split_seed_replaces_the_seed() -> None:

@@ -329,8 +329,7 @@ def test_masks_move_as_their_pictures(words, layout):
     rng = np.random.default_rng(0)
     masks = torch.from_numpy(rng.integers(1, 255, (8, 12, 11)).astype(np.uint8))
     pictures = masks[:, None].repeat(1, 3, 1, 1).contiguous(memory_format=layout)
-    if hasattr(transform, "bind"):
-        transform.bind(Pictures((3, 12, 11), [0.0] * 3, [1.0] * 3))
+    transform.bind(Pictures((3, 12, 11), [0.0] * 3, [1.0] * 3))
     draws = {k: torch.from_numpy(v[0]) for k, v in transform.draw(np.random.default_rng(1), 1, 8).items()}
     before = masks.clone()
     moved, shown = transform.move_masks(masks, draws), transform.apply(pictures, draws)[:, 0]

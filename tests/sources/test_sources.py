@@ -30,7 +30,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
 def test_digits_are_carved_into_three() -> None:
     data = prepared(Digits())
     assert [len(split) for split in (data.train, data.val, data.test)] == [1294, 144, 359]
-    assert data.class_names == tuple("0123456789")
+    assert data.kind.names == tuple("0123456789")
 
 
 def test_fake_images_are_deterministic() -> None:
