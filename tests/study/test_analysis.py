@@ -268,6 +268,15 @@ def test_arms_that_saw_other_data_are_no_pair(tmp_path):
     assert "mixup-a0.4 seed 1 has other data than its baseline: the pair is left out" in answer.problems
 
 
+def test_a_note_of_many_runs_comes_once(tmp_path):
+    write_study(tmp_path, {0.0: hits(0.7), 0.4: hits(0.8)})
+    for seed, note in ((0, "two are left out"), (1, "two are left out"), (2, "one alone")):
+        with (tmp_path / "baseline" / f"seed={seed}" / "record.jsonl").open("a") as record:
+            record.write(json.dumps({"event": "note", "text": note}) + "\n")
+    notes = [problem for problem in answer_of(tmp_path).problems if "left out" in problem or "alone" in problem]
+    assert notes == ["two are left out (2 runs)", "one alone"]
+
+
 @pytest.mark.parametrize("what", ["gone", "cut"])
 def test_without_predictions_there_is_no_interval_for_new_data(tmp_path, what):
     write_study(tmp_path, {0.0: hits(0.7), 0.4: hits(0.8)})

@@ -11,7 +11,6 @@ import pytest
 from helpers.processes import CHECKOUT
 from scipy import stats
 
-from mixup_lab.study import statistics
 from mixup_lab.study.statistics import (
     compare_arms,
     crossed_interval,
@@ -26,6 +25,7 @@ from mixup_lab.study.statistics import (
     smallest_p,
     verdict,
 )
+from mixup_lab.study.statistics.intervals import Crossed
 
 CLOSE = {"rel": 1e-12, "abs": 1e-14}
 
@@ -342,7 +342,7 @@ SHOWS = {"maximize": True, "show": plain(True)}
 def crossed(mean=0.02, se=0.004, df=20.0, v=8e-6, c=8e-6):
     half = se * stats.t.ppf(0.975, df)
     p = 2 * stats.t.sf(abs(mean) / se, df)
-    return statistics.Crossed(mean - half, mean + half, mean, se, df, v, c, 8, 1000, p)
+    return Crossed(mean - half, mean + half, mean, se, df, v, c, 8, 1000, p)
 
 
 def test_the_rules_of_the_verdict():
