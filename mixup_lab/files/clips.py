@@ -39,13 +39,6 @@ class Row(NamedTuple):
     where: Callable[[], str]
 
 
-class Pattern(NamedTuple):
-    """A regular expression with one group, and its key in `conf/dataset`."""
-
-    key: str
-    compiled: re.Pattern[str]
-
-
 def clips_by_folder(root: str, group_pattern: str | None) -> Listing:
     """`ROOT/train/CLASS/*`, and `val` and `test` if they are there.
 
@@ -55,8 +48,8 @@ def clips_by_folder(root: str, group_pattern: str | None) -> Listing:
     listing = list_folder(root, SUFFIXES, "audio files")
     if group_pattern is None:
         return listing
-    pattern = _compiled("group_pattern", group_pattern)
-    groups = {split: [_found(pattern, name) for name in names] for split, names in listing.names.items()}
+    group_of = _matcher("group_pattern", group_pattern)
+    groups = {split: list(map(group_of, names)) for split, names in listing.names.items()}
     report_split_groups(root, groups, "clips")
     return replace(listing, groups=groups)
 
@@ -73,8 +66,8 @@ def clips_by_name(root: str, label_pattern: str, group_pattern: str | None) -> L
         UserError: for an invalid pattern, and for a file that it does not match.
     """
     check_folder(root)
-    label = _compiled("label_pattern", label_pattern)
-    group = None if group_pattern is None else _compiled("group_pattern", group_pattern)
+    label_of = _matcher("label_pattern", label_pattern)
+    group_of = None if group_pattern is None else _matcher("group_pattern", group_pattern)
     given = os.path.isdir(os.path.join(root, "train"))
     rows = []
     for split in SPLITS if given else ("train",):
@@ -83,8 +76,8 @@ def clips_by_name(root: str, label_pattern: str, group_pattern: str | None) -> L
             continue
         for entry in sorted(files_below(os.path.join(root, prefix), prefix, SUFFIXES)):
             name = entry[0]
-            speaker = None if group is None else _found(group, name)
-            rows.append(Row(entry, split, _found(label, name), speaker, partial("{}/{}".format, root, name)))
+            group = group_of(name) if group_of else None
+            rows.append(Row(entry, split, label_of(name), group, partial("{}/{}".format, root, name)))
     if not rows:
         raise UserError(f"dataset.root={root} has no audio files; allowed are {' '.join(SUFFIXES)}")
     return clips_of(f"dataset.root={root}", rows)
@@ -110,14 +103,13 @@ def clips_by_csv(
     file = Path(root, os.path.expanduser(path))
     if not file.is_file():
         raise UserError(f"dataset.csv={file} does not exist")
-    pattern = None if group_pattern is None else _compiled("group_pattern", group_pattern)
     path_column, label_column = str(columns["path_column"]), str(columns["label_column"])
     texts = read_rows(open_table(file, None, header=True), list(columns.items()), skip, labels=[label_column])
     texts.check_unique(path_column)
     paths, labels = texts.columns[path_column], texts.columns[label_column]
     groups: Sequence[str | None] = [None] * len(texts)
-    if pattern is not None:
-        groups = [_found(pattern, name) for name in paths]
+    if group_pattern is not None:
+        groups = list(map(_matcher("group_pattern", group_pattern), paths))
     elif columns["group_column"] is not None:
         groups = [str(number) for number in texts.numbered(columns["group_column"])]
     rows = [
@@ -158,18 +150,19 @@ def clips_of(source: str, rows: Sequence[Row]) -> Listing:
     )
 
 
-def _compiled(key: str, pattern: str) -> Pattern:
+def _matcher(key: str, pattern: str) -> Callable[[str], str]:
+    """From a path to the text that the one group of a regular expression finds in it."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise UserError(f"dataset.{key}={pattern} is not a regular expression: {error}") from error
     if compiled.groups != 1:
         raise UserError(f"dataset.{key}={pattern} must have one group in parentheses, it has {compiled.groups}")
-    return Pattern(key, compiled)
 
+    def text_in(name: str) -> str:
+        match = compiled.search(name)
+        if not match or not match[1]:
+            raise UserError(f"dataset.{key}={pattern} does not match the path {name}")
+        return match[1]
 
-def _found(pattern: Pattern, name: str) -> str:
-    match = pattern.compiled.search(name)
-    if not match or not match[1]:
-        raise UserError(f"dataset.{pattern.key}={pattern.compiled.pattern} does not match the path {name}")
-    return match[1]
+    return text_in

@@ -49,6 +49,8 @@ class TableFile:
         UserError: for two columns of one name.
     """
 
+    UNIT = "line"
+
     def __init__(self, path: Path, names: Sequence[str], header: bool) -> None:
         self.path = path
         self.names = [name or f"c{k}" for k, name in enumerate(names)]
@@ -68,8 +70,8 @@ class TableFile:
         raise NotImplementedError
 
     def where(self, record: int) -> str:
-        """File and line of a record, for messages."""
-        raise NotImplementedError
+        """File and line of a record, for messages; found by reading again, so that no lines have to be kept."""
+        return f"{self.path}, {self.UNIT} {next(itertools.islice(self.lines(), record, None))}"
 
     def lines(self) -> Iterator[int]:
         """The line that each record ends at, from 1; its row where a file has no lines."""
@@ -181,10 +183,6 @@ class TextFile(TableFile):
                     rows, places, dropped = self._fitting(rows, places, skip)
                 yield Piece(list(zip(*rows, strict=True)) or [()] * width, places, dropped, file.buffer.tell())
 
-    def where(self, record: int) -> str:
-        """Found by reading again: nothing is kept of the many lines that are in order."""
-        return f"{self.path}, line {next(itertools.islice(self.lines(), record, None))}"
-
     def lines(self) -> Iterator[int]:
         """The line that each record ends at, from 1."""
         with self._open() as file:
@@ -273,6 +271,8 @@ class ParquetFile(TableFile):
         UserError: if pyarrow is not installed, and for a file that is not such a table.
     """
 
+    UNIT = "row"
+
     def __init__(self, path: Path) -> None:
         try:
             from pyarrow import ArrowException, parquet
@@ -292,10 +292,6 @@ class ParquetFile(TableFile):
             columns = [self._plain(name, column) for name, column in zip(self.names, batch.columns, strict=True)]
             start += batch.num_rows
             yield Piece(columns, range(start - batch.num_rows, start), 0, size * start // rows)
-
-    def where(self, record: int) -> str:
-        """The row from 1, since there are no lines."""
-        return f"{self.path}, row {record + 1}"
 
     def _plain(self, name: str, column: Any) -> Sequence[Any] | np.ndarray:
         import pyarrow as pa
