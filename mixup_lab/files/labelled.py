@@ -32,11 +32,6 @@ class TextRows:
         """File and line of a row, for messages."""
         return self.table.where(self.records[i])
 
-    def lines(self) -> list[int]:
-        """The line of each row."""
-        wanted = set(self.records)
-        return [line for record, line in enumerate(self.table.lines()) if record in wanted]
-
     def check_unique(self, column: str) -> None:
         """Raise UserError for a text that the column has twice."""
         first: dict[str, int] = {}

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from mixup_lab.files.cache import Cache
 from mixup_lab.files.threads import in_threads
+from mixup_lab.types import Pool
 
 
 @dataclass(frozen=True)
-class FilePool:
+class FilePool(Pool):
     """`load` keeps the examples that it decodes on disk; `read` goes to the file each time.
 
     Args:

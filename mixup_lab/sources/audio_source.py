@@ -22,7 +22,7 @@ from mixup_lab.inputs.moments import CHUNK, SAMPLE, spread
 from mixup_lab.inputs.spectrograms import Spectrograms
 from mixup_lab.notices import say
 from mixup_lab.sources.file_source import CachedSource
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
 VERSION = 2  # of what is kept on disk; another one makes it anew

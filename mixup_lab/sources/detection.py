@@ -16,7 +16,7 @@ from mixup_lab.files.folders import digest_of, entry_of
 from mixup_lab.files.headers import Problems
 from mixup_lab.files.picture import Header
 from mixup_lab.sources.file_source import PictureSource
-from mixup_lab.targets.kinds import Boxes
+from mixup_lab.targets.boxes import Boxes
 from mixup_lab.types import UserError
 
 SLACK = 0.5  # pixels that a box may reach over the border, by rounding; it is cut off there

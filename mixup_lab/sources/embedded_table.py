@@ -22,7 +22,9 @@ import numpy as np
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.keys import check_choice
 from mixup_lab.sources.table import with_encoder
-from mixup_lab.targets.kinds import Classes, Kind, Numbers
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.numbers import Numbers
+from mixup_lab.targets.target import Target
 
 TABLES = ("breast_cancer", "wine", "iris", "diabetes")
 PROGRESSION = "progression"  # the target of diabetes, after a year

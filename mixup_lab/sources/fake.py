@@ -8,7 +8,7 @@ import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.keys import check
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 
 WAVES = 3  # plane waves that make up a pattern
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.folders import list_folder
 from mixup_lab.sources.file_source import PictureSource
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 
 
 @dataclass

@@ -9,7 +9,10 @@ import numpy as np
 
 from mixup_lab.files.labelled import TextRows
 from mixup_lab.notices import say
-from mixup_lab.targets.kinds import Classes, Kind, Numbers, Tags
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.numbers import Numbers
+from mixup_lab.targets.tags import Tags
+from mixup_lab.targets.target import Target
 from mixup_lab.types import UserError
 
 TASKS = ("auto", "classification", "regression", "multilabel")
@@ -28,7 +31,7 @@ def read_targets(
     values: Mapping[str, np.ndarray],
     task: str,
     where: Callable[[str, int], str],
-) -> tuple[Kind, dict[str, np.ndarray]]:
+) -> tuple[Target, dict[str, np.ndarray]]:
     """The kind of the targets, and the targets of each split as this kind has them.
 
     Args:
@@ -60,7 +63,7 @@ def read_targets(
 
 def text_targets(
     rows: TextRows, names: Sequence[str], splits: Mapping[str, np.ndarray], task: str, separator: str | None
-) -> tuple[Kind, np.ndarray]:
+) -> tuple[Target, np.ndarray]:
     """The kind of the targets, and the target of every row of a table of texts.
 
     Args:
@@ -139,7 +142,7 @@ def _chosen(columns: Sequence[LabelColumn], values: np.ndarray) -> str:
 
 def _classes(
     column: LabelColumn, values: Mapping[str, np.ndarray], where: Callable[[str, int], str]
-) -> tuple[Kind, dict[str, np.ndarray]]:
+) -> tuple[Target, dict[str, np.ndarray]]:
     """Class names in the order of the numbers if all are numbers, else of the alphabet."""
     unique = {split: np.unique(array[:, 0], return_inverse=True) for split, array in values.items()}
     names = {split: [_name(column, value) for value in different] for split, (different, _) in unique.items()}

@@ -17,7 +17,7 @@ from mixup_lab.files.pairs import Pair, Pairs
 from mixup_lab.files.picture import Header
 from mixup_lab.files.pool import FilePool
 from mixup_lab.sources.file_source import Opened, PictureSource
-from mixup_lab.targets.kinds import Pixels
+from mixup_lab.targets.pixels import Pixels
 from mixup_lab.types import UserError
 
 

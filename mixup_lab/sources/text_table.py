@@ -17,19 +17,12 @@ from mixup_lab.inputs.vocabulary import TOKENIZERS, cut, learn_vocabulary, padde
 from mixup_lab.notices import say
 from mixup_lab.sources.file_source import FileSource
 from mixup_lab.sources.label_columns import ordered
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
 STEMS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
 ENDINGS = (".csv", ".tsv", ".txt")
 COVERED = 99  # per cent of the training texts that are not cut, where no length is given
-
-
-@dataclass(frozen=True)
-class TokenPool(ArrayPool):
-    """Texts as token ids: int32 (N, L), 0 behind the end of a text. Batches of them are trimmed."""
-
-    lengths: np.ndarray | None = None  # (N,) int64
 
 
 @dataclass
@@ -136,8 +129,7 @@ class TextTable(FileSource):
             if label not in number:
                 raise UserError(f"{table.where(i)}: train has no example whose {self.label_column} is {label}")
         target = np.array([number[label] for label in texts], dtype=np.int64)
-        names = [f"{table.table.path.name}:{line}" for line in table.lines()]
-        return ArrayPool(np.arange(len(target))[:, None], target, names)
+        return ArrayPool(np.arange(len(target))[:, None], target)
 
     def _fitted(self, loaded: Loaded, texts: dict[str, list[str]], rows: np.ndarray) -> Loaded:
         """The same examples as token ids, with a vocabulary and a length that follow from these rows of train alone."""
@@ -155,11 +147,11 @@ class TextTable(FileSource):
                     f"texts are cut off after {length} tokens, which {COVERED} % of the training texts do not exceed"
                     f" (the longest has {longest}); dataset.max_length=N sets another length"
                 )
-        pools: dict[str, TokenPool] = {}
+        pools: dict[str, ArrayPool] = {}
         for split, pool in (("train", loaded.train), ("val", loaded.val), ("test", loaded.test)):
             if pool is not None:
                 tokens, token_counts = padded(ids[split], length)
-                pools[split] = TokenPool(tokens, pool.target, pool.names, token_counts)
+                pools[split] = ArrayPool(tokens, pool.target, token_counts)
         encoder = Tokens(vocabulary.names, length)
         return replace(
             loaded, train=pools["train"], val=pools.get("val"), test=pools.get("test"), encoder=encoder, fit=None

@@ -19,7 +19,7 @@ from mixup_lab.files.keys import check_choice
 from mixup_lab.files.masks import Labels
 from mixup_lab.files.pairs import Pair, Pairs
 from mixup_lab.sources.segmentation import MaskSource
-from mixup_lab.targets.kinds import Classes
+from mixup_lab.targets.classes import Classes
 from mixup_lab.types import VOID, UserError
 
 DIGITS = tuple("0123456789")

@@ -34,7 +34,9 @@ from mixup_lab.runs.record import Record
 from mixup_lab.runs.tensorboard import TensorBoardView
 from mixup_lab.sources.embedded_table import EmbeddedTable
 from mixup_lab.sources.table import Table, with_encoder
-from mixup_lab.targets.kinds import Classes, Numbers, Tags
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.numbers import Numbers
+from mixup_lab.targets.tags import Tags
 from mixup_lab.training.fit import Fit
 from mixup_lab.training.stop import StopRequest
 from mixup_lab.types import UserError
