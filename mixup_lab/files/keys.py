@@ -14,8 +14,7 @@ SKIP_HINT = "; dataset.on_error=skip leaves it out"
 
 def check_choice(key: str, value: object, allowed: Collection[str]) -> None:
     """Raise UserError unless the value is one of those allowed."""
-    if value not in allowed:
-        raise UserError(f"dataset.{key}={value} must be one of {', '.join(allowed)}")
+    check(value in allowed, key, value, f"one of {', '.join(allowed)}")
 
 
 def check(ok: bool, key: str, value: object, allowed: str) -> None:

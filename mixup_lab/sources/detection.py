@@ -53,21 +53,14 @@ class BoxSource(PictureSource):
                 annotation, a box outside the picture, without area or of an unknown class, and a split without boxes.
         """
         _check_apart(splits)
-        parts = (
-            part
-            for pictures in splits.values()
-            for p in pictures
-            for part in (str(p.size), [entry_of(self.root, p.name)])
-        )
-        opened = self.open(splits, digest_of(*parts), problems, self._header, crop=False)
-        boxes = {
-            split: [
-                _boxes(self.root, *each, names, problems) for each in zip(pictures, opened.headers[split], strict=True)
-            ]
-            for split, pictures in opened.splits.items()
-        }
-        for split, listed in boxes.items():
-            if not any(map(len, listed)):
+        every = [picture for pictures in splits.values() for picture in pictures]
+        digest = digest_of(repr([p.size for p in every]), [entry_of(self.root, p.name) for p in every])
+        opened = self.open(splits, digest, problems, self._header, crop=False)
+        boxes: dict[str, list[np.ndarray]] = {}
+        for split, pictures in opened.splits.items():
+            headers = zip(pictures, opened.headers[split], strict=True)
+            boxes[split] = [_boxes(self.root, picture, header, names, problems) for picture, header in headers]
+            if not any(map(len, boxes[split])):
                 raise UserError(f"dataset.root={self.root} has no box in {split}: there is nothing to detect")
         dropped = problems.report(f"pictures or boxes of {self.root}")
         most = max(len(rows) for listed in boxes.values() for rows in listed)

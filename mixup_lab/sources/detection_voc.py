@@ -21,8 +21,7 @@ EDGES = ("xmin", "ymin", "xmax", "ymax")
 class DetectionVOC(BoxSource):
     """Pictures with boxes in the layout of Pascal VOC (Everingham et al., 2010); other keys as `BoxSource` has them.
 
-    Edges are taken as
-    they are written; the first pixel, 1 in VOC's own files, is 0 in those of many tools, and that pixel is not undone.
+    Edges are used as written: the first pixel is 1 in VOC's own files and 0 in those of many tools.
 
     Args:
         root: holds JPEGImages, Annotations and ImageSets/Main with train.txt; val.txt and test.txt are used if there.
