@@ -408,7 +408,7 @@ def test_poison_in_val_and_test_changes_nothing_of_train(tmp_path: Path) -> None
     elsewhere = {*data.val.ids.tolist(), *data.test.ids.tolist()}
     write(tmp_path / "two.csv", poisoned(rows, elsewhere, target=False))
     worse = prepared(Table(str(tmp_path / "two.csv"), "y"))
-    assert worse.encode.blocks == data.encode.blocks == (1, 1, 1, 4)
+    assert worse.encode.offers()["blocks"] == data.encode.offers()["blocks"] == (1, 1, 1, 4)
     assert all(torch.equal(a, b) for a, b in zip(trained_on(data), trained_on(worse), strict=True))
     test = worse.encode(next(worse.test.batches([np.arange(len(worse.test))])).inputs)
     assert (test[:, -1] == 1).all(), "what train does not have is other"
@@ -422,7 +422,7 @@ def test_poison_in_given_files_changes_nothing_of_train(tmp_path: Path) -> None:
             bad = name == "poison" and part != "train"
             write(tmp_path / name / f"{part}.csv", poisoned(some, set(range(len(some))), True) if bad else some)
     clean, poison = (prepared(Table(str(tmp_path / name), "y")) for name in ("clean", "poison"))
-    assert clean.encode.blocks == poison.encode.blocks
+    assert clean.encode.offers()["blocks"] == poison.encode.offers()["blocks"]
     assert all(torch.equal(a, b) for a, b in zip(trained_on(clean), trained_on(poison), strict=True))
     assert clean.digest != poison.digest
 
@@ -762,7 +762,7 @@ def test_models_know_the_blocks_and_learn(tmp_path: Path, model: str) -> None:
              "optimizer.lr=0.01", "trainer.epochs=6", "aug=manifold_mixup")  # fmt: skip
     fit = Fit(assemble(config_of(*FAST[:1], *FAST[2:], *words), "fingerprint"), tmp_path)
     if model == "ft_transformer":
-        assert fit.parts.data.encode.blocks == (1, 1, 1, 1, 4)
+        assert fit.parts.data.encode.offers()["blocks"] == (1, 1, 1, 1, 4)
         assert fit.parts.model.tokens.bias.shape == (5, 16)
     log = RunLog(Record(tmp_path, resume=False), TensorBoardView(tmp_path), Silent())
     log.record.event("start", arm="arm", seed=0)
@@ -795,7 +795,9 @@ def test_methods_of_pictures_are_refused(aug: str) -> None:
 )
 def test_what_does_not_go_with_a_table(words: tuple[str, ...], said: str) -> None:
     def start() -> None:
-        Fit(assemble(config_of(*words, "trainer.batch_size=16", "trainer.device=cpu"), ""), Path("unused")).plan(0)
+        Fit(
+            assemble(config_of(*words, "trainer.batch_size=16", "trainer.device=cpu"), ""), Path("unused")
+        ).batches.plan(0)
 
     with pytest.raises((UserError, ValueError), match=said):
         start()
@@ -813,5 +815,5 @@ def test_rows_in_memory_are_encoded_ahead_and_streamed_ones_batch_by_batch(tmp_p
         assert torch.equal(ours.inputs, streamed.encode(theirs.inputs))
         assert ahead.encode(ours.inputs) is ours.inputs
         assert (ahead.encode.draw(ours.inputs, 32) == streamed.encode.draw(ours.inputs, 32)).all()
-    assert ahead.encode.blocks == streamed.encode.blocks == (1, 1, 4)
+    assert ahead.encode.offers()["blocks"] == streamed.encode.offers()["blocks"] == (1, 1, 4)
     assert ahead.input_shape == streamed.input_shape == (6,)

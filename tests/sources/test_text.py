@@ -197,7 +197,6 @@ def test_tabs_leave_quotation_marks_alone_and_dev_is_val(tmp_path):
     loaded = TextTable(str(tmp_path)).load()
     assert loaded.kind.names == ("0", "2", "10")
     assert [len(pool.target) for pool in (loaded.train, loaded.val, loaded.test)] == [6, 6, 6]
-    assert loaded.test.names[0] == "test.tsv:2"
     assert loaded.train.target.tolist() == [0, 2, 1] * 2
 
 
@@ -595,7 +594,7 @@ TAKES_TOKENS = {"none", "mixup", "cmixup", "mixup_io", "kfold_mixup", "regmixup"
 def test_every_method_mixes_tokens_or_refuses_them_in_a_sentence(option):
     mixer = build("aug", config_of(f"aug={option}").aug)
     if option not in TAKES_TOKENS:
-        with pytest.raises(ValueError, match=r"^\w+ needs inputs that are numbers, such as pixels; these are tokens"):
+        with pytest.raises(ValueError, match=r"^\w+ needs inputs that are numbers, such as pixels; these inputs are"):
             bound_to(mixer, "text_cnn")
         return
     model = bound_to(mixer, "text_cnn")
