@@ -1,4 +1,4 @@
-"""Arrays on disk that must not be wrong: what was decoded once is read back, checked, at the next start.
+"""Arrays on disk that must not be wrong: decoded data are read back, and checked, at the next start.
 
 A file is one line of JSON (shape, dtype, checksum of each block) and then the raw values. It is written aside and
 renamed, so that two processes may write the same one. Reading and checking run block by block in threads.
@@ -11,20 +11,24 @@ import os
 import shutil
 import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from mixup_lab.disk import write_atomically
 from mixup_lab.notices import say
+from mixup_lab.types import UserError
 
 VERSION = 1
 BLOCK = 4 << 20
 THREADS = 4
-ABANDONED = 3600  # seconds after which an unfinished file of another process is nobody's
+ABANDONED = 3600  # seconds after which an unfinished file of another process can be deleted
 
 
 class Damaged(Exception):
@@ -36,27 +40,43 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixup-lab"
 
 
+def chosen_folder(cache: bool, cache_dir: str | None) -> Path | None:
+    """The folder of the cache, as the user sets it; None: there is no cache."""
+    return (Path(cache_dir).expanduser() if cache_dir else default_folder()) if cache else None
+
+
 @dataclass
 class Cache:
     """Arrays that belong to one folder or file of data in one state.
 
     `digest` stands for that state; files of another state of the same folder are deleted when new ones are written.
+    Without a folder nothing is kept.
     """
 
-    folder: Path
+    folder: Path | None
     digest: str
-    usable: bool = True  # until writing fails: then it is said once and not tried again
+    writable: bool = True  # until writing fails, which one line reports
 
     @classmethod
-    def of(cls, root: str, digest: str, folder: Path) -> Cache:
+    def of(cls, root: str, digest: str, folder: Path | None) -> Cache:
         """The cache of the data in `root` below `folder`."""
         path = os.path.realpath(root)
         own = f"{os.path.basename(path)}-{blake2b(os.fsencode(path), digest_size=6).hexdigest()}"
-        return cls(folder / own, digest)
+        return cls(folder / own if folder else None, digest)
 
-    def read(self, what: str) -> np.ndarray | None:
+    def get(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The array of this name as it was kept, else from `make`, and kept."""
+        array = self.read(name)
+        if array is None:
+            array = make()
+            self.write(name, array)
+        return array
+
+    def read(self, name: str) -> np.ndarray | None:
         """The array that was written under this name; None if there is none. A damaged one is reported, then None."""
-        path = self._path(what)
+        if self.folder is None:
+            return None
+        path = self.path(self.folder, name)
         try:
             return _read(path)
         except FileNotFoundError:
@@ -65,49 +85,58 @@ class Cache:
             say(f"the cache file {path} cannot be used ({error}); it is made again")
             return None
 
-    def write(self, what: str, array: np.ndarray) -> None:
-        """Keep an array. If that is not possible one line says so, and the program goes on without."""
-        if not self.usable:
-            return
-        path = self._path(what)
-        aside = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp")
+    def write(self, name: str, array: np.ndarray) -> None:
+        """Keep an array. If that is not possible one line reports it, and the program goes on without."""
+        folder = self.prepared(array.nbytes)
+        if folder is not None:
+            try:
+                write_atomically(self.path(folder, name), lambda file: _write(file, array))
+            except UserError as error:
+                self.give_up(error)
+
+    def prepared(self, needed: int) -> Path | None:
+        """The folder, cleaned up, with space for `needed` bytes; None, and one line, where nothing can be kept."""
+        if self.folder is None or not self.writable:
+            return None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self.folder).free
-            if array.nbytes > free / 2:
-                raise OSError(f"{array.nbytes / 2**30:.1f} GiB would take more than half of the free space")
-            self._sweep()
-            try:
-                _write(aside, array)
-                os.replace(aside, path)
-            finally:
-                aside.unlink(missing_ok=True)
+            self._sweep(self.folder)
+            if needed > shutil.disk_usage(self.folder).free / 2:
+                raise OSError(f"{needed / 2**30:.1f} GiB would take more than half of the free space")
         except OSError as error:
-            self.usable = False
-            say(f"what was decoded is not kept in {self.folder} ({error}); dataset.cache_dir=DIR names another place")
+            self.give_up(error)
+            return None
+        return self.folder
 
-    def _path(self, what: str) -> Path:
-        return self.folder / f"{self.digest}-{what}"
+    def path(self, folder: Path, name: str) -> Path:
+        """Where an array is kept."""
+        return folder / f"{self.digest}-{name}"
 
-    def _sweep(self) -> None:
-        """Delete what no process will want: other states of the folder, and unfinished files."""
-        for path in self.folder.iterdir():
+    def give_up(self, error: Exception) -> None:
+        """Write nothing from here on; one line gives the reason."""
+        self.writable = False
+        say(f"decoded data are not kept in {self.folder} ({error}); dataset.cache_dir=DIR names another place")
+
+    def _sweep(self, folder: Path) -> None:
+        """Delete other states of the data, and what killed processes left unfinished."""
+        for path in folder.iterdir():
             with suppress(FileNotFoundError):  # another process renamed or deleted it
-                if path.suffix == ".tmp":
+                if path.suffix == ".part":
                     stale = time.time() - path.stat().st_mtime > ABANDONED
                 else:
                     stale = not path.name.startswith(self.digest)
-                if stale:
+                if stale and path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif stale:
                     path.unlink()
 
 
-def _write(path: Path, array: np.ndarray) -> None:
+def _write(file: IO[bytes], array: np.ndarray) -> None:
     raw = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
     sums = [zlib.crc32(raw[i : i + BLOCK]) for i in range(0, len(raw), BLOCK)]
     header = {"version": VERSION, "dtype": array.dtype.str, "shape": array.shape, "block": BLOCK, "crc32": sums}
-    with open(path, "xb") as file:
-        file.write(json.dumps(header).encode() + b"\n")
-        file.write(raw)
+    file.write(json.dumps(header).encode() + b"\n")
+    file.write(raw)
 
 
 def _read(path: Path) -> np.ndarray:

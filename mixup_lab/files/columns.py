@@ -1,17 +1,23 @@
-"""One column of a table: whether it holds numbers or texts, and its values as numbers, piece by piece."""
+"""Columns of a table as numbers, piece by piece: whether each holds numbers or texts, and its values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from mixup_lab.files.keys import SKIP_HINT
+from mixup_lab.files.store import Stored
+from mixup_lab.files.table import TableFile
+from mixup_lab.notices import track
 from mixup_lab.types import UserError
 
 NUMBER, TEXT, TIME = "number", "text", "time"
-LARGEST = 100_000  # different texts of a column that is no group
+LARGE = 8 << 20  # bytes of a file from which on reading it takes a while
+LARGEST = 100_000  # different texts of a column, unless it is of groups
 
 
 class Column:
@@ -128,3 +134,59 @@ def _time(text: str) -> float | None:
     except ValueError:
         return None
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def coded_rows(
+    file: TableFile, inputs: Sequence[Column], others: Sequence[Column], targets: int, skip: bool, dropped: list[int]
+) -> Iterator[Stored]:
+    """Read a file.
+
+    Args:
+        file: that has all columns.
+        inputs: NaN where a value is missing.
+        others: in which no value may be missing; `targets` of them first.
+        targets: how many of them are targets.
+        skip: whether rows that cannot be read are left out, and counted in `dropped`, or end it all.
+        dropped: gets one number for each piece.
+
+    Raises:
+        UserError: that names the line, for the first row that cannot be read.
+    """
+    size, places = file.path.stat().st_size, {name: k for k, name in enumerate(file.names)}
+    title = f"reading {file.path} ({size / 2**20:,.0f} MiB)"
+    with track(title, size >> 20) if size >= LARGE else nullcontext(lambda done: None) as advance:
+        shown = 0
+        yield Stored(np.empty((0, len(inputs)), np.float32), np.empty((0, len(others))))  # so that there is a piece
+        for piece in file.pieces(skip, all(column.kind in (None, NUMBER) for column in (*inputs, *others))):
+            good = np.ones(len(piece.records), bool)
+            parts = []
+            for columns, dtype in ((inputs, np.float32), (others, np.float64)):
+                part = np.empty((len(piece.records), len(columns)), dtype)
+                for k, column in enumerate(columns):
+                    values = piece.columns[places[column.name]]
+                    part[:, k], bad = column.convert(values)
+                    if bad and not skip:
+                        where = file.where(piece.records[bad[0]])
+                        raise UserError(_unreadable(where, column, values[bad[0]], column in others))
+                    good[bad] = False
+                parts.append(part)
+            missing = np.isnan(parts[1])
+            rows = np.flatnonzero(missing.any(1) & good)
+            if len(rows) and not skip:
+                k = int(missing[rows[0]].argmax())
+                what = "the target" if k < targets else "the value of column"
+                raise UserError(f"{file.where(piece.records[rows[0]])}: {what} {others[k].name} is missing{SKIP_HINT}")
+            good[rows] = False
+            dropped.append(piece.dropped + int((~good).sum()))
+            yield Stored(*parts) if good.all() else Stored(*(part[good] for part in parts))
+            advance((piece.done >> 20) - shown)
+            shown = piece.done >> 20
+
+
+def _unreadable(where: str, column: Column, value: Any, needed: bool) -> str:
+    what = "neither a number nor a date such as 2024-03-31" if column.kind == TIME else "not a finite number"
+    hint = (
+        f"; name it in dataset.missing if it stands for a missing value, take the column as texts with"
+        f" dataset.categorical=[{column.name}], or leave such rows out with dataset.on_error=skip"
+    )
+    return f"{where}: column {column.name} holds {str(value)!r}, which is {what}{SKIP_HINT if needed else hint}"

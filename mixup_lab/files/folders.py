@@ -1,4 +1,4 @@
-"""The files of a folder by class: `ROOT/train/CLASS/*`, and `val` and `test` beside `train` if they are there.
+"""The files of a folder by class: `ROOT/train/CLASS/*`, and `val` and `test` if they are there.
 
 Every start of the program lists the folder, and it may hold a million files: no objects per file but tuples.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mixup_lab.files.keys import SPLITS, few
+from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -21,12 +23,39 @@ Entry = tuple[str, int, int]  # path below ROOT with "/", size in bytes, time of
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in the folder. `names` are sorted within each class, and classes follow one another."""
+    """Files with a class each. In a folder `names` are sorted within each class, and classes follow one another."""
 
     class_names: tuple[str, ...]
     names: dict[str, list[str]]  # split -> paths below ROOT
     target: dict[str, np.ndarray]  # split -> class indices, int64
     digest: str  # changes with any name, size or time
+    groups: dict[str, list[str]] | None = None  # of each file what must stay in one split, such as its speaker
+    dropped: int = 0  # rows of a table that were left out
+
+    def keeping(self, keep: dict[str, np.ndarray], root: str) -> Listing:
+        """The files that `keep` (n,) bool of each split is true for.
+
+        Raises:
+            UserError: if a class of a split has no file left.
+        """
+        for split, target in self.target.items():
+            for k in sorted(set(target.tolist()) - set(target[keep[split]].tolist())):
+                raise UserError(
+                    f"dataset.root={root} has no file of class {self.class_names[k]} in {split} that can be read"
+                )
+
+        def kept(lists: dict[str, list[str]]) -> dict[str, list[str]]:
+            return {
+                split: [item for item, good in zip(items, keep[split], strict=True) if good]
+                for split, items in lists.items()
+            }
+
+        return replace(
+            self,
+            names=kept(self.names),
+            target={split: target[keep[split]] for split, target in self.target.items()},
+            groups=self.groups and kept(self.groups),
+        )
 
 
 def list_folder(root: str, suffixes: tuple[str, ...] = SUFFIXES, things: str = "pictures") -> Listing:
@@ -42,15 +71,14 @@ def list_folder(root: str, suffixes: tuple[str, ...] = SUFFIXES, things: str = "
     """
     check_folder(root)
     if not os.path.isdir(os.path.join(root, "train")):
-        raise UserError(f"dataset.root={root} has no folder train; {things} are to lie in train/CLASS/")
+        raise UserError(f"dataset.root={root} has no folder train; {things} must lie in train/CLASS/")
     class_names = tuple(_subfolders(root, "train"))
     if len(class_names) < 2:
-        found = ", ".join(class_names) or "none"
-        raise UserError(f"dataset.root={root} must have at least 2 class folders in train, found {found}")
+        raise UserError(f"dataset.root={root} must have at least 2 class folders in train, found {len(class_names)}")
     names: dict[str, list[str]] = {}
     target: dict[str, np.ndarray] = {}
-    hashed = hashlib.blake2b(digest_size=16)
-    for split in ("train", "val", "test"):
+    listed: list[Sequence[Entry]] = []
+    for split in SPLITS:
         if not os.path.isdir(os.path.join(root, split)):
             continue
         _check_classes(root, split, class_names)
@@ -58,28 +86,36 @@ def list_folder(root: str, suffixes: tuple[str, ...] = SUFFIXES, things: str = "
         for name in class_names:
             entries = sorted(files_below(os.path.join(root, split, name), f"{split}/{name}/", suffixes))
             if not entries:
-                raise UserError(
-                    f"dataset.root={root} has no {things} in {split}/{name}; allowed are {' '.join(suffixes)}"
-                )
-            hashed.update(digested(entries))
+                raise UserError(f"dataset.root={root} has no {things} in {split}/{name} ({' '.join(suffixes)})")
+            listed.append(entries)
             names[split] += [path for path, _, _ in entries]
             counts.append(len(entries))
         target[split] = np.repeat(np.arange(len(class_names), dtype=np.int64), counts)
-    return Listing(class_names, names, target, hashed.hexdigest())
+    return Listing(class_names, names, target, digest_of(*listed))
 
 
 def check_folder(root: str) -> None:
     """Raise UserError unless `root` is a folder."""
     if not os.path.isdir(root):
-        raise UserError(
-            f"dataset.root={root} does not exist" if not os.path.exists(root) else f"dataset.root={root} is no folder"
-        )
+        raise UserError(f"dataset.root={root} {'is not a folder' if os.path.exists(root) else 'does not exist'}")
 
 
-def digested(entries: Iterable[Entry]) -> bytes:
-    """What a digest of these files is made of; it changes with any name, size or time."""
-    text = "\n".join(f"{path}\0{size}\0{changed}" for path, size, changed in entries)
-    return text.encode("utf-8", "surrogateescape") + b"\n\n"
+def entry_of(root: str, name: str) -> Entry:
+    """Name, size and time of one file; size -1 if there is none: reading it will raise an error."""
+    try:
+        status = os.stat(os.path.join(root, name))
+    except OSError:
+        return name, -1, 0
+    return name, status.st_size, status.st_mtime_ns
+
+
+def digest_of(*parts: Iterable[Entry] | str) -> str:
+    """A digest of files and other texts; it changes with any of their names, sizes or times."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        lines = [part] if isinstance(part, str) else [f"{path}\0{size}\0{time}" for path, size, time in part]
+        hashed.update("\n".join(lines).encode("utf-8", "surrogateescape") + b"\n\n")
+    return hashed.hexdigest()
 
 
 def _subfolders(root: str, split: str) -> list[str]:
@@ -88,16 +124,20 @@ def _subfolders(root: str, split: str) -> list[str]:
 
 
 def _check_classes(root: str, split: str, class_names: tuple[str, ...]) -> None:
-    found = set(_subfolders(root, split))
-    for name in sorted(found.difference(class_names)):
-        raise UserError(f"dataset.root={root}: {split}/{name} is no class of train ({_few(class_names)})")
+    folders = set(_subfolders(root, split))
+    for name in sorted(folders.difference(class_names)):
+        raise UserError(f"dataset.root={root}: {split}/{name} is not a class of train ({few(class_names)})")
     for name in class_names:
-        if name not in found:
+        if name not in folders:
             raise UserError(f"dataset.root={root}: class {name} of train has no folder {split}/{name}")
 
 
-def _few(names: tuple[str, ...], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+def report_split_groups(where: str, groups: Mapping[str, Iterable[object]], things: str) -> None:
+    """One line for groups that lie in train and in a split that was given with it."""
+    for split in SPLITS[1:]:
+        both = set(groups["train"]).intersection(groups.get(split, ()))
+        if both:
+            say(f"{where}: {len(both)} groups have {things} in train and in {split}; scores on {split} are too good")
 
 
 def files_below(folder: str, prefix: str, suffixes: tuple[str, ...]) -> Iterator[Entry]:
@@ -111,7 +151,7 @@ def files_below(folder: str, prefix: str, suffixes: tuple[str, ...]) -> Iterator
                 try:
                     status = entry.stat()
                     yield prefix + name, status.st_size, status.st_mtime_ns
-                except OSError:  # a link to nowhere: reading it will say so
+                except OSError:  # a link to nowhere: reading it will raise an error
                     yield prefix + name, -1, 0
             elif entry.is_dir() and not _leads_back(entry):
                 yield from files_below(entry.path, f"{prefix}{name}/", suffixes)

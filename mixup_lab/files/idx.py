@@ -43,8 +43,8 @@ def _array(folder: Path, part: str, kind: str, ndim: int) -> np.ndarray:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         shape = np.frombuffer(content, dtype=">u4", count=ndim, offset=4).tolist()
         if content[:4] != bytes((0, 0, 8, ndim)):
-            raise ValueError("it is no IDX file of this kind")
-        # A copy: torch wants memory that can be written to.
+            raise ValueError("it is not an IDX file of this kind")
+        # A copy: torch needs memory that can be written to.
         return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * ndim).reshape(shape).copy()
     except (OSError, EOFError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it to have it fetched again") from error

@@ -1,33 +1,33 @@
-"""Mask files to class indices: decoding without a change of values, and what each label in a file means.
+"""Mask files to class indices: decoding without a change of values, and the meaning of each label in a file.
 
 Shapes: N masks of H x W pixels. Labels are the values in the files, 0..65535; class indices are what a model learns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from mixup_lab.files.picture import reason_of
 from mixup_lab.files.threads import in_threads
 from mixup_lab.types import VOID, UserError
 
 LABELS = 2**16  # that a file can have
 UNKNOWN = 254  # in a table of indices, so that there may be this many classes
-CHUNK = 128  # masks that one task decodes
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What labels mean.
+    """The meaning of labels.
 
     Args:
         names: of the classes.
         index: class index of each label, or `VOID`.
         otherwise: class index of all other labels; None: another label is a mistake.
-        hint: how the user mends such a mistake.
+        hint: how to mend such a mistake.
     """
 
     names: tuple[str, ...]
@@ -53,25 +53,24 @@ class Labels:
         if unknown.any():
             first = int(unknown.argmax())
             label = masks[first][target[first] == UNKNOWN][0]
-            known = ", ".join(map(str, sorted(self.index))) if len(self.index) <= 12 else f"{len(self.index)} others"
-            raise UserError(f"{names[first]} has the label {label}; known are {known}{self.hint}")
+            allowed = ", ".join(map(str, sorted(self.index))) if len(self.index) <= 12 else f"{len(self.index)} others"
+            raise UserError(f"{names[first]} has the label {label}; allowed are {allowed}{self.hint}")
         return target
 
 
-def decode_masks(paths: Sequence[str], height: int, width: int, advance: Callable[[int], None]) -> np.ndarray:
+def decode_masks(paths: Sequence[str], height: int, width: int, title: str) -> np.ndarray:
     """The labels of all masks, (N, H, W): uint8 if these suffice, else uint16. Raises the UserError of the first."""
     out = np.empty((len(paths), height, width), dtype=np.uint16)
 
-    def part(start: int) -> None:
-        for i in range(start, min(start + CHUNK, len(paths))):
-            out[i] = decode_mask(paths[i], height, width)
+    def one(i: int) -> None:
+        out[i] = decode_mask(paths[i], height, width)
 
-    in_threads(part, len(paths), CHUNK, advance)
+    in_threads(one, len(paths), title)
     return out.astype(np.uint8) if out.max(initial=0) <= 255 else out
 
 
 def decode_mask(path: str, height: int, width: int) -> np.ndarray:
-    """The labels of one mask, uint16 (H, W), where `image_decode.decode` shows the pixels of its picture.
+    """The labels of one mask, uint16 (H, W), where `picture.decode` shows the pixels of its picture.
 
     It is scaled to cover H x W and cropped at the centre; each pixel takes the label of the nearest one. Of a palette
     the numbers count, not the colours.
@@ -86,8 +85,7 @@ def decode_mask(path: str, height: int, width: int) -> np.ndarray:
             ImageOps.exif_transpose(opened, in_place=True)
             labels = _one_channel(np.asarray(opened))
     except Exception as error:  # Pillow's decoders raise nearly anything
-        reason = " ".join(str(error).split()).replace(f" {path!r}", "") or type(error).__name__
-        raise UserError(f"{path} cannot be read as a mask ({reason})") from error
+        raise UserError(f"{path} cannot be read as a mask ({reason_of(path, error)})") from error
     return _covering(labels, height, width)
 
 

@@ -1,36 +1,43 @@
-"""One picture file to an array, and many of them side by side.
+"""One picture file to an array; and the common size of many.
 
-Threads do it: Pillow decodes and resizes without holding Python's lock, which on small JPEGs was faster than a pool of
-processes, and a process that forks later has no warning to give. Shapes: `C, H, W` channels, height, width.
+Many are decoded in threads: Pillow decodes and resizes without holding Python's lock, which on small JPEGs was faster
+than a pool of processes, and later forks cause no warnings. Shapes: `C, H, W` channels, height, width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from mixup_lab.files.threads import in_threads
+from mixup_lab.files.keys import SKIP_HINT
+from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
-CHUNK = 128  # pictures that one task decodes
+LARGEST = 224  # short side that pictures of unequal sizes are reduced to, if they are larger
 GREY_MODES = ("1", "L", "LA", "La", "F", "I", "I;16", "I;16L", "I;16B", "I;16N")
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 ORIENTATION = 0x0112
 
 
 class Header(NamedTuple):
-    """What is known of a picture without decoding it."""
+    """Facts about a picture that need no decoding."""
 
     width: int  # as it is to be seen, after EXIF orientation
     height: int
     grey: bool
 
 
-def read_header(path: str) -> Header:
-    """Size and kind of a picture. Raises UserError that names the file if it cannot be read."""
+def read_header(path: str, thorough: bool = False) -> Header:
+    """Size and kind of a picture. `thorough` decodes too: some damage shows only then.
+
+    Raises:
+        UserError: that names the file if it cannot be read.
+    """
+    if thorough:
+        decode(path, (1, 1, 1))
     try:
         with Image.open(path) as image:
             width, height = image.size
@@ -63,38 +70,37 @@ def decode(path: str, shape: tuple[int, int, int], stretch: bool = False) -> np.
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def decode_all(
-    paths: Sequence[str],
-    shape: tuple[int, int, int],
-    out: np.ndarray,
-    advance: Callable[[int], None],
-    stretch: bool = False,
-) -> None:
-    """Decode all pictures into `out`, uint8 (N, C, H, W). Raises the UserError of the first that cannot be read."""
+def common_shape(
+    headers: Mapping[str, np.ndarray], origin: str, channels: int | None, size: tuple[int, int] | None, crop: bool
+) -> tuple[int, int, int]:
+    """(C, H, W) that all pictures are brought to.
 
-    def part(start: int) -> None:
-        for i in range(start, min(start + CHUNK, len(paths))):
-            out[i] = decode(paths[i], shape, stretch)
+    Args:
+        headers: for each split (N, 3): width, height and grey; at least one in train, whose median decides.
+        origin: of the pictures, for messages.
+        channels: the user's, if any; else 1 where all are grey, and 3.
+        size: the user's height and width, if any; else those of all pictures, or a square.
+        crop: whether pictures of unequal sizes may be cropped.
 
-    in_threads(part, len(paths), CHUNK, advance)
-
-
-def scan(paths: Sequence[str], thorough: bool, advance: Callable[[int], None]) -> list[Header | UserError]:
-    """Header of each picture, or what is wrong with it. `thorough` decodes too: some damage shows only then."""
-
-    def one(path: str) -> Header | UserError:
-        try:
-            header = read_header(path)
-            if thorough:
-                decode(path, (1, 1, 1))
-        except UserError as error:
-            return error
-        return header
-
-    def part(start: int) -> list[Header | UserError]:
-        return [one(path) for path in paths[start : start + CHUNK]]
-
-    return [header for headers in in_threads(part, len(paths), CHUNK, advance) for header in headers]
+    Raises:
+        UserError: for unequal sizes that must not be cropped.
+    """
+    table = np.concatenate(list(headers.values()))
+    channels = channels or (1 if table[:, 2].all() else 3)
+    if size is not None:
+        return channels, *size
+    low, high = table[:, :2].min(0).tolist(), table[:, :2].max(0).tolist()
+    if low == high:
+        return channels, low[1], low[0]
+    unequal = f"pictures in {origin} have unequal sizes ({low[0]} to {high[0]} wide, {low[1]} to {high[1]} high)"
+    if not crop:
+        raise UserError(f"{unequal}; dataset.image_size=[height,width] scales them all")
+    side = min(LARGEST, int(np.median(headers["train"][:, :2].min(1))))
+    say(
+        f"{unequal}: short side scaled to {side}, centre {side}x{side} cropped; dataset.image_size=N or [height,width]"
+        " sets another size"
+    )
+    return channels, side, side
 
 
 def _converted(image: Image.Image, channels: int) -> Image.Image:
@@ -125,5 +131,9 @@ def _stretch(image: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def _unreadable(path: str, error: Exception) -> UserError:
-    reason = " ".join(str(error).split()).replace(f" {path!r}", "") or type(error).__name__
-    return UserError(f"{path} cannot be read as a picture ({reason}); dataset.on_error=skip leaves such files out")
+    return UserError(f"{path} cannot be read as a picture ({reason_of(path, error)}){SKIP_HINT}")
+
+
+def reason_of(path: str, error: Exception) -> str:
+    """An error of Pillow without the path."""
+    return " ".join(str(error).split()).replace(f" {path!r}", "") or type(error).__name__

@@ -1,35 +1,33 @@
-"""One audio file to a clip of a given sample rate and length, and what is known of many files.
+"""One audio file to a clip of a given sample rate and length.
 
 soundfile decodes, in C and without Python's lock, so threads do it. It is an extra: `mixup-lab[audio]`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from math import gcd
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mixup_lab.files.threads import in_threads
+from mixup_lab.files.keys import SKIP_HINT
 from mixup_lab.types import UserError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-CHUNK = 128  # files that one task reads
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
 class Header(NamedTuple):
-    """What is known of a file without decoding it."""
+    """Facts about a file that need no decoding."""
 
     rate: int  # Hz
     samples: int  # per channel
 
 
 def decoder(source: str) -> ModuleType:
-    """soundfile; `source` names who needs it, should it be missing."""
+    """soundfile. Raises UserError if it is not installed; `source` names the option that needs it."""
     try:
         import soundfile
     except ImportError as error:
@@ -38,8 +36,8 @@ def decoder(source: str) -> ModuleType:
     return module
 
 
-def read_header(path: str) -> Header:
-    """Rate and length of a file.
+def read_header(path: str, thorough: bool = False) -> Header:
+    """Rate and length of a file. `thorough` decodes too: some damage shows only then.
 
     Raises:
         UserError: that names the file if it cannot be read or holds no sound.
@@ -50,6 +48,8 @@ def read_header(path: str) -> Header:
         info = soundfile.info(path)
     except Exception as error:
         raise _unreadable(path, error) from error
+    if thorough:
+        read(path)
     if info.frames < 1:
         raise _useless(path, "holds no sound (0 samples)")
     return Header(int(info.samplerate), int(info.frames))
@@ -58,7 +58,7 @@ def read_header(path: str) -> Header:
 def decode(path: str, rate: int, samples: int) -> np.ndarray:
     """A clip, float32 (samples,) in [-1, 1]: the mean of its channels, resampled, and cut or padded at both ends alike.
 
-    Of a longer clip the middle is kept; a shorter one stands in the middle of zeros.
+    Of a longer clip the middle is kept; a shorter one lies in the middle of zeros.
 
     Raises:
         UserError: that names the file if it cannot be read, or holds no sound or values that are not finite.
@@ -69,7 +69,7 @@ def decode(path: str, rate: int, samples: int) -> np.ndarray:
 
         common = gcd(rate, own_rate)
         wave = resample_poly(wave, rate // common, own_rate // common)
-    return fitted(wave, samples)
+    return cut_or_padded(wave, samples)
 
 
 def read(path: str) -> tuple[np.ndarray, int]:
@@ -88,7 +88,7 @@ def read(path: str) -> tuple[np.ndarray, int]:
     return wave, int(rate)
 
 
-def fitted(wave: np.ndarray, samples: int) -> np.ndarray:
+def cut_or_padded(wave: np.ndarray, samples: int) -> np.ndarray:
     """The middle of a clip (n,), or the clip in the middle of zeros: float32 (samples,)."""
     start = abs(len(wave) - samples) // 2
     if len(wave) >= samples:
@@ -98,28 +98,10 @@ def fitted(wave: np.ndarray, samples: int) -> np.ndarray:
     return out
 
 
-def scan(paths: Sequence[str], thorough: bool, advance: Callable[[int], None]) -> list[Header | UserError]:
-    """Header of each file, or what is wrong with it. `thorough` decodes too: some damage shows only then."""
-
-    def one(path: str) -> Header | UserError:
-        try:
-            header = read_header(path)
-            if thorough:
-                read(path)
-        except UserError as error:
-            return error
-        return header
-
-    def part(start: int) -> list[Header | UserError]:
-        return [one(path) for path in paths[start : start + CHUNK]]
-
-    return [header for headers in in_threads(part, len(paths), CHUNK, advance) for header in headers]
-
-
 def _unreadable(path: str, error: Exception) -> UserError:
     reason = getattr(error, "error_string", None) or " ".join(str(error).split()) or type(error).__name__
     return _useless(path, f"cannot be read as audio ({str(reason).rstrip('.')})")
 
 
 def _useless(path: str, what: Any) -> UserError:
-    return UserError(f"{path} {what}; dataset.on_error=skip leaves such files out")
+    return UserError(f"{path} {what}{SKIP_HINT}")

@@ -1,69 +1,159 @@
 """Tables in files, read piece by piece: CSV, TSV and the like, or parquet.
 
-Text files are UTF-8, with or without a byte order mark; values may be quoted. Whatever is wrong is told with the line
-that an editor shows.
+Text files are UTF-8, with or without a byte order mark; values may be quoted. Errors give the line that an editor
+shows: `PATH, line N: ...`.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 import numpy as np
 
-from mixup_lab.files.parquet import ParquetFile
-from mixup_lab.files.piece import CELLS, Piece, TableFile, checked_names
+from mixup_lab.files.keys import SKIP_HINT
 from mixup_lab.types import UserError
 
-SNIFFED = 50  # lines that tell the separator
-SEPARATORS = (",", ";", "\t", "|", " ")
-SPELT = {"\\t": "\t", "tab": "\t", "space": " "}
+CELLS = 2**19  # read at a time
+LONGEST = 2**31 - 1  # characters of a value; csv's own limit is 131,072, less than a book has
+SNIFFED = 50  # lines that show the delimiter
+DELIMITERS = (",", ";", "\t", "|", " ")
+SPELT = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ","}
+TABS_FIRST = (".tsv", ".txt")
 TEXTS, PARQUET = (".csv", ".tsv", ".txt", ".data", ".dat"), (".parquet",)
 
 
-def open_table(path: Path, delimiter: str | None, header: bool) -> TableFile:
-    """Look at the beginning of a file.
+class Piece(NamedTuple):
+    """Some rows: for each column texts (None: missing) or float64 (NaN: missing), and the number of each record."""
+
+    columns: Sequence[Sequence[Any] | np.ndarray]
+    records: Sequence[int]
+    dropped: int  # rows among these that were left out
+    done: int  # bytes of the file, up to here
+
+
+class TableFile:
+    """A file that holds a table.
+
+    Args:
+        path: of the file.
+        names: of the columns; those without one are called c0, c1, ... by their place.
+        header: whether the file has names of columns.
 
     Raises:
-        UserError: for a file that is empty or no such table.
+        UserError: for two columns of one name.
+    """
+
+    UNIT = "line"
+
+    def __init__(self, path: Path, names: Sequence[str], header: bool) -> None:
+        self.path = path
+        self.names = [name or f"c{k}" for k, name in enumerate(names)]
+        self.unnamed = [f"c{k}" for k, name in enumerate(names) if header and not name]  # an index, mostly
+        for name, count in Counter(self.names).items():
+            if count > 1:
+                first, second = [k + 1 for k, other in enumerate(self.names) if other == name][:2]
+                raise UserError(f"{path} has two columns named {name} ({first} and {second}); rename one of them")
+
+    def pieces(self, skip: bool, numbers: bool) -> Iterator[Piece]:
+        """All rows.
+
+        Args:
+            skip: rows of another length are counted and left out instead of refused.
+            numbers: no column has to be given as texts.
+        """
+        raise NotImplementedError
+
+    def where(self, record: int) -> str:
+        """File and line of a record, for messages; found by reading again, so that no lines have to be kept."""
+        return f"{self.path}, {self.UNIT} {next(itertools.islice(self.lines(), record, None))}"
+
+    def lines(self) -> Iterator[int]:
+        """The line that each record ends at, from 1; its row where a file has no lines."""
+        return itertools.count(1)
+
+
+def split_files(
+    root: str, stems: Mapping[str, Sequence[str]], endings: Sequence[str], given: Mapping[str, str | None] | None = None
+) -> dict[str, Path]:
+    """The file of each split that there is.
+
+    Args:
+        root: a file, which is train; or a folder.
+        stems: for each split the usual names, without ending.
+        endings: that files may have.
+        given: for a split the user's name of the file within the folder, if any.
+
+    Raises:
+        UserError: for a root that is not there, a name that is not in it, and unless there is one file for train.
+    """
+    folder = Path(root)
+    if folder.is_file():
+        return {"train": folder}
+    if not folder.is_dir():
+        raise UserError(f"dataset.root={root} does not exist; it must be a file or a folder")
+    files: dict[str, Path] = {}
+    for split, usual in stems.items():
+        name = given and given[split]
+        paths = [folder / name] if name else [folder / f"{stem}{ending}" for stem in usual for ending in endings]
+        there = [path for path in paths if path.is_file()]
+        if name and not there:
+            raise UserError(f"dataset.{split}_file={name} is not in dataset.root={root}")
+        if len(there) > 1:
+            hint = f"; dataset.{split}_file=NAME chooses one" if given else ""
+            raise UserError(f"dataset.root={root} has both {there[0].name} and {there[1].name}{hint}")
+        if there:
+            files[split] = there[0]
+    if "train" not in files:
+        hint = "; dataset.train_file=NAME names another" if given else ""
+        raise UserError(f"dataset.root={root} has no train file ({' '.join(f'train{e}' for e in endings)}){hint}")
+    return files
+
+
+def open_table(path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False) -> TableFile:
+    """Look at the beginning of a file; arguments as for `TextFile`.
+
+    Raises:
+        UserError: for a file that is empty or not such a table.
     """
     if path.suffix.lower() in PARQUET:
         return ParquetFile(path)
-    return TextFile(path, delimiter, header)
+    return TextFile(path, delimiter, header, plain_tabs)
 
 
-class TextFile:
-    """Values between separators, one row a line.
+class TextFile(TableFile):
+    """Values between delimiters, one row a line.
 
     Args:
         path: of the file.
         delimiter: one character, `tab`, or a space for any number of spaces; None: as the first lines have it.
         header: whether the first line names the columns; else they are c0, c1, ...
+        plain_tabs: in files with tabs a quotation mark is a character like others: a sentence often begins so.
 
     Raises:
-        UserError: for an empty file, names that are missing or there twice, and what is no such table.
+        UserError: for an empty file, a name that occurs twice, and a file that is not such a table.
     """
 
-    def __init__(self, path: Path, delimiter: str | None, header: bool) -> None:
-        self.path, self._header = path, header
-        with self._open() as file, self._telling():
+    def __init__(self, path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False) -> None:
+        csv.field_size_limit(LONGEST)
+        self.path, self._header, self._plain_tabs = path, header, plain_tabs
+        with self._errors(), self._open() as file:
             start = list(itertools.islice(file, SNIFFED))
         if not any(line.strip() for line in start):
             raise UserError(f"{path} is empty")
-        self._delimiter = _delimiter(path, delimiter, start)
-        with self._telling():
-            first = _first(self._records(io.StringIO("".join(start))))
+        self._delimiter = self._sniffed(start) if delimiter is None else SPELT.get(delimiter, delimiter)
+        if len(self._delimiter) != 1 or self._delimiter in '"\r\n':
+            raise UserError(f"dataset.delimiter={delimiter} must be null, one character, tab or space")
+        with self._errors():
+            first = _first(self._records(start, self._delimiter))
         if len(first) < 2:
-            raise UserError(f"{path} seems to have one column alone; dataset.delimiter=... names what separates values")
-        given = [name.strip() if header else "" for name in first]
-        self.names = checked_names(path, given)
-        self.unnamed = [name for name, own in zip(self.names, given, strict=True) if header and not own]
+            raise UserError(f"{path} seems to have only one column; dataset.delimiter=... sets what separates values")
+        super().__init__(path, [name.strip() if header else "" for name in first], header)
 
     def pieces(self, skip: bool, numbers: bool) -> Iterator[Piece]:
         """All rows but empty lines. As long as there are numbers alone, numpy reads them: four times faster."""
@@ -71,9 +161,9 @@ class TextFile:
         with self._open() as file:
             lines: Iterator[str] = file
             if self._header:
-                _first(self._records(lines))
+                _first(self._records(lines, self._delimiter))
             while numbers and self._delimiter != " ":
-                with self._telling():
+                with self._errors():
                     some = list(itertools.islice(file, count))
                 table = self._numbers(some, width) if some else None
                 if table is None:
@@ -81,9 +171,9 @@ class TextFile:
                     break
                 yield Piece(list(table.T), range(number, number + len(some)), 0, file.buffer.tell())
                 number += len(some)
-            records = self._records(lines)
+            records = self._records(lines, self._delimiter)
             while True:
-                with self._telling():
+                with self._errors():
                     rows = list(itertools.islice(records, count))
                 if not rows:
                     return
@@ -92,6 +182,15 @@ class TextFile:
                 if set(map(len, rows)) != {width}:
                     rows, places, dropped = self._fitting(rows, places, skip)
                 yield Piece(list(zip(*rows, strict=True)) or [()] * width, places, dropped, file.buffer.tell())
+
+    def lines(self) -> Iterator[int]:
+        """The line that each record ends at, from 1."""
+        with self._open() as file:
+            records = self._records(file, self._delimiter)
+            if self._header:
+                _first(records)
+            for _ in records:
+                yield records.line_num
 
     def _numbers(self, lines: list[str], width: int) -> np.ndarray | None:
         """The rows as float64 (lines, width); None if that is not what they are."""
@@ -103,68 +202,112 @@ class TextFile:
             return None
         return table if table.shape == (len(lines), width) else None
 
-    def where(self, record: int) -> str:
-        """Found by reading again: nothing is kept of the many lines that are in order."""
-        with self._open() as file:
-            records = self._records(file)
-            if self._header:
-                _first(records)
-            next(itertools.islice(records, record, None))
-            return f"{self.path} line {records.line_num}"
-
     def _fitting(self, rows: list[list[str]], numbers: Sequence[int], skip: bool) -> tuple[Any, list[int], int]:
-        width, dropped = len(self.names), 0
-        kept, kept_numbers = [], []
+        """Rows of the right length, their numbers, and how many others there are besides empty lines."""
+        width = len(self.names)
         for number, row in zip(numbers, rows, strict=True):
-            if len(row) == width:
-                kept.append(row)
-                kept_numbers.append(number)
-            elif row and not skip:
+            if len(row) not in (0, width) and not skip:
                 raise UserError(
-                    f"{self.where(number)} has {len(row)} value{'s'[: len(row) != 1]}, but the table has {width}"
-                    " columns; dataset.on_error=skip leaves such rows out"
+                    f"{self.where(number)}: {len(row)} value{'s'[: len(row) != 1]} instead of {width}{SKIP_HINT}"
                 )
-            else:
-                dropped += bool(row)
-        return kept, kept_numbers, dropped
+        kept = [(number, row) for number, row in zip(numbers, rows, strict=True) if len(row) == width]
+        dropped = sum(bool(row) for row in rows) - len(kept)
+        return [row for _, row in kept], [number for number, _ in kept], dropped
 
     def _open(self) -> TextIO:
         return open(self.path, newline="", encoding="utf-8-sig")
 
-    def _records(self, lines: Iterable[str]) -> Any:
-        if self._delimiter == " ":
-            return csv.reader((line.strip(" \r\n") + "\n" for line in lines), delimiter=" ", skipinitialspace=True)
-        return csv.reader(lines, delimiter=self._delimiter, skipinitialspace=True)
+    def _records(self, lines: Iterable[str], delimiter: str) -> Any:
+        if delimiter == " ":
+            lines = (line.strip(" \r\n") + "\n" for line in lines)
+        quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" and self._plain_tabs else csv.QUOTE_MINIMAL
+        return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, quoting=quoting)
+
+    def _sniffed(self, start: Sequence[str]) -> str:
+        """The delimiter that most of the lines agree on; of several the most usual."""
+        usual = sorted(DELIMITERS, key="\t".__ne__) if self.path.suffix.lower() in TABS_FIRST else DELIMITERS
+        best, most = usual[0], 0.0
+        for delimiter in usual:
+            try:
+                widths = Counter(len(row) for row in self._records(start, delimiter) if row)
+            except csv.Error:
+                continue
+            width, rows = widths.most_common(1)[0]
+            if width > 1 and rows / widths.total() > most:
+                best, most = delimiter, rows / widths.total()
+        return best
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
-        except UnicodeDecodeError as error:
-            raise UserError(f"{self.path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise UserError(_not_utf8(self.path)) from None
         except csv.Error as error:
             raise UserError(f"{self.path} cannot be read as a table: {error}") from error
 
 
+def _not_utf8(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return f"{path}, line {line}: byte {content[error.start]:#x} is not UTF-8; convert the file"
+    return f"{path} is not UTF-8; convert the file"
+
+
 def _first(records: Any) -> list[str]:
-    """The next one that is no empty line."""
+    """The next one that is not an empty line."""
     return next((row for row in records if row), [])
 
 
-def _delimiter(path: Path, given: str | None, start: Sequence[str]) -> str:
-    if given is not None:
-        found = SPELT.get(given, given)
-        if len(found) != 1 or found in '"\r\n':
-            raise UserError(f"dataset.delimiter must be null, one character, tab or space, got {given}")
-        return found
-    best, most = ",", 0.0
-    for separator in SEPARATORS:
-        lines = (line.strip(" \r\n") + "\n" for line in start) if separator == " " else start
+class ParquetFile(TableFile):
+    """Numbers and truth values as numbers, dates as they are, texts as texts; needs pyarrow: the extra `parquet`.
+
+    Raises:
+        UserError: if pyarrow is not installed, and for a file that is not such a table.
+    """
+
+    UNIT = "row"
+
+    def __init__(self, path: Path) -> None:
         try:
-            widths = Counter(len(r) for r in csv.reader(lines, delimiter=separator, skipinitialspace=True) if r)
-        except csv.Error:
-            continue
-        width, rows = widths.most_common(1)[0]
-        if width > 1 and rows / widths.total() > most:  # that most lines agree on; of several the most usual
-            best, most = separator, rows / widths.total()
-    return best
+            from pyarrow import ArrowException, parquet
+        except ImportError as error:
+            raise UserError(f"dataset.root={path} needs pyarrow: pip install 'mixup-lab[parquet]'") from error
+        try:
+            self._file = parquet.ParquetFile(path)
+        except (ArrowException, OSError) as error:
+            raise UserError(f"{path} cannot be read as a parquet file: {str(error).splitlines()[0]}") from error
+        super().__init__(path, list(self._file.schema_arrow.names), header=False)
+        self.unnamed = [name for name in self.names if name.startswith("__index_level_")]  # as pandas writes an index
+
+    def pieces(self, skip: bool, numbers: bool) -> Iterator[Piece]:
+        """All rows: in such a file all are of one length."""
+        start, size, rows = 0, self.path.stat().st_size, self._file.metadata.num_rows
+        for batch in self._file.iter_batches(max(1, CELLS // len(self.names))):
+            columns = [self._plain(name, column) for name, column in zip(self.names, batch.columns, strict=True)]
+            start += batch.num_rows
+            yield Piece(columns, range(start - batch.num_rows, start), 0, size * start // rows)
+
+    def _plain(self, name: str, column: Any) -> Sequence[Any] | np.ndarray:
+        import pyarrow as pa
+
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            column = column.dictionary_decode()
+            kind = column.type
+        if pa.types.is_boolean(kind):
+            column, kind = column.cast(pa.int8()), pa.int8()
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            numbers: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+            return numbers
+        if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+            return [None if value is None else value.isoformat() for value in column.to_pylist()]
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
+            texts: list[Any] = column.to_pylist()
+            return texts
+        raise UserError(f"{self.path}: column {name} is of type {kind}, which is neither a number nor a text")

@@ -7,20 +7,25 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from mixup_lab.notices import track
+
 T = TypeVar("T")
+CHUNK = 128  # files that one task reads
 
 
-def in_threads(part: Callable[[int], T], total: int, chunk: int, advance: Callable[[int], None]) -> list[T]:
-    """`part(start)` for each beginning of a chunk of `total` items; results in order, the first error is raised.
+def in_threads(one: Callable[[int], T], total: int, title: str) -> list[T]:
+    """`[one(0), ..., one(total - 1)]` with progress under a title; the first error is raised."""
 
-    `advance` is told how many more items are done.
-    """
-    results = []
+    def part(start: int) -> list[T]:
+        return [one(i) for i in range(start, min(start + CHUNK, total))]
+
+    results: list[T] = []
     pool = ThreadPoolExecutor(_processors())
     try:
-        for result in pool.map(part, range(0, total, chunk)):
-            results.append(result)
-            advance(min(chunk, total - chunk * (len(results) - 1)))
+        with track(title, total) as advance:
+            for result in pool.map(part, range(0, total, CHUNK)):
+                results += result
+                advance(len(result))
     finally:
         pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nothing new is begun
     return results

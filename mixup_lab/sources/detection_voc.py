@@ -4,55 +4,44 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.folders import SUFFIXES, check_folder
-from mixup_lab.sources.detection import Annotated, Problems, Settings, load_boxes
+from mixup_lab.files.headers import Problems
+from mixup_lab.files.keys import SPLITS, check
+from mixup_lab.sources.detection import Annotated, BoxSource
 from mixup_lab.types import UserError
 
-SPLITS = ("train", "val", "test")
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
-class DetectionVOC:
-    """Pictures with boxes in the layout of Pascal VOC (Everingham et al., 2010).
+@dataclass
+class DetectionVOC(BoxSource):
+    """Pictures with boxes in the layout of Pascal VOC (Everingham et al., 2010); other keys as `BoxSource` has them.
 
-    Every picture is scaled to `image_size` whole, so its aspect may change, and its boxes with it. Edges are taken as
-    they are written; the first pixel, 1 in VOC's own files, is 0 in those of many tools, and that pixel is not undone.
+    Edges are used as written: the first pixel is 1 in VOC's own files and 0 in those of many tools.
 
     Args:
         root: holds JPEGImages, Annotations and ImageSets/Main with train.txt; val.txt and test.txt are used if there.
         classes: names in their order. None: those that occur in train, sorted; other ones in val or test are an error.
         difficult: whether objects that are marked as difficult count as others do; else they are left out.
-        image_size: see `detection.Settings`, as the rest.
-        channels: likewise.
-        on_error: at a missing or unreadable file, or a box outside the picture, without area or of an unknown class:
-            `raise` stops and names it, `skip` leaves that picture or box out and counts it.
-        cache: likewise.
-        cache_dir: likewise.
     """
 
-    def __init__(
-        self,
-        root: str,
-        classes: Sequence[str] | None = None,
-        difficult: bool = True,
-        image_size: Sequence[int] | None = None,
-        channels: int | None = None,
-        on_error: str = "raise",
-        cache: bool = True,
-        cache_dir: str | None = None,
-    ) -> None:
-        self.root = os.path.expanduser(root)
-        if classes is not None and (not classes or len(set(classes)) != len(classes)):
-            raise UserError(f"dataset.classes must be null or names, each once, got {list(classes)}")
-        self.classes = classes
-        self.difficult = difficult
-        self.settings = Settings(self.root, image_size, channels, on_error, cache, cache_dir)
+    ROOT = "DIR to the folder of JPEGImages, Annotations and ImageSets"
+
+    classes: Sequence[str] | None = None
+    difficult: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        classes = self.classes
+        right = classes is None or (len(classes) > 0 and len(set(classes)) == len(classes))
+        check(right, "classes", classes, "null or names, each once")
 
     def load(self) -> Loaded:
-        """Read lists and annotations and look at the pictures; the pixels follow when they are asked for."""
+        """Read lists, annotations and the sizes of pictures; the pixels follow later."""
         check_folder(self.root)
         for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
             if not os.path.isdir(os.path.join(self.root, folder)):
@@ -62,13 +51,13 @@ class DetectionVOC:
             raise UserError(f"dataset.root={self.root} has no list ImageSets/Main/train.txt")
         names = os.listdir(os.path.join(self.root, "JPEGImages"))
         files = {os.path.splitext(n)[0]: f"JPEGImages/{n}" for n in sorted(names) if n.lower().endswith(SUFFIXES)}
-        problems = Problems(self.settings.on_error)
+        problems = self.problems()
         splits = {
             split: [picture for i in ids if (picture := self._picture(split, i, files, problems)) is not None]
             for split, ids in lists.items()
         }
         classes = self.classes or sorted({box[1] for picture in splits["train"] for box in picture.boxes})
-        return load_boxes(self.settings, splits, list(classes), problems)
+        return self.load_boxes(splits, list(classes), problems)
 
     def _ids(self, split: str) -> list[str] | None:
         path = os.path.join(self.root, "ImageSets", "Main", f"{split}.txt")
@@ -107,7 +96,7 @@ class DetectionVOC:
 
 
 def _text(element: ElementTree.Element, path: str) -> str:
-    found = (element.findtext(path) or "").strip()
-    if not found:
+    text = (element.findtext(path) or "").strip()
+    if not text:
         raise ValueError(f"<{element.tag}> has no {path}")
-    return found
+    return text

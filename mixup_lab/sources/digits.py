@@ -21,7 +21,7 @@ class Digits:
     """All 1,797 digits as one pool of shape (1, 8, 8); val and test are carved from it."""
 
     def load(self) -> Loaded:
-        """Read the file beside this module."""
+        """Read the file of this package."""
         with (files("mixup_lab.sources") / "embedded" / "digits.npz").open("rb") as file, np.load(file) as arrays:
             images, target = arrays["images"] * np.uint8(STEP), arrays["target"].astype(np.int64)
         return Loaded(ArrayPool(images[:, None], target), None, None, Classes(tuple("0123456789")))

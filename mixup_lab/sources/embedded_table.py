@@ -20,11 +20,11 @@ from importlib.resources import files
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.sources.rows import fitted
+from mixup_lab.files.keys import check_choice
+from mixup_lab.sources.table import with_encoder
 from mixup_lab.targets.classes import Classes
 from mixup_lab.targets.numbers import Numbers
 from mixup_lab.targets.target import Target
-from mixup_lab.types import UserError
 
 TABLES = ("breast_cancer", "wine", "iris", "diabetes")
 PROGRESSION = "progression"  # the target of diabetes, after a year
@@ -41,12 +41,11 @@ class EmbeddedTable:
     """
 
     def __init__(self, name: str) -> None:
-        if name not in TABLES:
-            raise UserError(f"dataset.name must be one of {', '.join(TABLES)}, got {name}")
+        check_choice("name", name, TABLES)
         self.name = name
 
     def load(self) -> Loaded:
-        """Read the file beside this module."""
+        """Read the file of this package."""
         with (
             files("mixup_lab.sources").joinpath("embedded", f"{self.name}.npz").open("rb") as file,
             np.load(file) as arrays,
@@ -58,4 +57,4 @@ class EmbeddedTable:
                 kind, target = Numbers((PROGRESSION,)), arrays["target"].astype(np.float32)[:, None]
             names = arrays["columns"].tolist()
             loaded = Loaded(ArrayPool(arrays["inputs"], target), None, None, kind)
-        return replace(loaded, fit=partial(fitted, loaded, names, [None] * len(names)))
+        return replace(loaded, fit=partial(with_encoder, loaded, names, [None] * len(names)))

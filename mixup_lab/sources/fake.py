@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.files.keys import check
 from mixup_lab.targets.classes import Classes
-from mixup_lab.types import UserError
 
 WAVES = 3  # plane waves that make up a pattern
 
@@ -37,14 +37,12 @@ class FakeImages:
         noise: float = 1.0,
         seed: int = 0,
     ) -> None:
-        _require(num_classes >= 2, "num_classes", num_classes, "at least 2")
+        check(num_classes >= 2, "num_classes", num_classes, "at least 2")
         for key, count in (("train", train), ("test", test)):
-            _require(count >= num_classes, key, count, f"at least num_classes ({num_classes})")
-        _require(
-            len(shape) == 3 and min(shape) >= 1, "shape", list(shape), "[channels, height, width], each at least 1"
-        )
-        _require(0 <= noise < float("inf"), "noise", noise, "0 or more")
-        _require(seed >= 0, "seed", seed, "0 or more")
+            check(count >= num_classes, key, count, f"at least num_classes ({num_classes})")
+        check(len(shape) == 3 and min(shape) >= 1, "shape", list(shape), "[channels, height, width], each at least 1")
+        check(0 <= noise < float("inf"), "noise", noise, "0 or more")
+        check(seed >= 0, "seed", seed, "0 or more")
         self._counts = train, test
         self._shape = tuple(shape)
         self._num_classes = num_classes
@@ -74,8 +72,3 @@ class FakeImages:
         contrast = 64 / np.sqrt(1 + self._noise**2)  # two standard deviations to either side are seen
         images = np.clip(np.rint(128 + contrast * values), 0, 255).astype(np.uint8)
         return ArrayPool(images, target)
-
-
-def _require(ok: bool, key: str, value: object, allowed: str) -> None:
-    if not ok:
-        raise UserError(f"dataset.{key} must be {allowed}, got {value}")

@@ -7,7 +7,6 @@ to be cited as well.
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from hashlib import blake2b
@@ -16,14 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.files.keys import SPLITS, path_given
 from mixup_lab.notices import say
 from mixup_lab.sources.medmnist_names import names_of
 from mixup_lab.targets.classes import Classes
 from mixup_lab.targets.tags import Tags
 from mixup_lab.targets.target import Target
 from mixup_lab.types import UserError
-
-SPLITS = ("train", "val", "test")
 
 
 class MedMNIST:
@@ -42,12 +40,10 @@ class MedMNIST:
     """
 
     def __init__(self, root: str | None = None, name: str | None = None) -> None:
-        if root in (None, "", "???"):
-            raise UserError("dataset.root has no value; set dataset.root=FILE.npz, or a folder with dataset.name=NAME")
-        self.root, self.name = Path(os.path.expanduser(str(root))), name
+        self.root, self.name = Path(path_given("root", root, "FILE.npz, or a folder with dataset.name=NAME")), name
 
     def load(self) -> Loaded:
-        """Read the file; one line tells of pictures of val and test that train has as well."""
+        """Read the file; one line counts the pictures of val and test that train has as well."""
         path = self._path()
         arrays = _read(path)
         pools = {split: _pool(path, split, arrays) for split in SPLITS}
@@ -70,10 +66,10 @@ class MedMNIST:
             if not path.is_file():
                 raise UserError(f"dataset.root={self.root} has no {path.name}{_listed(self.root)}")
             return path
-        found = sorted(self.root.glob("*.npz"))
-        if len(found) != 1:
+        paths = sorted(self.root.glob("*.npz"))
+        if len(paths) != 1:
             raise UserError(f"dataset.name has no value; which file of dataset.root={self.root}?{_listed(self.root)}")
-        return found[0]
+        return paths[0]
 
 
 def _listed(folder: Path) -> str:
@@ -84,13 +80,13 @@ def _listed(folder: Path) -> str:
 def _read(path: Path) -> dict[str, np.ndarray]:
     wanted = [f"{split}_{what}" for split in SPLITS for what in ("images", "labels")]
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} cannot be read as an npz file: it is none, or only a part of one")
+        raise UserError(f"{path} cannot be read as an npz file: it is not one, or only a part of one")
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             missing = [key for key in wanted if key not in arrays.files]
             if missing:
                 raise UserError(
-                    f"{path} has no {missing[0]}, so it is no MedMNIST file; it holds {', '.join(arrays.files)}"
+                    f"{path} has no {missing[0]}, so it is not a MedMNIST file; it holds {', '.join(arrays.files)}"
                 )
             return {key: arrays[key] for key in wanted}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -130,11 +126,11 @@ def _kind(name: str, pools: dict[str, ArrayPool]) -> Target:
 
 
 def _tell_copies(path: Path, pools: dict[str, ArrayPool]) -> None:
-    known = set(_digests(pools["train"]))
-    copies = {split: sum(one in known for one in _digests(pools[split])) for split in SPLITS[1:]}
+    train = set(_digests(pools["train"]))
+    copies = {split: sum(one in train for one in _digests(pools[split])) for split in SPLITS[1:]}
     if any(copies.values()):
-        said = " and ".join(f"{count} pictures of {split}" for split, count in copies.items() if count)
-        say(f"{path}: {said} have an exact copy in train; scores on them flatter")
+        both = " and ".join(f"{count} pictures of {split}" for split, count in copies.items() if count)
+        say(f"{path}: {both} have an exact copy in train; scores on them are too good")
 
 
 def _digests(pool: ArrayPool) -> list[bytes]:

@@ -45,5 +45,5 @@ def names_of(name: str, count: int, otherwise: str) -> tuple[str, ...]:
         count: how many there must be; a set of that name with another number is not the one that is meant.
         otherwise: what an unknown one is called, with its number: "class 0".
     """
-    known = next((names for start, names in _NAMES.items() if name.lower().startswith(start)), ())
-    return known if len(known) == count else tuple(f"{otherwise} {k}" for k in range(count))
+    names = next((own for start, own in _NAMES.items() if name.lower().startswith(start)), ())
+    return names if len(names) == count else tuple(f"{otherwise} {k}" for k in range(count))

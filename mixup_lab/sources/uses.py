@@ -1,4 +1,4 @@
-"""What each column of a table is for: an input, a target, or the split, group or time of its row."""
+"""The use of each column of a table: an input, a target, or the split, group or time of its row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mixup_lab.files.columns import NUMBER, TEXT, TIME, Column
-from mixup_lab.files.piece import TableFile
+from mixup_lab.files.keys import few
+from mixup_lab.files.table import TableFile
 from mixup_lab.types import UserError
 
 KINDS = {"auto": None, "classification": TEXT, "regression": NUMBER, "multilabel": NUMBER}  # of targets, by task
@@ -14,7 +15,7 @@ KINDS = {"auto": None, "classification": TEXT, "regression": NUMBER, "multilabel
 
 @dataclass(frozen=True)
 class Uses:
-    """Names of columns, as the user gives them. `special` has those of `split`, `group` and `time` that there are.
+    """The user's names of columns. `special` has those of `split`, `group` and `time` that there are.
 
     Raises:
         UserError: for a column that is named twice.
@@ -35,22 +36,23 @@ class Uses:
 
     @property
     def extras(self) -> tuple[str, ...]:
-        """Columns that are read, but are no input."""
+        """Columns that are read, but are not inputs."""
         return (*self.targets, *self.special.values())
 
     def check(self, files: dict[str, TableFile]) -> None:
         """Raise UserError unless the files have the columns that are named, and all have the same ones."""
         train = files["train"]
+        columns = few(train.names, 12, f", ... ({len(train.names)} in all)")
         if not self.targets:
-            raise UserError(f"dataset.target has no value; {train.path} has the columns {_few(train.names)}")
+            raise UserError(f"dataset.target has no value; {train.path} has the columns {columns}")
         for key, name in self._named():
             if name not in train.names:
-                raise UserError(f"dataset.{key}={name} is no column of {train.path}; there are {_few(train.names)}")
+                raise UserError(f"dataset.{key}={name} is not a column of {train.path}; it has {columns}")
         for name in train.unnamed:
             if name not in (*self.drop, *self.categorical):
                 raise UserError(
-                    f"column {train.names.index(name) + 1} of {train.path} has no name, as an index has none; leave it"
-                    f" out with dataset.drop=[{name}], or give it a name"
+                    f"{train.path}: column {train.names.index(name) + 1} has no name, like an index; leave it out with"
+                    f" dataset.drop=[{name}], or give it a name"
                 )
         for file in files.values():
             for one, other in ((train, file), (file, train)):
@@ -58,7 +60,7 @@ class Uses:
                     if name not in other.names and name not in self.drop:
                         raise UserError(f"{other.path} has no column {name}, which {one.path} has")
         if not [name for name in train.names if name not in self.extras and name not in self.drop]:
-            raise UserError(f"{train.path} has no column beside the target that could be an input")
+            raise UserError(f"{train.path} has no column besides the target that could be an input")
 
     def columns(self, names: Sequence[str], missing: Sequence[str], task: str) -> tuple[list[Column], list[Column]]:
         """Inputs in the order of the file; and the others: targets, then those of `special`."""
@@ -76,7 +78,3 @@ class Uses:
         named = [("target", name) for name in self.targets] + [("drop", name) for name in self.drop]
         named += [("categorical", name) for name in self.categorical]
         return named + [(f"{key}_column", name) for key, name in self.special.items()]
-
-
-def _few(names: Sequence[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -155,14 +155,14 @@ def test_folder_that_cannot_be_written_is_said_once(
     (tmp_path / "file").write_text("")
     first = start(root, tmp_path / "file" / "kept")
     assert first.shape == (16, 3, 5, 6)
-    assert capsys.readouterr().err.count("what was decoded is not kept in") == 1
+    assert capsys.readouterr().err.count("decoded data are not kept in") == 1
 
 
 def test_full_disk_leaves_nothing_behind(
     root: Path, kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, array: np.ndarray) -> None:
-        path.write_bytes(b"the beginning")
+    def full(file: IO[bytes], array: np.ndarray) -> None:
+        file.write(b"the beginning")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(disk_cache, "_write", full)
@@ -174,7 +174,7 @@ def test_full_disk_leaves_nothing_behind(
 def test_unfinished_files_are_removed_when_they_are_old(root: Path, kept: Path) -> None:
     start(root, kept)
     folder = files(kept)[0].parent
-    young, old = folder / "young.tmp", folder / "old.tmp"
+    young, old = folder / "young.part", folder / "old.part"
     for path in (young, old):
         path.write_bytes(b"")
     os.utime(old, (time.time() - 2 * disk_cache.ABANDONED,) * 2)

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from mixup_lab.config.assemble import assemble, ingredients
 from mixup_lab.data.source import Loaded
-from mixup_lab.files.sound import decode, fitted, read
+from mixup_lab.files.sound import cut_or_padded, decode, read
 from mixup_lab.inputs.log_mel import LogMel, hertz_to_mel, mel_filters, mel_to_hertz
 from mixup_lab.inputs.spectrograms import Spectrograms, coloured
 from mixup_lab.models.audio_cnn import AudioCNN
@@ -119,10 +119,10 @@ def test_resampling_keeps_pitch_and_level(tmp_path, own, wanted):
 
 def test_longer_clips_lose_both_ends_and_shorter_ones_get_silence():
     wave = np.arange(1, 8, dtype=np.float32)
-    assert fitted(wave, 3).tolist() == [3, 4, 5]
-    assert fitted(wave, 4).tolist() == [2, 3, 4, 5]
-    assert fitted(wave, 7).tolist() == wave.tolist()
-    assert fitted(wave, 10).tolist() == [0, *wave.tolist(), 0, 0]
+    assert cut_or_padded(wave, 3).tolist() == [3, 4, 5]
+    assert cut_or_padded(wave, 4).tolist() == [2, 3, 4, 5]
+    assert cut_or_padded(wave, 7).tolist() == wave.tolist()
+    assert cut_or_padded(wave, 10).tolist() == [0, *wave.tolist(), 0, 0]
 
 
 # ---- log-mel --------------------------------------------------------------------------------------------------------
@@ -179,14 +179,14 @@ def test_levels_are_below_a_tone_of_full_scale():
     quieter = log_mel(tone(nearest, level=0.1))[0, :, 10]
     assert float(full[12] - quieter[12]) == pytest.approx(20, abs=0.1)
     assert (log_mel(np.zeros(800, np.float32)) == -60).all()
-    assert (log_mel(fitted(tone(1000, 0.05), 1600))[0, :, -3:] == -60).all(), "padding is the floor"
+    assert (log_mel(cut_or_padded(tone(1000, 0.05), 1600))[0, :, -3:] == -60).all(), "padding is the floor"
 
 
 def test_levels_of_a_clip_are_below_its_own_loudest():
     log_mel = LogMel(RATE, 256, 80, 20, -60.0, "clip")
-    loud = log_mel(fitted(tone(1000, level=1.0), 3200))
+    loud = log_mel(cut_or_padded(tone(1000, level=1.0), 3200))
     assert float(loud.max()) == 0
-    np.testing.assert_allclose(log_mel(fitted(tone(1000, level=0.01), 3200)).float(), loud.float(), atol=0.07)
+    np.testing.assert_allclose(log_mel(cut_or_padded(tone(1000, level=0.01), 3200)).float(), loud.float(), atol=0.07)
     assert (log_mel(np.zeros(800, np.float32)) == -60).all()
 
 
@@ -297,7 +297,7 @@ def test_a_table(tmp_path, capsys):
     assert "groups" not in capsys.readouterr().err
     table(tmp_path, "path,label,split,who", *ROWS[:5], ROWS[5].replace("s2", "s1"))
     load(tmp_path, csv="list.csv", split_column="split", group_column="who")
-    assert "1 groups have clips in train and in test; scores on test flatter" in capsys.readouterr().err
+    assert "1 groups have clips in train and in test; scores on test are too good" in capsys.readouterr().err
 
 
 def test_rows_without_a_class_are_counted(tmp_path, capsys):
@@ -365,7 +365,7 @@ def test_the_encoder_is_fitted_to_the_rows_of_the_split(tmp_path):
 
 
 def test_what_does_not_fit_in_memory_is_sampled(tmp_path, monkeypatch):
-    from mixup_lab.sources import sounds as audio_encoder
+    from mixup_lab.sources import audio_source as audio_encoder
 
     loaded = load(folder(tmp_path, count=8))
     assert loaded.fit is not None
@@ -417,23 +417,23 @@ def test_encoding_is_three_operations_and_leaves_the_batch():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"sample_rate": 16}, "dataset.sample_rate must be null or >= 1000, got 16"),
-        ({"seconds": 0.0}, "dataset.seconds must be null or greater than 0, got 0.0"),
-        ({"n_mels": 0}, "dataset.n_mels must be >= 1, got 0"),
-        ({"n_fft": 64, "hop": 65, "n_mels": 4}, r"dataset.hop must be at most dataset.n_fft \(64\), got 65"),
-        ({"floor": 0.0}, "dataset.floor must be a level below 0 dB, got 0.0"),
-        ({"level": "loud"}, "dataset.level must be one of clip, full_scale, got loud"),
-        ({"on_error": "ignore"}, "dataset.on_error must be one of raise, skip, got ignore"),
+        ({"sample_rate": 16}, "dataset.sample_rate=16 must be null or >= 1000"),
+        ({"seconds": 0.0}, "dataset.seconds=0.0 must be null or greater than 0"),
+        ({"n_mels": 0}, "dataset.n_mels=0 must be >= 1"),
+        ({"n_fft": 64, "hop": 65, "n_mels": 4}, r"dataset.hop=65 must be at most dataset.n_fft \(64\)"),
+        ({"floor": 0.0}, "dataset.floor=0.0 must be a level below 0 dB"),
+        ({"level": "loud"}, "dataset.level=loud must be one of clip, full_scale"),
+        ({"on_error": "ignore"}, "dataset.on_error=ignore must be one of raise, skip"),
         ({"root": ""}, "dataset.root has no value"),
-        ({"csv": "a.csv", "label_pattern": "(x)"}, "dataset.csv and dataset.label_pattern both say the classes"),
+        ({"csv": "a.csv", "label_pattern": "(x)"}, "dataset.csv and dataset.label_pattern both set the classes"),
         ({"csv": "a.csv"}, "dataset.csv=.*a.csv does not exist"),
         ({"group_column": "who"}, "dataset.group_column is for a table"),
-        ({"label_pattern": "(x"}, r"dataset.label_pattern=\(x is no regular expression: "),
+        ({"label_pattern": "(x"}, r"dataset.label_pattern=\(x is not a regular expression: "),
         ({"label_pattern": "x"}, "dataset.label_pattern=x must have one group in parentheses, it has 0"),
-        ({"label_pattern": "(x)"}, r"dataset.label_pattern=\(x\) finds nothing in the path train/high/a_0.wav"),
-        ({"group_pattern": "(z)"}, r"dataset.group_pattern=\(z\) finds nothing in the path train/high/a_0.wav"),
-        ({"label_pattern": "([a])_0"}, r"dataset.label_pattern=.* finds nothing in the path train/high/b_1.wav"),
-        ({"label_pattern": "(train)"}, "must have at least 2 classes in train, found train alone"),
+        ({"label_pattern": "(x)"}, r"dataset.label_pattern=\(x\) does not match the path train/high/a_0.wav"),
+        ({"group_pattern": "(z)"}, r"dataset.group_pattern=\(z\) does not match the path train/high/a_0.wav"),
+        ({"label_pattern": "([a])_0"}, r"dataset.label_pattern=.* does not match the path train/high/b_1.wav"),
+        ({"label_pattern": "(train)"}, "must have at least 2 classes in train, it has only train"),
     ],
 )
 def test_arguments_that_cannot_be(tmp_path, arguments, said):
@@ -445,14 +445,14 @@ def test_arguments_that_cannot_be(tmp_path, arguments, said):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["file,label", "clips/0.wav,a"], "has no column path: set dataset.path_column to one of file, label"),
-        (["path,class", "clips/0.wav,a"], "has no column label: set dataset.label_column to one of path, class"),
+        (["file,label", "clips/0.wav,a"], "dataset.path_column=path is not a column of .*; it has file, label"),
+        (["path,class", "clips/0.wav,a"], "dataset.label_column=label is not a column of .*; it has path, class"),
         (["path,label,label", "clips/0.wav,a,b"], "has two columns named label"),
-        (["path,label", "clips/0.wav,a", "clips/1.wav,"], "list.csv line 3: label is empty"),
-        (["path,label", "clips/0.wav,a", ",b"], "list.csv line 3: path is empty; .* the path of its audio file"),
-        (["path,label", "clips/0.wav,a", "clips/0.wav,b"], "line 3: clips/0.wav stands in line 2 already"),
+        (["path,label", "clips/0.wav,a", "clips/1.wav,"], "list.csv, line 3: label is empty"),
+        (["path,label", "clips/0.wav,a", ",b"], "list.csv, line 3: path is empty; dataset.on_error=skip leaves it out"),
+        (["path,label", "clips/0.wav,a", "clips/0.wav,b"], "line 3: clips/0.wav is in line 2 already"),
         (["path,label", "clips/0.wav,a", "clips/x.wav,b"], "clips/x.wav cannot be read as audio"),
-        (["path,label", "clips/0.wav,a", "clips/1.wav,a"], "must have at least 2 classes in train, found a alone"),
+        (["path,label", "clips/0.wav,a", "clips/1.wav,a"], "must have at least 2 classes in train, it has only a"),
         (["path,label"], "has no rows"),
     ],
 )
@@ -465,14 +465,14 @@ def test_tables_that_cannot_be(tmp_path, lines, said):
 def test_a_class_and_a_split_that_train_lacks(tmp_path):
     rows = [row.replace(",a,test", ",c,test") for row in ROWS]
     table(tmp_path, "path,label,split,who", *rows)
-    with pytest.raises(UserError, match=r"list.csv line 6 is in test and of class c, which train has no clip of"):
+    with pytest.raises(UserError, match=r"list.csv, line 6 is in test and of class c, which train has no clip of"):
         load(tmp_path, csv="list.csv", split_column="split")
     table(tmp_path, "path,label,split,who", *(row.replace(",test,", ",holdout,") for row in ROWS))
     with pytest.raises(UserError, match=r"line 6: split must be one of train, val, test, found holdout"):
         load(tmp_path, csv="list.csv", split_column="split")
     folder(tmp_path, ("train", "test"))
     write(tmp_path / "test" / "other" / "x.wav", tone(100))
-    with pytest.raises(UserError, match=r"test/other is no class of train \(high, low\)"):
+    with pytest.raises(UserError, match=r"test/other is not a class of train \(high, low\)"):
         load(tmp_path)
 
 
@@ -503,7 +503,7 @@ def test_files_that_cannot_be_used(tmp_path, capsys, how, said):
     with pytest.raises(UserError) as raised:
         load(tmp_path, seconds=0.2).train.load()
     assert str(raised.value).startswith(f"{path} {said}")
-    assert str(raised.value).endswith("; dataset.on_error=skip leaves such files out")
+    assert str(raised.value).endswith("; dataset.on_error=skip leaves it out")
     loaded = load(tmp_path, on_error="skip", group_pattern=r"/(\w)_\d")
     assert loaded.dropped == 1
     assert "1 of 16 audio files in" in capsys.readouterr().err
@@ -512,7 +512,7 @@ def test_files_that_cannot_be_used(tmp_path, capsys, how, said):
     assert loaded.groups.tolist() == [0, 1, 2, 3, 0, 2, 3]
     for other in path.parent.iterdir():
         spoil(other, how)
-    with pytest.raises(UserError, match="has no audio file of class low in train that can be read"):
+    with pytest.raises(UserError, match="has no file of class low in train that can be read"):
         load(tmp_path, on_error="skip")
 
 

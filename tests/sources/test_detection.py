@@ -126,15 +126,15 @@ BROKEN = {
     ),
     "nan": (
         lambda root: _write(root, annotation((40, 40), [("bar", "nan", 1, 9, 9)])),
-        r"box 1 of .*train1\.png .* has edges that are no numbers",
+        r"box 1 of .*train1\.png .* has edges that are not finite numbers",
     ),
     "other size": (
         lambda root: _write(root, annotation((80, 40), [("bar", 1, 1, 9, 9)])),
-        r"train1\.png is 40x40 pixels, its annotation says 80x40",
+        r"train1\.png is 40x40 pixels, but 80x40 in its annotation",
     ),
     "unknown class": (
         lambda root: _write(root, annotation((40, 40), [("cat", 1, 1, 9, 9)]), "test0"),
-        r"box 1 of .*test0\.png \(cat, 1 1 9 9\) is of no known class; there are bar, dot",
+        r"box 1 of .*test0\.png \(cat, 1 1 9 9\) is of an unknown class; there are bar, dot",
     ),
 }
 
@@ -171,11 +171,11 @@ def test_rounding_at_the_border_is_cut_off(tmp_path):
         (lambda r: (r / "ImageSets/Main/train.txt").unlink(), {}, r"has no list ImageSets/Main/train\.txt"),
         (lambda r: (r / "ImageSets/Main/test.txt").write_text("train0\n"), {}, r"train0\.png is in train and test"),
         (lambda r: (r / "ImageSets/Main/test.txt").write_text("\n"), {}, r"test\.txt names no picture"),
-        (lambda r: _write(r, annotation((40, 40), []), "test0"), {}, r"has no box in test: there is nothing to find"),
-        (None, {"image_size": [40]}, r"dataset\.image_size must be null or \[height, width\] in pixels, got \[40\]"),
-        (None, {"channels": 2}, r"dataset\.channels must be null, 1 \(grey\) or 3 \(RGB\), got 2"),
-        (None, {"on_error": "ignore"}, r"dataset\.on_error must be one of raise, skip, got ignore"),
-        (None, {"classes": ["bar", "bar"]}, r"dataset\.classes must be null or names, each once"),
+        (lambda r: _write(r, annotation((40, 40), []), "test0"), {}, r"has no box in test: there is nothing to detect"),
+        (None, {"image_size": [40]}, r"dataset\.image_size=\[40\] must be null, N or \[height, width\]"),
+        (None, {"channels": 2}, r"dataset\.channels=2 must be null, 1 \(grey\) or 3 \(RGB\)"),
+        (None, {"on_error": "ignore"}, r"dataset\.on_error=ignore must be one of raise, skip"),
+        (None, {"classes": ["bar", "bar"]}, r"dataset\.classes=.* must be null or names, each once"),
     ],
 )
 def test_what_no_skipping_mends(spoil, keys, sentence, tmp_path):

@@ -56,11 +56,7 @@ def test_streaming_a_folder_equals_keeping_it(tmp_path: Path) -> None:
     resident, streaming = (prepared(source, storage=kind, workers=2) for kind in ("resident", "streaming"))
     for a, b in zip(resident.train.batches(order), streaming.train.batches(order), strict=True):
         assert torch.equal(a.inputs, b.inputs)
-    assert resident.train.names == streaming.train.names == [f"train/{c}" for c in _kept(resident)]
-
-
-def _kept(data: Any) -> list[str]:
-    return [f"{('cat', 'dog')[i // 10]}/{i % 10}.png" for i in data.train.ids]
+    assert resident.train.ids.tolist() == streaming.train.ids.tolist()
 
 
 def test_sub_folders_count_and_hidden_and_other_files_do_not(tmp_path: Path) -> None:
@@ -224,7 +220,7 @@ def test_unreadable_pictures_are_skipped_and_counted(tmp_path: Path, capsys: pyt
 def test_class_of_which_nothing_can_be_read(tmp_path: Path) -> None:
     for path in (small_folder(tmp_path) / "train" / "dog").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(UserError, match="has no picture in train/dog that can be read"):
+    with pytest.raises(UserError, match="has no file of class dog in train that can be read"):
         load(tmp_path, on_error="skip")
 
 
@@ -241,20 +237,20 @@ def test_layout_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"^dataset\.root={root} has no folder train"):
         load(root)
     (root / "train" / "cat").mkdir(parents=True)
-    with pytest.raises(UserError, match="must have at least 2 class folders in train, found cat"):
+    with pytest.raises(UserError, match="must have at least 2 class folders in train, found 1"):
         load(root)
     small_folder(root, ("train", "val"))
     (root / "val" / "cow").mkdir()
-    with pytest.raises(UserError, match=r"val/cow is no class of train \(cat, dog\)"):
+    with pytest.raises(UserError, match=r"val/cow is not a class of train \(cat, dog\)"):
         load(root)
     (root / "val" / "cow").rmdir()
     _remove(root / "val" / "dog")
-    with pytest.raises(UserError, match="has no pictures in val/dog; allowed are"):
+    with pytest.raises(UserError, match=r"has no pictures in val/dog \(\.jpg"):
         load(root)
     (root / "val" / "dog").rmdir()
     with pytest.raises(UserError, match="class dog of train has no folder val/dog"):
         load(root)
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         load(root / "train" / "cat" / "0.png")
 
 
@@ -263,9 +259,9 @@ def test_layout_errors(tmp_path: Path) -> None:
     [
         ({"root": None}, r"dataset\.root has no value"),
         ({"root": "???"}, r"dataset\.root has no value"),
-        ({"image_size": 0}, r"dataset\.image_size must be null or at least 1, got 0"),
-        ({"channels": 2}, r"dataset\.channels must be null, 1 or 3, got 2"),
-        ({"on_error": "stop"}, r"dataset\.on_error must be one of raise, skip, got stop"),
+        ({"image_size": 0}, r"dataset\.image_size=0 must be null, N or \[height, width\], each at least 1"),
+        ({"channels": 2}, r"dataset\.channels=2 must be null, 1 \(grey\) or 3 \(RGB\)"),
+        ({"on_error": "stop"}, r"dataset\.on_error=stop must be one of raise, skip"),
     ],
 )
 def test_values_out_of_range(arguments: dict[str, Any], sentence: str) -> None:

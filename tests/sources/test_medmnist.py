@@ -103,7 +103,7 @@ def test_copies_of_train_are_told(tmp_path, capsys):
     arrays["val_images"][[1, 5]] = arrays["train_images"][[7, 7]]
     arrays["test_images"][0] = arrays["train_images"][3]
     MedMNIST(str(write(path, arrays))).load()
-    said = "2 pictures of val and 1 pictures of test have an exact copy in train; scores on them flatter"
+    said = "2 pictures of val and 1 pictures of test have an exact copy in train; scores on them are too good"
     assert capsys.readouterr().err == f"{path}: {said}\n"
 
 
@@ -127,7 +127,7 @@ def change(**changes):
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({"a": np.zeros(3)}, "has no train_images, so it is no MedMNIST file; it holds a"),
+        ({"a": np.zeros(3)}, "has no train_images, so it is not a MedMNIST file; it holds a"),
         ({k: v for k, v in arrays_of().items() if k != "test_labels"}, "has no test_labels"),
         (change(val_images=np.zeros((12, 28, 28))), r"val_images must be uint8 .* found float64 \(12, 28, 28\)"),
         (change(val_images=np.zeros((12, 28), np.uint8)), r"val_images must be uint8 .* found uint8 \(12, 28\)"),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mixup_lab.files.masks import decode_mask
 from mixup_lab.sources.segmentation_folder import SegmentationFolder
-from mixup_lab.sources.torchvision_masks import TorchvisionMasks
+from mixup_lab.sources.torchvision import TorchvisionMasks
 from mixup_lab.types import VOID, UserError
 
 
@@ -164,7 +164,7 @@ def test_unequal_sizes_are_said(small, capsys):
     assert loaded.train.target.shape == (4, 24, 24)
     said = capsys.readouterr().err
     assert "unequal sizes (24 to 32 wide, 24 to 32 high)" in said
-    assert "dataset.image_size=[HEIGHT,WIDTH]" in said
+    assert "dataset.image_size=N or [height,width]" in said
 
 
 # ---- cache and what cannot be used ----------------------------------------------------------------------------------
@@ -214,7 +214,11 @@ MISTAKES = [
     (_unlink("train/masks/1.png"), {}, r"train/images/1\.png has no mask train/masks/1\.\*"),
     (_unlink("test/images/0.png"), {}, r"test/masks/0\.png has no picture test/images/0"),
     (_put("train/masks/1.png", GREY[:, 1:]), {}, r"mask .*train/masks/1\.png has 23x24 pixels, its picture .* 24x24"),
-    (_put("test/masks/1.png", GREY + 7), {}, r"test/masks/1\.png has the label 7; known are 0, 1, 2; .*dataset\.void"),
+    (
+        _put("test/masks/1.png", GREY + 7),
+        {},
+        r"test/masks/1\.png has the label 7; allowed are 0, 1, 2; .*dataset\.void",
+    ),
     (_put("train/masks/1.png", GREY + 255), {"void": 11}, r"255 classes|at most 254 classes"),
     (_text("train/masks/1.png", "no"), {}, r"train/masks/1\.png cannot be read"),
     (
@@ -224,23 +228,27 @@ MISTAKES = [
     ),
     (lambda root: save(root / "train/masks/1.jpg", GREY), {}, "differ in their suffix alone"),
     (None, {"images": "pictures/SPLIT"}, r"has no folder pictures/train; dataset\.images=FOLDER"),
-    (None, {"masks": "masks"}, "must both have SPLIT"),
-    (None, {"manifest": "m.csv"}, "both say who is in which split"),
+    (None, {"masks": "masks"}, "must both contain SPLIT"),
+    (None, {"manifest": "m.csv"}, "both set the splits"),
     (None, {"classes": "names.txt"}, r"dataset\.classes=names\.txt: .* cannot be read"),
     (None, {"binary": True, "classes": ["a"]}, "has two classes, dataset.classes names 1"),
     (None, {"binary": True, "void": 0}, "cannot be in dataset.void"),
-    (None, {"void": -1}, r"dataset\.void must be null, a label"),
-    (None, {"image_size": [3]}, r"dataset\.image_size must be null, N or \[height, width\]"),
-    (None, {"image_size": 0}, r"dataset\.image_size must be"),
-    (None, {"on_error": "stop"}, r"dataset\.on_error must be one of raise, skip"),
-    (None, {"channels": 2}, r"dataset\.channels must be"),
-    (None, MANIFEST, r"dataset\.manifest=m\.csv: .* cannot be read"),
-    (_text("m.csv", "name,split\n0,train"), MANIFEST, "must have one column id, it has name, split; dataset.id_column"),
-    (_text("m.csv", "id,split\n0,train\n0,val"), MANIFEST, "line 3: 0 stands there twice"),
-    (_text("m.csv", "id,split\n0,training"), MANIFEST, "line 2: the split must be train, val or test, got training"),
+    (None, {"void": -1}, r"dataset\.void=-1 must be null, a label"),
+    (None, {"image_size": [3]}, r"dataset\.image_size=\[3\] must be null, N or \[height, width\]"),
+    (None, {"image_size": 0}, r"dataset\.image_size=.* must be"),
+    (None, {"on_error": "stop"}, r"dataset\.on_error=stop must be one of raise, skip"),
+    (None, {"channels": 2}, r"dataset\.channels=2 must be"),
+    (None, MANIFEST, r"dataset\.manifest=m\.csv: .* does not exist"),
+    (
+        _text("m.csv", "name,split\n0,train"),
+        MANIFEST,
+        r"dataset\.id_column=id is not a column of .*m\.csv; it has name, split",
+    ),
+    (_text("m.csv", "id,split\n0,train\n0,val"), MANIFEST, "line 3: 0 is in line 2 already; each id has one row"),
+    (_text("m.csv", "id,split\n0,training"), MANIFEST, "line 2: split must be one of train, val, test, found training"),
     (_text("m.csv", "id,split\n0,train"), MANIFEST, r"train/images/1\.png is not in m\.csv"),
     (_text("m.csv", "id,split\n0,train\n1,val\n2,val\n3,val"), MANIFEST, "m.csv names 3, which is not in"),
-    (_text("m.csv", "id,split\n0,val\n1,val\n2,val"), MANIFEST, "no picture of the split train"),
+    (_text("m.csv", "id,split\n0,val\n1,val\n2,val"), MANIFEST, "no row whose split is train"),
 ]
 
 

@@ -14,7 +14,7 @@ from helpers.data_examples import prepared
 from mixup_lab.data.source import ArrayPool
 from mixup_lab.sources.digits import STEP, Digits
 from mixup_lab.sources.fake import FakeImages
-from mixup_lab.sources.torchvision_pictures import KNOWN, TorchvisionSet
+from mixup_lab.sources.torchvision import KNOWN, TorchvisionSet
 from mixup_lab.types import UserError
 
 
@@ -57,11 +57,11 @@ def test_fake_images_can_be_told_apart_as_far_as_noise_allows(noise: float, low:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"num_classes": 1}, r"dataset\.num_classes must be at least 2, got 1"),
-        ({"train": 3}, r"dataset\.train must be at least num_classes \(4\), got 3"),
-        ({"shape": [3, 16]}, r"dataset\.shape must be \[channels, height, width\], each at least 1, got \[3, 16\]"),
-        ({"noise": -1.0}, r"dataset\.noise must be 0 or more, got -1.0"),
-        ({"seed": -1}, r"dataset\.seed must be 0 or more, got -1"),
+        ({"num_classes": 1}, r"dataset\.num_classes=1 must be at least 2"),
+        ({"train": 3}, r"dataset\.train=3 must be at least num_classes \(4\)"),
+        ({"shape": [3, 16]}, r"dataset\.shape=\[3, 16\] must be \[channels, height, width\], each at least 1"),
+        ({"noise": -1.0}, r"dataset\.noise=-1.0 must be 0 or more"),
+        ({"seed": -1}, r"dataset\.seed=-1 must be 0 or more"),
     ],
 )
 def test_fake_images_refuse(arguments: dict[str, Any], sentence: str) -> None:
@@ -162,13 +162,13 @@ def test_download_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(UserError, match=r"dataset\.name must be one of mnist, .*, svhn, got imagenet"):
+    with pytest.raises(UserError, match=r"dataset\.name=imagenet must be one of mnist, .*, svhn"):
         TorchvisionSet("imagenet")
 
 
 @pytest.mark.parametrize("arguments", [{"inputs": np.zeros(2, np.uint8)}, {"target": np.zeros(3, np.int64)}])
 def test_array_pool_refuses(arguments: dict[str, np.ndarray]) -> None:
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(UserError, match="a pool needs inputs"):
         ArrayPool(**{"inputs": np.zeros((2, 1, 3, 3), np.uint8), "target": np.zeros(2, np.int64), **arguments})
 
 

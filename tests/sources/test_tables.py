@@ -20,7 +20,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from mixup_lab.config.assemble import assemble, ingredients
 from mixup_lab.data.prepare import Data
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.files import rows as table_rows
+from mixup_lab.files import columns as table_rows
 from mixup_lab.files import table as table_read
 from mixup_lab.inputs.coordinates import BAR, LINE, draw_rows
 from mixup_lab.mixing import Mixup
@@ -33,8 +33,7 @@ from mixup_lab.runs.progress import Silent
 from mixup_lab.runs.record import Record
 from mixup_lab.runs.tensorboard import TensorBoardView
 from mixup_lab.sources.embedded_table import EmbeddedTable
-from mixup_lab.sources.rows import fitted
-from mixup_lab.sources.table import Table
+from mixup_lab.sources.table import Table, with_encoder
 from mixup_lab.targets.classes import Classes
 from mixup_lab.targets.numbers import Numbers
 from mixup_lab.targets.tags import Tags
@@ -121,7 +120,7 @@ def test_quoted_separators_and_lines(file: Any) -> None:
     text = 'a,b,y\n1,"x, y",p\n2,"say ""hi""",q\n3,"two\nlines",p\n4,"x, y",q\n'
     loaded = load(file(text))
     assert encoded(loaded).shape == (4, 1 + 4)
-    with pytest.raises(UserError, match=r"table\.csv line 8: column a holds 'oh', which is no finite number"):
+    with pytest.raises(UserError, match=r"table\.csv, line 8: column a holds 'oh', which is not a finite number"):
         load(file(text + "5,z,q\noh,z,q\n"))
 
 
@@ -225,7 +224,7 @@ def test_parquet(tmp_path: Path, file: Any) -> None:
     assert loaded.times.tolist() == [4, 3, 2, 1]
     tags = load(tmp_path / "t.parquet", "fit", drop=["when"])
     assert tags.kind == Classes(("0", "1"))
-    with pytest.raises(UserError, match=r"t\.parquet row 2: the target age is missing"):
+    with pytest.raises(UserError, match=r"t\.parquet, row 2: the target age is missing"):
         load(tmp_path / "t.parquet", "age", drop=["when"])
     with pytest.raises(UserError, match=r"u\.parquet cannot be read as a parquet file"):
         load(file("a,b\n", "u.parquet"))
@@ -280,36 +279,36 @@ BAD = [
     ("", {}, r"table\.csv is empty"),
     ("a,y\n", {}, r"table\.csv has no rows"),
     ("a,y\n1,p\n", {"target": None}, r"dataset\.target has no value; .*table\.csv has the columns a, y"),
-    ("a,y\n1,p\n", {"target": "z"}, r"dataset\.target=z is no column of .*table\.csv; there are a, y"),
-    ("a,y\n1,p\n", {"drop": ["q"]}, r"dataset\.drop=q is no column"),
-    ("a,y\n1,p\n", {"group_column": "q"}, r"dataset\.group_column=q is no column"),
+    ("a,y\n1,p\n", {"target": "z"}, r"dataset\.target=z is not a column of .*table\.csv; it has a, y"),
+    ("a,y\n1,p\n", {"drop": ["q"]}, r"dataset\.drop=q is not a column"),
+    ("a,y\n1,p\n", {"group_column": "q"}, r"dataset\.group_column=q is not a column"),
     ("a,y\n1,p\n", {"drop": ["y"]}, r"column y is named in dataset\.target and in dataset\.drop; a column has one use"),
     ("a,y\n1,p\n", {"target": ["y", "y"]}, r"column y is named in dataset\.target twice"),
-    ("a,a,y\n1,2,p\n", {}, r"table\.csv has two columns named a \(number 1 and 2\)"),
-    (",a,y\n0,1,p\n1,2,q\n", {}, r"column 1 of .* has no name.*dataset\.drop=\[c0\]"),
-    ("a\n1\n2\n", {}, r"one column alone; dataset\.delimiter"),
-    ("a,y\n1,p\n2\n", {}, r"table\.csv line 3 has 1 value, but the table has 2 columns; dataset\.on_error=skip"),
-    ("a,y\n1,2,3\n4,5,6\n", {}, r"table\.csv line 2 has 3 values, but the table has 2 columns"),
-    ("a,y\n1,2\n\n3,4\n5,x\n", {"task": "regression"}, r"table\.csv line 5: column y holds 'x'"),
-    ("a,y\n1,p\n2,q\n\n3,q,7\n", {}, r"table\.csv line 5 has 3 values"),
-    ("a,y\n1,p\noops,q\n3,q\n", {}, r"table\.csv line 3: column a holds 'oops', .* dataset\.categorical=\[a\]"),
-    ("a,y\n1,p\ninf,q\n", {}, r"line 3: column a holds 'inf', which is no finite number"),
-    ("a,y\n1,p\n2,\n", {}, r"table\.csv line 3: the target y is missing; dataset\.on_error=skip"),
-    ("a,y\n1,2.5\n2,nan\n", {}, r"table\.csv line 3: the target y is missing"),
-    ("a,y\n1,p\n2,q\n", {"task": "regression"}, r"line 2: column y holds 'p', which is no finite number"),
+    ("a,a,y\n1,2,p\n", {}, r"table\.csv has two columns named a \(1 and 2\)"),
+    (",a,y\n0,1,p\n1,2,q\n", {}, r"column 1 has no name.*dataset\.drop=\[c0\]"),
+    ("a\n1\n2\n", {}, r"only one column; dataset\.delimiter"),
+    ("a,y\n1,p\n2\n", {}, r"table\.csv, line 3: 1 value instead of 2; dataset\.on_error=skip"),
+    ("a,y\n1,2,3\n4,5,6\n", {}, r"table\.csv, line 2: 3 values instead of 2"),
+    ("a,y\n1,2\n\n3,4\n5,x\n", {"task": "regression"}, r"table\.csv, line 5: column y holds 'x'"),
+    ("a,y\n1,p\n2,q\n\n3,q,7\n", {}, r"table\.csv, line 5: 3 values"),
+    ("a,y\n1,p\noops,q\n3,q\n", {}, r"table\.csv, line 3: column a holds 'oops', .* dataset\.categorical=\[a\]"),
+    ("a,y\n1,p\ninf,q\n", {}, r"line 3: column a holds 'inf', which is not a finite number"),
+    ("a,y\n1,p\n2,\n", {}, r"table\.csv, line 3: the target y is missing; dataset\.on_error=skip"),
+    ("a,y\n1,2.5\n2,nan\n", {}, r"table\.csv, line 3: the target y is missing"),
+    ("a,y\n1,p\n2,q\n", {"task": "regression"}, r"line 2: column y holds 'p', which is not a finite number"),
     ("a,g,y\n1,u,p\n2,,q\n", {"group_column": "g"}, r"line 3: the value of column g is missing"),
     ("a,t,y\n1,1/2/24,p\n", {"time_column": "t"}, r"line 2: column t holds '1/2/24', which is neither a number nor"),
-    ("a,s,y\n1,train,p\n2,dev,q\n", {"split_column": "s"}, r"column s of .* holds 'dev'; allowed are train, val, test"),
-    ("a,s,y\n1,test,p\n", {"split_column": "s"}, r"column s of .* gives no row to train"),
-    ("a,s,y\n1,train,p\n1,train,q\n2,test,r\n", {"split_column": "s"}, r"class r of column y is in test, but not in"),
-    ("a,y\n1,2\n2,3\n", {"task": "multilabel"}, r"tags must be 0 or 1, but column y of train holds 2"),
+    ("a,s,y\n1,train,p\n2,dev,q\n", {"split_column": "s"}, r"split_column=s: .* holds .dev.; allowed are train, val"),
+    ("a,s,y\n1,test,p\n", {"split_column": "s"}, r"dataset\.split_column=s: .* has no row of train"),
+    ("a,s,y\n1,train,p\n1,train,q\n2,test,r\n", {"split_column": "s"}, r"csv, test: train has no example whose y is r"),
+    ("a,y\n1,2\n2,3\n", {"task": "multilabel"}, r"table\.csv, train: the tag y must be 0 or 1, found 2"),
     ("a,p,q\n1,x,0\n2,y,1\n", {"target": ["p", "q"]}, r"dataset\.target=\[p,q\] must be columns of 0 and 1"),
     ("a,p,q\n1,0,0\n2,1,1\n", {"target": ["p", "q"], "task": "classification"}, "takes one target column, got p, q"),
-    ("y,s\n1,train\n", {"split_column": "s"}, r"has no column beside the target"),
-    ("a,y\n1,p\n2,q\n", {"delimiter": "ab"}, r"dataset\.delimiter must be null, one character, tab or space, got ab"),
-    ("a,y\n1,p\n2,q\n", {"task": "both"}, r"dataset\.task must be one of auto, classification"),
-    ("a,y\n1,p\n2,q\n", {"on_error": "stop"}, r"dataset\.on_error must be one of raise, skip, got stop"),
-    ("a,y\n1,\xe4\n".encode("latin-1"), {}, r"table\.csv is not UTF-8 text"),
+    ("y,s\n1,train\n", {"split_column": "s"}, r"has no column besides the target"),
+    ("a,y\n1,p\n2,q\n", {"delimiter": "ab"}, r"dataset\.delimiter=ab must be null, one character, tab or space"),
+    ("a,y\n1,p\n2,q\n", {"task": "both"}, r"dataset\.task=.* must be one of auto, classification"),
+    ("a,y\n1,p\n2,q\n", {"on_error": "stop"}, r"dataset\.on_error=stop must be one of raise, skip"),
+    ("a,y\n1,\xe4\n".encode("latin-1"), {}, r"table\.csv, line 2: byte 0xe4 is not UTF-8"),
 ]  # fmt: skip
 
 
@@ -331,7 +330,7 @@ def test_a_target_of_one_class_or_one_number(file: Any) -> None:
 def test_bad_folders(tmp_path: Path, file: Any) -> None:
     with pytest.raises(UserError, match=r"dataset\.root=.*none does not exist"):
         load(tmp_path / "none")
-    with pytest.raises(UserError, match=r"has no train\.csv"):
+    with pytest.raises(UserError, match=r"has no train file \(train\.csv"):
         load(tmp_path)
     for name in ("train.csv", "test.csv"):
         file("a,s,y\n1,train,p\n2,train,q\n", name)
@@ -444,7 +443,7 @@ def holed(n: int = 200) -> tuple[np.ndarray, list[Any]]:
 
 def encoder_of(values: np.ndarray, texts: list[Any], rows: np.ndarray) -> Any:
     loaded = Loaded(ArrayPool(values, np.zeros(len(values), np.int64)), None, None, Classes(("a", "b")))
-    return fitted(loaded, list("pqrst"), texts, rows).encoder
+    return with_encoder(loaded, list("pqrst"), texts, rows).encoder
 
 
 def test_encoder_equals_scikit_learn() -> None:
@@ -622,7 +621,7 @@ def test_a_cache_that_cannot_be_written_is_said(
     (tmp_path / "cache").write_text("a file")
     loaded = Table(str(tmp_path / "t.csv"), "y", cache_dir=str(tmp_path / "cache")).load()
     assert len(loaded.train.target) == 80
-    assert "the table is not kept in " in capsys.readouterr().err
+    assert "decoded data are not kept in " in capsys.readouterr().err
 
 
 # ---- models ---------------------------------------------------------------------------------------------------------
@@ -791,12 +790,14 @@ def test_methods_of_pictures_are_refused(aug: str) -> None:
         (("dataset=iris", "dataset.mean=[0.5]"), r"dataset\.mean and dataset\.std are for pictures"),
         (("dataset=diabetes", "trainer.label_smoothing=0.1"), r"trainer\.label_smoothing=0\.1 is for classes"),
         (("dataset=diabetes", "aug=mixup", "aug.partner=same_class"), "partner=same_class needs one class"),
-        (("dataset=iris", "dataset.name=roses"), r"dataset\.name must be one of breast_cancer, wine"),
+        (("dataset=iris", "dataset.name=roses"), r"dataset\.name=.* must be one of breast_cancer, wine"),
     ],
 )
 def test_what_does_not_go_with_a_table(words: tuple[str, ...], said: str) -> None:
     def start() -> None:
-        Fit(assemble(config_of(*words, "trainer.batch_size=16", "trainer.device=cpu"), ""), Path("unused")).plan(0)
+        Fit(
+            assemble(config_of(*words, "trainer.batch_size=16", "trainer.device=cpu"), ""), Path("unused")
+        ).batches.plan(0)
 
     with pytest.raises((UserError, ValueError), match=said):
         start()

@@ -1,36 +1,50 @@
-"""From a list of audio files to pools of spectrograms: what all sources of audio share."""
+"""From a list of audio files to pools of spectrograms; the keys that sources of audio share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property, partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mixup_lab.data.source import Loaded
 from mixup_lab.data.storage import SHARE, free_bytes
-from mixup_lab.files.cache import Cache, default_folder
-from mixup_lab.files.sound import scan
-from mixup_lab.files.sounds import Clips
+from mixup_lab.files.folders import Listing
+from mixup_lab.files.headers import read_headers
+from mixup_lab.files.keys import check, check_choice
+from mixup_lab.files.pool import FilePool
+from mixup_lab.files.sound import Header, decode, read_header
 from mixup_lab.inputs.log_mel import LEVELS, LogMel
 from mixup_lab.inputs.moments import CHUNK, SAMPLE, spread
 from mixup_lab.inputs.spectrograms import Spectrograms
-from mixup_lab.notices import say, track
-from mixup_lab.sources.clips import AudioPool
+from mixup_lab.notices import say
+from mixup_lab.sources.file_source import CachedSource
 from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
-ON_ERROR = ("raise", "skip")
+VERSION = 2  # of what is kept on disk; another one makes it anew
 COVERED = 95  # percent of the training clips that are not cut, where no length is given
 WINDOW, STEP = 0.025, 0.010  # seconds
 
 
-@dataclass(frozen=True)
-class Sound:
-    """What is made of a clip.
+class ClipPool(FilePool):
+    """Clips as log-mel spectrograms, float16 (N, 1, M, T): M mel bands, T frames."""
+
+    def load(self) -> Tensor:
+        """All clips, from the cache if they are there."""
+        return self._all
+
+    @cached_property
+    def _all(self) -> Tensor:  # kept, because the encoder is fitted to the clips before the feed asks for them
+        return super().load().squeeze(1).unsqueeze(1)  # with the strides of a contiguous tensor
+
+
+@dataclass(kw_only=True)
+class AudioSource(CachedSource):
+    """Clips in files; other keys as `CachedSource` has them.
 
     Mixing adds standardised log-mel values: `lam * a + (1 - lam) * b` is a mean of levels in dB. That is not the
     log-mel of two sounds heard at once, for the log of a sum is not the sum of logs: where one clip is silent the other
@@ -49,9 +63,6 @@ class Sound:
         hop: samples from one frame to the next, 1..n_fft; None: 10 ms.
         floor: in dB, below 0: what counts as silence.
         level: what 0 dB is: `clip`, the largest value of each clip, or `full_scale`, a tone of amplitude 1.
-        on_error: `raise` stops at a file that cannot be read; `skip` leaves it out and says how many there were.
-        cache: whether to keep spectrograms on disk for the next start.
-        cache_dir: where; None: `$XDG_CACHE_HOME/mixup-lab` or `~/.cache/mixup-lab`.
 
     Raises:
         UserError: for values outside their range.
@@ -64,88 +75,65 @@ class Sound:
     hop: int | None = None
     floor: float = -80.0
     level: str = "clip"
-    on_error: str = "raise"
-    cache: bool = True
-    cache_dir: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for key, least in (("sample_rate", 1000), ("n_mels", 1), ("n_fft", 16), ("hop", 1)):
             value = getattr(self, key)
-            if value is not None and value < least:
-                raise UserError(f"dataset.{key} must be {'' if key == 'n_mels' else 'null or '}>= {least}, got {value}")
-        if self.seconds is not None and not 0 < self.seconds < math.inf:
-            raise UserError(f"dataset.seconds must be null or greater than 0, got {self.seconds}")
-        if not -math.inf < self.floor < 0:
-            raise UserError(f"dataset.floor must be a level below 0 dB, got {self.floor}")
-        for key, allowed in (("level", LEVELS), ("on_error", ON_ERROR)):
-            if getattr(self, key) not in allowed:
-                raise UserError(f"dataset.{key} must be one of {', '.join(allowed)}, got {getattr(self, key)}")
+            check(value is None or value >= least, key, value, f"{'' if key == 'n_mels' else 'null or '}>= {least}")
+        check(self.seconds is None or 0 < self.seconds < math.inf, "seconds", self.seconds, "null or greater than 0")
+        check(-math.inf < self.floor < 0, "floor", self.floor, "a level below 0 dB")
+        check_choice("level", self.level, LEVELS)
 
-    def load(self, root: str, clips: Clips) -> Loaded:
-        """Learn rates and lengths of the files; the spectrograms follow when they are asked for."""
-        folder = (Path(self.cache_dir).expanduser() if self.cache_dir else default_folder()) if self.cache else None
-        listing = clips.listing
-        cache = Cache.of(root, listing.digest, folder) if folder else None
-        headers = self._headers(root, clips, cache)
+    def load_clips(self, listing: Listing) -> Loaded:
+        """Read rates and lengths of the files; the spectrograms follow later."""
+        import soundfile
+
+        cache, total = self.cache_of(self.root, listing.digest), sum(map(len, listing.names.values()))
+        version = f"sndfile{soundfile.__libsndfile_version__}"
+        problems = self.problems()
+        title = f"looking at {total:,} audio files in {self.root}"
+        headers = read_headers(listing.names, self._header, problems, cache, title, version)
         keep = {split: table[:, 0] > 0 for split, table in headers.items()}
-        dropped = sum(int((~kept).sum()) for kept in keep.values())
-        for split, kept in keep.items():
-            _check_classes_remain(root, split, listing.class_names, listing.target[split], kept)
-        if dropped:
-            say(f"{dropped} of {sum(map(len, keep.values()))} audio files in {root} cannot be used, left out")
+        listing = listing.keeping(keep, self.root)
+        dropped = listing.dropped + problems.report(f"of {total} audio files in {self.root}")
         tables = {split: table[keep[split]] for split, table in headers.items()}
-        rate = self.sample_rate or _rate(root, tables)
-        samples = max(1, round(self.seconds * rate)) if self.seconds else _samples(root, tables, rate)
-        pools = {}
-        for split, kept in keep.items():
-            names = [name for name, good in zip(listing.names[split], kept, strict=True) if good]
-            pools[split] = AudioPool(
-                root, split, names, listing.target[split][kept], self._log_mel(rate), samples, cache
+        rate = self.sample_rate or _rate(self.root, tables)
+        samples = max(1, round(self.seconds * rate)) if self.seconds else _samples(self.root, tables, rate)
+        made = self._log_mel(rate)
+        shape = 1, made.n_mels, made.frames(samples)
+        version += f"-logmel{VERSION}-{rate}-{samples}-{made.n_fft}-{made.hop}-{made.floor:g}-{made.level}"
+        pools = {
+            split: ClipPool(
+                self.root, split, names, listing.target[split], shape, partial(_spectrogram, made, samples), version,
+                cache, np.float16,
             )
+            for split, names in listing.names.items()
+        }  # fmt: skip
         groups = None
-        if clips.groups is not None:
-            groups = np.unique(np.array(clips.groups["train"])[keep["train"]], return_inverse=True)[1].astype(np.int64)
-        train = pools["train"]
-        loaded = Loaded(
-            train,
-            pools.get("val"),
-            pools.get("test"),
-            Classes(listing.class_names),
-            groups=groups,
-            dropped=dropped + clips.dropped,
-        )
-        return replace(loaded, fit=lambda rows: replace(loaded, encoder=_fitted(train, rows)))
+        if listing.groups is not None:
+            groups = np.unique(np.array(listing.groups["train"]), return_inverse=True)[1].astype(np.int64)
+        train, kind = pools["train"], Classes(listing.class_names)
+        loaded = Loaded(train, pools.get("val"), pools.get("test"), kind, groups=groups, dropped=dropped)
+        return replace(loaded, fit=lambda rows: replace(loaded, encoder=_fitted(train, made.floor, rows)))
+
+    def _header(self, name: str) -> Header:
+        return read_header(f"{self.root}/{name}", self.skip)
 
     def _log_mel(self, rate: int) -> LogMel:
         n_fft = self.n_fft or 2 ** math.ceil(math.log2(WINDOW * rate))
         hop = self.hop or round(STEP * rate)
-        if hop > n_fft:
-            raise UserError(f"dataset.hop must be at most dataset.n_fft ({n_fft}), got {hop}")
+        check(hop <= n_fft, "hop", hop, f"at most dataset.n_fft ({n_fft})")
         try:
             return LogMel(rate, n_fft, hop, self.n_mels, self.floor, self.level)
         except ValueError as error:
             raise UserError(str(error)) from error
 
-    def _headers(self, root: str, clips: Clips, cache: Cache | None) -> dict[str, np.ndarray]:
-        """For each split int64 (N, 2): sample rate and samples; zeros for a file that cannot be used."""
-        import soundfile
 
-        skip = self.on_error == "skip"
-        listing = clips.listing
-        names = [name for split in listing.names.values() for name in split]
-        key = f"headers-{'decoded' if skip else 'seen'}-sndfile{soundfile.__libsndfile_version__}"
-        table = cache.read(key) if cache else None
-        if table is None or table.shape != (len(names), 2):
-            with track(f"looking at {len(names):,} audio files in {root}", len(names)) as advance:
-                found = scan([f"{root}/{name}" for name in names], skip, advance)
-            errors = [header for header in found if isinstance(header, UserError)]
-            if errors and not skip:
-                raise errors[0]
-            table = np.array([(0, 0) if isinstance(h, UserError) else h for h in found], dtype=np.int64)
-            if cache:
-                cache.write(key, table)
-        ends = np.cumsum([len(split) for split in listing.names.values()])[:-1]
-        return dict(zip(listing.names, np.split(table, ends), strict=True))
+def _spectrogram(log_mel: LogMel, samples: int, path: str) -> np.ndarray:
+    """One file: float16 (1, M, T)."""
+    spectrogram: np.ndarray = log_mel(decode(path, log_mel.sample_rate, samples)).numpy()
+    return spectrogram
 
 
 def _rate(root: str, tables: dict[str, np.ndarray]) -> int:
@@ -174,15 +162,7 @@ def _samples(root: str, tables: dict[str, np.ndarray], rate: int) -> int:
     return round(seconds * rate)
 
 
-def _check_classes_remain(
-    root: str, split: str, class_names: Sequence[str], target: np.ndarray, kept: np.ndarray
-) -> None:
-    for k, name in enumerate(class_names):
-        if (target == k).any() and not (target[kept] == k).any():
-            raise UserError(f"dataset.root={root} has no audio file of class {name} in {split} that can be read")
-
-
-def _fitted(train: AudioPool, rows: np.ndarray) -> Spectrograms:
+def _fitted(train: FilePool, floor: float, rows: np.ndarray) -> Spectrograms:
     """The encoder whose numbers come from these rows of `train` alone.
 
     Clips that do not fit in memory are not all read for it, but 10,000 that are evenly spread.
@@ -193,7 +173,6 @@ def _fitted(train: AudioPool, rows: np.ndarray) -> Spectrograms:
     else:
         parts = (train.read(i)[None] for i in spread(rows, SAMPLE).tolist())
     count, first, second, high = 0, 0.0, 0.0, -math.inf
-    floor = train.log_mel.floor
     for part in parts:
         values = part.double() - floor  # from the floor on, so that little cancels in the variance
         count += values.numel()

@@ -1,0 +1,168 @@
+"""Audio files with their classes, splits and groups: by folders, by their names, or by a table."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mixup_lab.files.folders import (
+    Entry,
+    Listing,
+    check_folder,
+    digest_of,
+    entry_of,
+    files_below,
+    list_folder,
+    report_split_groups,
+)
+from mixup_lab.files.keys import SPLITS
+from mixup_lab.files.labelled import read_rows
+from mixup_lab.files.sound import SUFFIXES
+from mixup_lab.files.table import open_table
+from mixup_lab.types import UserError
+
+
+class Row(NamedTuple):
+    """One clip; `where` gives its place for messages."""
+
+    entry: Entry
+    split: str
+    label: str
+    group: str | None
+    where: Callable[[], str]
+
+
+def clips_by_folder(root: str, group_pattern: str | None) -> Listing:
+    """`ROOT/train/CLASS/*`, and `val` and `test` if they are there.
+
+    Raises:
+        UserError: for a folder that is not laid out so, and for a name without a group.
+    """
+    listing = list_folder(root, SUFFIXES, "audio files")
+    if group_pattern is None:
+        return listing
+    group_of = _matcher("group_pattern", group_pattern)
+    groups = {split: list(map(group_of, names)) for split, names in listing.names.items()}
+    report_split_groups(root, groups, "clips")
+    return replace(listing, groups=groups)
+
+
+def clips_by_name(root: str, label_pattern: str, group_pattern: str | None) -> Listing:
+    """All files below ROOT, or below its folders `train`, `val` and `test`; their paths give their classes.
+
+    Args:
+        root: where files and patterns begin.
+        label_pattern: regular expression whose one group, searched in the path below root, is the class.
+        group_pattern: likewise for the groups, which must stay in one split; None: there are none.
+
+    Raises:
+        UserError: for an invalid pattern, and for a file that it does not match.
+    """
+    check_folder(root)
+    label_of = _matcher("label_pattern", label_pattern)
+    group_of = None if group_pattern is None else _matcher("group_pattern", group_pattern)
+    given = os.path.isdir(os.path.join(root, "train"))
+    rows = []
+    for split in SPLITS if given else ("train",):
+        prefix = f"{split}/" if given else ""
+        if not os.path.isdir(os.path.join(root, prefix)):
+            continue
+        for entry in sorted(files_below(os.path.join(root, prefix), prefix, SUFFIXES)):
+            name = entry[0]
+            group = group_of(name) if group_of else None
+            rows.append(Row(entry, split, label_of(name), group, partial("{}/{}".format, root, name)))
+    if not rows:
+        raise UserError(f"dataset.root={root} has no audio files; allowed are {' '.join(SUFFIXES)}")
+    return clips_of(f"dataset.root={root}", rows)
+
+
+def clips_by_csv(
+    root: str, path: str, columns: dict[str, str | None], group_pattern: str | None, skip: bool
+) -> Listing:
+    """The rows of a table with a header, CSV, TSV or parquet; its paths begin at ROOT.
+
+    Args:
+        root: where the paths begin, that of the CSV file too.
+        path: of the table, below ROOT.
+        columns: keys and the columns that they name: `path_column` and `label_column`, and `split_column` and
+            `group_column` or None. Without a split all rows are one pool, from which val and test are carved.
+        group_pattern: instead of a column for the group: searched in the paths.
+        skip: leave out rows without a class and count them, instead of refusing them.
+
+    Raises:
+        UserError: for a missing column, a path that occurs twice, and for rows that lack something.
+    """
+    check_folder(root)
+    file = Path(root, os.path.expanduser(path))
+    if not file.is_file():
+        raise UserError(f"dataset.csv={file} does not exist")
+    path_column, label_column = str(columns["path_column"]), str(columns["label_column"])
+    texts = read_rows(open_table(file, None, header=True), list(columns.items()), skip, labels=[label_column])
+    texts.check_unique(path_column)
+    paths, labels = texts.columns[path_column], texts.columns[label_column]
+    groups: Sequence[str | None] = [None] * len(texts)
+    if group_pattern is not None:
+        groups = list(map(_matcher("group_pattern", group_pattern), paths))
+    elif columns["group_column"] is not None:
+        groups = [str(number) for number in texts.numbered(columns["group_column"])]
+    rows = [
+        Row(entry_of(root, paths[i]), split, labels[i], groups[i], partial(texts.where, i))
+        for split, places in texts.splits(columns["split_column"]).items()
+        for i in places.tolist()
+    ]
+    return replace(clips_of(str(file), rows), dropped=texts.dropped)
+
+
+def clips_of(source: str, rows: Sequence[Row]) -> Listing:
+    """Put the rows in order; classes are those of train, by name.
+
+    Raises:
+        UserError: for fewer than two classes, and for a class that train lacks.
+    """
+    parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
+    if not parts["train"]:
+        raise UserError(f"{source} has no clip for train")
+    class_names = tuple(sorted({row.label for row in parts["train"]}))
+    if len(class_names) < 2:
+        raise UserError(f"{source} must have at least 2 classes in train, it has only {class_names[0]}")
+    index = {name: k for k, name in enumerate(class_names)}
+    given = {split: part for split, part in parts.items() if part}
+    for split, part in given.items():
+        for row in part:
+            if row.label not in index:
+                raise UserError(f"{row.where()} is in {split} and of class {row.label}, which train has no clip of")
+    groups = {split: [row.group for row in part if row.group is not None] for split, part in given.items()}
+    if groups["train"]:
+        report_split_groups(source, groups, "clips")
+    return Listing(
+        class_names,
+        {split: [row.entry[0] for row in part] for split, part in given.items()},
+        {split: np.array([index[row.label] for row in part], dtype=np.int64) for split, part in given.items()},
+        digest_of(*([row.entry for row in part] for part in given.values())),
+        groups if groups["train"] else None,
+    )
+
+
+def _matcher(key: str, pattern: str) -> Callable[[str], str]:
+    """From a path to the text that the one group of a regular expression finds in it."""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"dataset.{key}={pattern} is not a regular expression: {error}") from error
+    if compiled.groups != 1:
+        raise UserError(f"dataset.{key}={pattern} must have one group in parentheses, it has {compiled.groups}")
+
+    def text_in(name: str) -> str:
+        match = compiled.search(name)
+        if not match or not match[1]:
+            raise UserError(f"dataset.{key}={pattern} does not match the path {name}")
+        return match[1]
+
+    return text_in

@@ -1,0 +1,120 @@
+"""Columns of a table as texts: paths, labels, splits and groups, of rows that have all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import compress
+
+import numpy as np
+
+from mixup_lab.files.keys import SKIP_HINT, SPLITS
+from mixup_lab.files.table import TableFile
+from mixup_lab.notices import say
+from mixup_lab.types import UserError
+
+MISSING = ("", "nan", "none", "null", "na")  # in lower case: a label that is not there
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """N rows of a table. `columns` gives the N texts of each column; rows that lack one are left out and counted."""
+
+    table: TableFile
+    columns: dict[str, list[str]]
+    records: list[int]
+    dropped: int
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def where(self, i: int) -> str:
+        """File and line of a row, for messages."""
+        return self.table.where(self.records[i])
+
+    def check_unique(self, column: str) -> None:
+        """Raise UserError for a text that the column has twice."""
+        first: dict[str, int] = {}
+        for i, text in enumerate(self.columns[column]):
+            if first.setdefault(text, i) != i:
+                line = self.where(first[text]).rpartition(" ")[2]
+                raise UserError(f"{self.where(i)}: {text} is in line {line} already; each {column} has one row")
+
+    def splits(self, column: str | None) -> dict[str, np.ndarray]:
+        """The numbers of the rows of each split, ascending; without a column all are of train.
+
+        Raises:
+            UserError: for an unknown split, and if train has no row.
+        """
+        if column is None:
+            return {"train": np.arange(len(self))}
+        texts = np.array(self.columns[column])
+        for i in np.flatnonzero(~np.isin(texts, SPLITS)).tolist():
+            raise UserError(f"{self.where(i)}: {column} must be one of {', '.join(SPLITS)}, found {texts[i]}")
+        if "train" not in texts:
+            raise UserError(f"{self.table.path} has no row whose {column} is train")
+        return {split: np.flatnonzero(texts == split) for split in SPLITS if split in texts}
+
+    def numbered(self, column: str) -> np.ndarray:
+        """int64 (N,): equal texts have equal numbers, from 0 in the order of their first rows."""
+        number = {text: k for k, text in enumerate(dict.fromkeys(self.columns[column]))}
+        return np.array([number[text] for text in self.columns[column]], dtype=np.int64)
+
+
+def read_rows(
+    table: TableFile,
+    named: Sequence[tuple[str, str | None]],
+    skip: bool,
+    labels: Collection[str] = (),
+    empty: bool = False,
+) -> TextRows:
+    """Read some columns of a table.
+
+    Args:
+        table: the file.
+        named: keys of `conf/dataset` and the columns that they name, if they name one.
+        skip: leave out rows that lack a text and count them, instead of refusing them.
+        labels: columns of labels, in which "NA" and the like mean that there is none.
+        empty: whether labels may be missing.
+
+    Raises:
+        UserError: for a column that is missing or named twice, and for a row that lacks a text.
+    """
+    keys: dict[str, str] = {}
+    for key, name in named:
+        if name is None:
+            continue
+        if name not in table.names:
+            raise UserError(f"dataset.{key}={name} is not a column of {table.path}; it has {', '.join(table.names)}")
+        if name in keys:
+            raise UserError(f"dataset.{keys[name]} and dataset.{key} both name the column {name}")
+        keys[name] = key
+    columns: dict[str, list[str]] = {name: [] for name in keys}
+    records: list[int] = []
+    dropped = 0
+    for piece in table.pieces(skip, numbers=False):
+        records += piece.records
+        dropped += piece.dropped
+        for name, values in columns.items():
+            values += _texts(piece.columns[table.names.index(name)])
+    there = np.ones(len(records), bool)
+    for name, texts in columns.items():
+        if not (empty and name in labels):
+            missing = MISSING if name in labels else ("",)
+            there &= np.array([text.lower() not in missing for text in texts], bool)
+            if not skip and not there.all():
+                raise UserError(f"{table.where(records[int(there.argmin())])}: {name} is empty{SKIP_HINT}")
+    columns = {name: list(compress(texts, there)) for name, texts in columns.items()}
+    dropped += int((~there).sum())
+    rows = TextRows(table, columns, list(compress(records, there)), dropped)
+    if not len(rows):
+        raise UserError(f"{table.path} has no rows with {' and '.join(keys)}")
+    if dropped:
+        say(f"{dropped} of {len(rows) + dropped} rows of {table.path} are incomplete, left out")
+    return rows
+
+
+def _texts(values: Sequence[object] | np.ndarray) -> list[str]:
+    if isinstance(values, np.ndarray):
+        return ["" if np.isnan(value) else f"{value:.17g}" for value in values.tolist()]
+    return ["" if value is None else str(value).strip() for value in values]

@@ -1,0 +1,152 @@
+"""The keys that sources of files share, and those that sources of pictures share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from itertools import compress
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+from PIL import __version__ as pillow
+
+from mixup_lab.files.cache import Cache, chosen_folder
+from mixup_lab.files.headers import Problems, read_headers
+from mixup_lab.files.keys import ON_ERROR, check, check_choice, path_given
+from mixup_lab.files.picture import Header, common_shape, decode, read_header
+from mixup_lab.files.pool import FilePool
+from mixup_lab.types import UserError
+
+T = TypeVar("T")
+
+
+@dataclass
+class FileSource:
+    """Files on disk.
+
+    Args:
+        root: a folder, or a file.
+        on_error: `raise` stops at a file or row that cannot be used; `skip` leaves it out and says how many there were.
+
+    Raises:
+        UserError: for values outside their range.
+    """
+
+    ROOT: ClassVar[str] = "DIR"  # what to set `root` to, for messages
+
+    root: str = ""
+    _: KW_ONLY
+    on_error: str = "raise"
+
+    def __post_init__(self) -> None:
+        self.root = path_given("root", self.root, self.ROOT)
+        check_choice("on_error", self.on_error, ON_ERROR)
+
+    @property
+    def skip(self) -> bool:
+        """Whether things that cannot be used are left out."""
+        return self.on_error == "skip"
+
+    def problems(self) -> Problems:
+        """A new list of things that cannot be used."""
+        return Problems(self.skip)
+
+
+@dataclass(kw_only=True)
+class CachedSource(FileSource):
+    """Files whose decoded content is kept on disk.
+
+    Args:
+        cache: whether to keep it for the next start.
+        cache_dir: where; None: `$XDG_CACHE_HOME/mixup-lab` or `~/.cache/mixup-lab`.
+    """
+
+    cache: bool = True
+    cache_dir: str | None = None
+
+    def cache_of(self, origin: str, digest: str) -> Cache:
+        """The cache of the files that `origin` holds or lists, in the state that `digest` stands for."""
+        return Cache.of(origin, digest, chosen_folder(self.cache, self.cache_dir))
+
+
+@dataclass
+class Opened(Generic[T]):
+    """The pictures that can be used, before they are decoded."""
+
+    root: str
+    shape: tuple[int, int, int]  # (C, H, W), as they will be given
+    splits: dict[str, list[T]]
+    keep: dict[str, np.ndarray]  # of each split bool (n,): whether an item is among them
+    headers: dict[str, np.ndarray]  # of each split (N, 3): width, height, grey
+    cache: Cache
+
+    def pool(self, split: str, names: Sequence[str], target: np.ndarray, stretch: bool = False) -> FilePool:
+        """The pictures of a split; with `stretch` they are scaled whole, instead of cropped at the centre."""
+        version = f"{'stretched-' * stretch}pillow{pillow}"
+        read = partial(decode, shape=self.shape, stretch=stretch)
+        return FilePool(self.root, split, names, target, self.shape, read, version, self.cache)
+
+
+@dataclass(kw_only=True)
+class PictureSource(CachedSource):
+    """Pictures in files.
+
+    Args:
+        image_size: height and width of all pictures, [height, width] or one number for both: they are scaled to cover
+            it and cropped at the centre. None: pictures of one size stay as they are; else the size is a square of the
+            median short side of train, at most 224, and a line says so.
+        channels: 1 (grey) or 3 (RGB). None: 1 if all pictures are grey.
+    """
+
+    image_size: int | Sequence[int] | None = None
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        size = self.image_size
+        sides = [size, size] if isinstance(size, int) else size
+        right = sides is None or (len(sides) == 2 and all(type(side) is int and side >= 1 for side in sides))
+        check(right, "image_size", size, "null, N or [height, width], each at least 1")
+        check(self.channels in (None, 1, 3), "channels", self.channels, "null, 1 (grey) or 3 (RGB)")
+        self.sides = None if sides is None else (sides[0], sides[1])
+
+    def open(
+        self,
+        splits: Mapping[str, Sequence[T]],
+        digest: str,
+        problems: Problems,
+        header: Callable[[T], Header],
+        origin: str = "",
+        crop: bool = True,
+    ) -> Opened[T]:
+        """Read the sizes of pictures, and leave out those that cannot be used; the pixels follow later.
+
+        Args:
+            splits: an item for each picture; `train` is among the splits.
+            digest: changes with any of the files and their order.
+            problems: meets the pictures that cannot be used.
+            header: of an item; raises UserError for one that cannot be used.
+            origin: the folder or table that lists the pictures; empty: `root`.
+            crop: whether pictures of unequal sizes may be cropped.
+
+        Raises:
+            UserError: if no picture of a split is left.
+        """
+        origin = origin or self.root
+        cache = self.cache_of(origin, digest)
+        title = f"looking at {sum(map(len, splits.values())):,} pictures in {origin}"
+        tables = read_headers(splits, header, problems, cache, title, f"pillow{pillow}")
+        keep = {split: table[:, 0] > 0 for split, table in tables.items()}
+        for split, good in keep.items():
+            if not good.any():
+                raise UserError(f"{origin} has no picture in {split} that can be used")
+        headers = {split: table[keep[split]] for split, table in tables.items()}
+        shape = common_shape(headers, origin, self.channels, self.sides, crop)
+        usable = {split: list(compress(items, keep[split])) for split, items in splits.items()}
+        return Opened(self.root, shape, usable, keep, headers, cache)
+
+    def header(self, name: str) -> Header:
+        """That of one picture below the root; with `skip` it is decoded too, since some damage shows only then."""
+        return read_header(os.path.join(self.root, name), self.skip)

@@ -1,0 +1,177 @@
+"""From columns of labels to targets: classes, tags or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mixup_lab.files.labelled import TextRows
+from mixup_lab.notices import say
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.numbers import Numbers
+from mixup_lab.targets.tags import Tags
+from mixup_lab.targets.target import Target
+from mixup_lab.types import UserError
+
+TASKS = ("auto", "classification", "regression", "multilabel")
+FEW = 20  # whole numbers with at most so many different values are classes
+
+
+class LabelColumn(NamedTuple):
+    """One column: its name, and the texts of its codes; None: it holds numbers."""
+
+    name: str
+    texts: Sequence[str] | None
+
+
+def read_targets(
+    columns: Sequence[LabelColumn],
+    values: Mapping[str, np.ndarray],
+    task: str,
+    where: Callable[[str, int], str],
+) -> tuple[Target, dict[str, np.ndarray]]:
+    """The kind of the targets, and the targets of each split as this kind has them.
+
+    Args:
+        columns: T of them.
+        values: for each split (N, T) float64 without NaN; train among them, which decides.
+        task: one of TASKS; `auto` looks at the values, and a line gives its choice.
+        where: split and number of a row to its place, for messages.
+
+    Raises:
+        UserError: for a task that the columns do not fit, and for a class that train lacks.
+    """
+    chosen = _chosen(columns, values["train"]) if task == "auto" else task
+    names = tuple(column.name for column in columns)
+    if chosen == "classification":
+        if len(columns) > 1:
+            raise UserError(f"dataset.task=classification takes one target column, got {', '.join(names)}")
+        return _classes(columns[0], values, where)
+    for name, texts in columns:
+        if texts is not None:
+            raise UserError(f"dataset.task={chosen} needs numbers, but column {name} holds texts such as {texts[0]!r}")
+    targets = {split: array.astype(np.float32) for split, array in values.items()}
+    if chosen == "regression":
+        return Numbers(names), targets
+    for split, array in values.items():
+        for row, k in np.argwhere((array != 0) & (array != 1)).tolist():
+            raise UserError(f"{where(split, row)}: the tag {names[k]} must be 0 or 1, found {array[row, k]:g}")
+    return Tags(names), targets
+
+
+def text_targets(
+    rows: TextRows, names: Sequence[str], splits: Mapping[str, np.ndarray], task: str, separator: str | None
+) -> tuple[Target, np.ndarray]:
+    """The kind of the targets, and the target of every row of a table of texts.
+
+    Args:
+        rows: of the table.
+        names: of its columns of labels.
+        splits: rows of each split.
+        task: one of TASKS.
+        separator: between the tags of one column; None: there are no such tags.
+
+    Raises:
+        UserError: for texts that do not fit the task, and for a class or tag that train lacks.
+    """
+    if separator is not None:
+        if task not in ("auto", "multilabel"):
+            raise UserError(f"dataset.separator={separator} is for tags; dataset.task is {task}")
+        return _joined_tags(rows, names[0], splits["train"], separator)
+    if task == "multilabel" and len(names) == 1:
+        raise UserError("dataset.task=multilabel needs several columns of 0 and 1, or one and dataset.separator")
+    columns, values = [], np.empty((len(rows), len(names)))
+    for k, name in enumerate(names):
+        texts = rows.columns[name]
+        numeric = [is_number(text) for text in texts]
+        if all(numeric):
+            columns.append(LabelColumn(name, None))
+            values[:, k] = [float(text) for text in texts]
+        elif task in ("regression", "multilabel"):
+            i = numeric.index(False)
+            raise UserError(f"{rows.where(i)}: {name} must be a number, found {texts[i]}")
+        else:
+            distinct = sorted(set(texts))
+            columns.append(LabelColumn(name, distinct))
+            values[:, k] = np.searchsorted(distinct, texts)
+    parts = {split: values[places] for split, places in splits.items()}
+    kind, targets = read_targets(columns, parts, task, lambda split, row: rows.where(int(splits[split][row])))
+    target = np.empty((len(rows), *targets["train"].shape[1:]), targets["train"].dtype)
+    for split, places in splits.items():
+        target[places] = targets[split]
+    return kind, target
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """In the order of numbers if all are numbers, else of the alphabet."""
+    names = set(names)
+    numeric = all(map(is_number, names))
+    return sorted(names, key=lambda name: (float(name) if numeric else 0.0, name))
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a finite number; Python also reads 1_000 as one."""
+    try:
+        return "_" not in text and bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _chosen(columns: Sequence[LabelColumn], values: np.ndarray) -> str:
+    """The task, which a line gives."""
+    names = ",".join(column.name for column in columns)
+    if len(columns) > 1:
+        if any(column.texts is not None for column in columns):
+            raise UserError(f"dataset.target=[{names}] must be columns of 0 and 1, or of numbers; or name one of them")
+        tags = bool(np.isin(values, (0, 1)).all())
+        chosen = "multilabel" if tags else "regression"
+        say(f"targets {names}: {'tags (0 and 1)' if tags else 'numbers'}, so dataset.task={chosen}")
+        return chosen
+    if columns[0].texts is not None:
+        say(f"target {names}: texts, so dataset.task=classification")
+        return "classification"
+    whole, count = bool((values == np.round(values)).all()), len(np.unique(values))
+    both = ("classification", "regression")
+    chosen, other = both if whole and count <= FEW else both[::-1]
+    numbers = f"{'whole numbers' if whole else 'numbers'}, {count:,} different"
+    say(f"target {names}: {numbers}, so dataset.task={chosen} (dataset.task={other} if they are not)")
+    return chosen
+
+
+def _classes(
+    column: LabelColumn, values: Mapping[str, np.ndarray], where: Callable[[str, int], str]
+) -> tuple[Target, dict[str, np.ndarray]]:
+    """Class names in the order of the numbers if all are numbers, else of the alphabet."""
+    unique = {split: np.unique(array[:, 0], return_inverse=True) for split, array in values.items()}
+    names = {split: [_name(column, value) for value in different] for split, (different, _) in unique.items()}
+    class_names = ordered(names["train"])
+    place = {name: k for k, name in enumerate(class_names)}
+    targets = {}
+    for split, (_, inverse) in unique.items():
+        for k, name in enumerate(names[split]):
+            if name not in place:
+                row = int((inverse == k).argmax())
+                raise UserError(f"{where(split, row)}: train has no example whose {column.name} is {name}")
+        targets[split] = np.array([place[name] for name in names[split]], dtype=np.int64)[inverse]
+    return Classes(tuple(class_names)), targets
+
+
+def _name(column: LabelColumn, value: float) -> str:
+    """As it is written; numbers in one way, so that 1 and 1.0 are one class."""
+    text = f"{value:.15g}" if column.texts is None else column.texts[int(value)]
+    return f"{float(text):.15g}" if is_number(text) else text
+
+
+def _joined_tags(rows: TextRows, name: str, train: np.ndarray, separator: str) -> tuple[Tags, np.ndarray]:
+    tags = [[tag.strip() for tag in text.split(separator) if tag.strip()] for text in rows.columns[name]]
+    names = ordered(tag for i in train.tolist() for tag in tags[i])
+    number = {tag: k for k, tag in enumerate(names)}
+    target = np.zeros((len(tags), len(names)), dtype=np.float32)
+    for i, own in enumerate(tags):
+        for tag in own:
+            if tag not in number:
+                raise UserError(f"{rows.where(i)}: train has no example with the tag {tag}")
+            target[i, number[tag]] = 1
+    return Tags(tuple(names)), target
