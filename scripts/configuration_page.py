@@ -33,16 +33,16 @@ mixup-lab train dataset=fake model=small_cnn --cfg job   # print the whole confi
 mixup-lab train model=small_cnn --help                   # the same tables in the terminal
 ```
 
-With `-m`, and always in `compare`, a key with several values makes several runs: `aug.alpha=0,0.4 seed=range(5)`. An unknown
-key or a wrong type is an error, and the message suggests the nearest key. Lists need quotes in most shells:
+With `-m`, and always in `compare`, a key with several values makes several runs: `aug.alpha=0,0.4 'seed=range(5)'`. An
+unknown key or a wrong type is an error, and the message suggests the nearest key. Brackets need quotes in a shell:
 `'model.hidden=[64,64]'`. `--config-dir DIR` adds the options of a folder of your own.
 
-The keys that matter most: `seed`, `aug.alpha`, `dataset.root`, `dataset.train_size` (a number, or a share such as `0.1`),
-`optimizer.lr`, `trainer.epochs`, `trainer.batch_size`, `trainer.device`, `trainer.precision`.
+The keys that matter most: `seed`, `aug.alpha`, `dataset.root`, `dataset.train_size` (a number, or a share such as
+`0.1`), `optimizer.lr`, `trainer.epochs`, `trainer.batch_size`, `trainer.device`, `trainer.precision`.
 """
 NOTES = {
-    "experiment": "Presets: data, model and training that belong together, with the numbers to expect. They are chosen with"
-    " `experiment=NAME`; words on the command line win over a preset.",
+    "experiment": "Presets: data, model and training that belong together, with the numbers to expect. They are chosen"
+    " with `experiment=NAME`; words on the command line win over a preset.",
     "variant": "Bundles of settings under one name, so that a study can have them as one axis.",
     "aug": "[Methods](../guide/methods.md) explains what they do.",
     "dataset": "[Your data](../guide/your-data.md) explains the formats.",
