@@ -13,6 +13,7 @@ release = mixup_lab.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+smartquotes = False  # they would turn --cfg into –cfg
 html_theme = "furo"
 html_title = "mixup-lab"
 

@@ -30,7 +30,7 @@ A command line has words of two kinds: `group=option` chooses a file of `conf/GR
 ```sh
 mixup-lab train dataset=fake model=small_cnn trainer.epochs=5 seed=1
 mixup-lab train dataset=fake model=small_cnn --cfg job   # print the whole configuration, run nothing
-mixup-lab train model=small_cnn --help                   # the same tables in the terminal
+mixup-lab train aug=mixup --help                         # groups, options, and the keys of this option
 ```
 
 With `-m`, and always in `compare`, a key with several values makes several runs: `aug.alpha=0,0.4 'seed=range(5)'`. An
@@ -39,6 +39,9 @@ unknown key or a wrong type is an error, and the message suggests the nearest ke
 
 The keys that matter most: `seed`, `aug.alpha`, `dataset.root`, `dataset.train_size` (a number, or a share such as
 `0.1`), `optimizer.lr`, `trainer.epochs`, `trainer.batch_size`, `trainer.device`, `trainer.precision`.
+
+Completion in your shell: `eval "$(mixup-lab -sc install=bash)"` for bash, likewise for zsh;
+`mixup-lab -sc install=fish | source` for fish.
 """
 NOTES = {
     "experiment": "Presets: data, model and training that belong together, with the numbers to expect. They are chosen"

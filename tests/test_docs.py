@@ -28,8 +28,8 @@ if not (CHECKOUT / "CONTRIBUTING.md").is_file():
 COMMANDS = sorted({words for page in pages() for words in commands(page)})
 # A command with one of these words is composed, not run.
 COMPOSED = (
-    "experiment=", "dataset=cifar10", "trainer.device=cuda", "hydra/launcher=", "hydra.launcher", "hydra/sweeper=",
-    "model=timm",
+    "experiment=", "dataset=cifar10", "dataset=fashion_mnist", "trainer.device=cuda", "hydra/launcher=",
+    "hydra.launcher", "hydra/sweeper=", "model=timm",
 )  # fmt: skip
 # What has to be installed for it to compose at all.
 EXTRAS = {
