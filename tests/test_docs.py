@@ -38,8 +38,10 @@ EXTRAS = {
     "optuna": "optuna",
     "audio": "soundfile",
 }
-# What is put in the place of settings that take long.
-TINY = {"trainer.epochs": "1", "trainer.batch_size": "8", "seed": "0,1", "confirm": "2"}
+# What is put in the place of settings that take long: beginning of a word -> how it goes on.
+TINY = {
+    "trainer.epochs=": "1", "trainer.batch_size=": "8", "seed=": "0,1", "confirm=": "2", "dataset.image_size=[": "64,64]",
+}  # fmt: skip
 ALWAYS = ("trainer.epochs=1", "trainer.device=cpu", "trainer.threads=1", "trainer.progress=none")
 
 
@@ -83,7 +85,7 @@ def tiny(words: tuple[str, ...], number: int) -> list[str]:
     if any(word.startswith(COMPOSED) for word in rest):
         return [*words, "--cfg", "job"]
     given = {key: value for key, _, value in (word.partition("=") for word in rest)}
-    rest = [f"{key}={TINY[key]}" if (key := word.partition("=")[0]) in TINY else word for word in rest]
+    rest = [next((begin + end for begin, end in TINY.items() if word.startswith(begin)), word) for word in rest]
     several = command == "compare" or "-m" in rest
     if "seed" in given and not several:
         rest = [word for word in rest if not word.startswith("seed=")]
