@@ -6,7 +6,7 @@ download, a GPU, a cluster or hours are composed and not run.
 
 import ast
 import doctest
-import importlib
+import importlib.metadata
 import importlib.util
 import re
 import subprocess
@@ -31,16 +31,14 @@ COMPOSED = (
     "experiment=", "dataset=cifar10", "dataset=fashion_mnist", "trainer.device=cuda", "hydra/launcher=",
     "hydra.launcher", "hydra/sweeper=", "model=timm",
 )  # fmt: skip
-# What has to be installed for it to compose at all.
+# Word in a command -> package that has to be installed for it.
 EXTRAS = {
-    "submitit": "hydra_plugins.hydra_submitit_launcher",
-    "joblib": "hydra_plugins.hydra_joblib_launcher",
-    "optuna": "optuna",
-    "audio": "soundfile",
-}
+    "submitit": "hydra-submitit-launcher", "joblib": "hydra-joblib-launcher", "optuna": "optuna", "audio": "soundfile",
+}  # fmt: skip
 # What is put in the place of settings that take long: beginning of a word -> how it goes on.
 TINY = {
-    "trainer.epochs=": "1", "trainer.batch_size=": "8", "seed=": "0,1", "confirm=": "2", "dataset.image_size=[": "64,64]",
+    "trainer.epochs=": "1", "trainer.batch_size=": "8", "seed=": "0,1", "confirm=": "2",
+    "dataset.image_size=[": "64,64]",
 }  # fmt: skip
 ALWAYS = ("trainer.epochs=1", "trainer.device=cpu", "trainer.threads=1", "trainer.progress=none")
 
@@ -100,11 +98,9 @@ def tiny(words: tuple[str, ...], number: int) -> list[str]:
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_commands_run(words, folder, monkeypatch, capsys):
-    for extra, module in EXTRAS.items():
-        if any(extra in word for word in words) and importlib.util.find_spec(module.partition(".")[0]) is None:
-            pytest.skip(f"{extra} is not installed")
-    if module_missing := [word for word in words if word.startswith("hydra/launcher=") and not _launcher(word)]:
-        pytest.skip(f"{module_missing[0]} is not installed")
+    for word, package in EXTRAS.items():
+        if word in " ".join(words) and not _installed(package):
+            pytest.skip(f"{package} is not installed")
     line = tiny(words, COMMANDS.index(words))
     if {"--help", "--cfg", "-sc"} & set(line):
         code, _, err = in_this_process(monkeypatch, capsys, folder)(*line)
@@ -115,12 +111,10 @@ def test_commands_run(words, folder, monkeypatch, capsys):
     assert "Traceback" not in err
 
 
-def _launcher(word: str) -> bool:
-    modules = {"slots": "torch", "basic": "torch", "joblib": EXTRAS["joblib"]}
-    module = modules.get(word.partition("=")[2], EXTRAS["submitit"])
+def _installed(package: str) -> bool:
     try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
         return False
 
 

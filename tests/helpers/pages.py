@@ -38,7 +38,7 @@ def prose(path: Path) -> str:
 def commands(path: Path) -> list[tuple[str, ...]]:
     """The words after `mixup-lab` of every command of a page: lines of shell blocks, and code within sentences."""
     lines = [line for block in blocks(path, "sh") for line in block.text.replace("\\\n", "").splitlines()]
-    lines += re.findall(r"`(mixup-lab \S+ [^`]+)`", prose(path).replace("\n", " "))
+    lines += re.findall(r"`(mixup-lab [^`\s]+ [^`]+)`", prose(path).replace("\n", " "))
     lines += [line for block in blocks(path, "text") for line in re.findall(r"^ +(mixup-lab .*)$", block.text, re.M)]
     found = [shlex.split(line.partition(" | ")[0], comments=True) for line in lines if line.startswith("mixup-lab ")]
     return [tuple(words[1:]) for words in found]
