@@ -71,10 +71,10 @@ def _complete(app, docname, source):
 
 
 def _escape(app, what, name, obj, options, lines):
-    """Docstrings write |x| for an absolute value, which reStructuredText takes for a substitution."""
+    """Docstrings write |x| and (B, *shape), which reStructuredText takes for substitutions and emphasis."""
     for i, line in enumerate(lines):
         parts = line.split("`")
-        parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+        parts[::2] = [re.sub(r"(?<!\\)([|*])", r"\\\1", part) for part in parts[::2]]
         lines[i] = "`".join(parts)
 
 
