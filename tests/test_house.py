@@ -2,15 +2,17 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from helpers.pages import table
 from helpers.processes import CHECKOUT, environment
 
 PACKAGE = CHECKOUT / "mixup_lab"
-# Room -> the rooms that it may import, besides itself and the ground floor. `docs/architecture.md` draws it.
+# Room -> the rooms that it may import, besides itself and the ground floor. `docs/architecture.md` has the same table.
 GROUND = ("__init__", "types", "seeding", "disk", "notices", "visible", "look")
 FIRST = ("files", "inputs", "mixing", "models", "runs", "targets")
 MAY_IMPORT = {
@@ -84,6 +86,17 @@ def test_imports_point_down_the_floors():
 
 def test_the_table_of_floors_has_no_way_back_up():
     TopologicalSorter(MAY_IMPORT).prepare()  # raises CycleError
+
+
+def test_the_page_has_the_same_table():
+    rows = table(CHECKOUT / "docs" / "architecture.md", "floor", "room", "content", "may import")
+    said = {room.strip("`"): set(re.findall(r"`(\w+)`", others)) for _, room, _, others in rows}
+    assert said == {room: set(others) for room, others in MAY_IMPORT.items() if room not in (*GROUND, "__main__")}
+    floors = {room.strip("`"): int(floor) for floor, room, *_ in rows}
+    assert list(floors.values()) == sorted(floors.values(), reverse=True)
+    for room, others in MAY_IMPORT.items():
+        for other in others if room in floors else ():
+            assert floors[other] < floors[room], f"{other} is not below {room} on the page"
 
 
 def test_no_circle_of_files():

@@ -15,13 +15,15 @@ from mixup_lab.config.identity import mixes_nothing
 from mixup_lab.config.schema import RunConfig
 from mixup_lab.data.prepare import Data, prepare
 from mixup_lab.mixing import trial
-from mixup_lab.mixing.mixer import Bound
+from mixup_lab.mixing.mixer import Bound, Mixer
 from mixup_lab.mixing.none import NoMixing
 from mixup_lab.seeding import stream, torch_seed
 from mixup_lab.targets.target import Target
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients
+from mixup_lab.training.trial import try_parts
+from mixup_lab.transforms.transform import Transform
 from mixup_lab.types import Batch, UserError
 
 
@@ -54,10 +56,10 @@ def ingredients(config: RunConfig) -> Ingredients:
         torch.set_num_threads(settings.threads)
     set_deterministic(settings.deterministic)
     device = resolve_device(settings.device)
-    mixer = build("aug", config.aug, trust=trust)
+    mixer = build("aug", config.aug, base=Mixer, trust=trust)
     if mixes_nothing(config.aug):  # whatever the method: the same arm, so the same bits
         mixer = NoMixing()
-    transform = build("transform", config.transform, trust=trust)
+    transform = build("transform", config.transform, base=Transform, trust=trust)
     mix_schedule = build("mix_schedule", config.mix_schedule, trust=trust)
     source = build("dataset", config.source, trust=trust)
     data = prepare(source, seed=config.seed, device=device, **vars(config.data))
@@ -82,6 +84,7 @@ def ingredients(config: RunConfig) -> Ingredients:
     model = build(
         "model",
         config.model,
+        base=nn.Module,
         trust=trust,
         offered=data.encode.offers(),
         input_shape=data.input_shape,
@@ -90,10 +93,12 @@ def ingredients(config: RunConfig) -> Ingredients:
     _check_answers(model, data.kind)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)
+    made = Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
+    try_parts(made, stream(config.seed, "trial"))
     with _named("aug: "):
         mixer.bind(Bound(model, task.loss, data.input_shape, task.labels, data.encode.tokens))
         trial.check(mixer, _few_examples(data, layout), stream(config.seed, "trial"))
-    return Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
+    return made
 
 
 def _few_examples(data: Data, layout: torch.memory_format) -> Batch:

@@ -21,6 +21,7 @@ def build(
     group: str,
     component: dict[str, Any],
     *,
+    base: type = object,
     trust: Iterable[str] = (),
     offered: Mapping[str, Any] | None = None,
     **runtime: Any,
@@ -30,6 +31,7 @@ def build(
     Args:
         group: the configuration group, for messages (`aug`, `model`, ...).
         component: `_target_` and flat arguments.
+        base: class that the object must be an instance of.
         trust: further packages that a `_target_` may come from.
         offered: more such arguments, passed on only where there is a parameter of that name.
         runtime: arguments that come from the program instead of the configuration, such as `num_outputs`.
@@ -43,9 +45,15 @@ def build(
     runtime |= {k: value for k, value in (offered or {}).items() if k in taken and k not in own}
     _check_arguments(group, taken, factory.keywords, runtime)
     try:
-        return factory(**runtime)
+        made = factory(**runtime)
     except (ValueError, TypeError) as error:
         raise UserError(f"{group}: {error}") from error
+    if not isinstance(made, base):
+        raise UserError(
+            f"{group}._target_={component['_target_']} must be derived from {base.__module__}.{base.__qualname__};"
+            f" it makes a {type(made).__name__}, which is not"
+        )
+    return made
 
 
 def accepts(group: str, component: dict[str, Any], name: str, *, trust: Iterable[str] = ()) -> bool:
