@@ -67,6 +67,11 @@ class Mixed(NamedTuple):
         fields = ([field] * count if field is None else field.tensor_split(count) for field in self)
         return (Mixed(*parts) for parts in zip(*fields, strict=True))
 
+    def last(self, count: int) -> Mixed:
+        """The last `count` rows: the mixed ones, where a method puts the examples as they are before them."""
+        weight = None if self.weight is None else self.weight[-count:]
+        return Mixed(self.inputs[-count:], self.target[-count:], self.partner[-count:], self.lam[-count:], weight)
+
 
 class Labels(NamedTuple):
     """What a mixing method may ask about the targets; every task answers it."""

@@ -17,14 +17,14 @@ from mixup_lab.config.build import build
 from mixup_lab.config.schema import RunConfig, parse, register
 from mixup_lab.config.words import config_dir
 from mixup_lab.disk import write_atomically
-from mixup_lab.mixing.mixer import Bound, Mixer, at_step, upload
+from mixup_lab.mixing.mixer import Bound, Mixer, Request, at_step, upload
 from mixup_lab.preview.canvas import LINE, Canvas
 from mixup_lab.preview.examples import Beginning, label_lines
 from mixup_lab.preview.strips import strips
 from mixup_lab.seeding import stream
 from mixup_lab.targets.target import Target
 from mixup_lab.training.ingredients import Ingredients
-from mixup_lab.types import Batch
+from mixup_lab.types import Batch, Labels
 
 TILE, GAP = 64, 5  # pixels
 NAME = 136  # width of the names
@@ -84,7 +84,7 @@ def options() -> list[str]:
 def mixer_of(parts: Ingredients, name: str) -> Mixer:
     """A method as a run has it."""
     mixer: Mixer = build("aug", configured(f"aug={name}").aug)
-    mixer.bind(Bound(parts.model, parts.task.loss, parts.data.input_shape, parts.task.num_classes))
+    mixer.bind(Bound(parts.model, parts.task.loss, parts.data.input_shape, Labels(parts.task.num_classes)))
     return mixer
 
 
@@ -143,7 +143,7 @@ def row(beginning: Beginning, name: str, mixer: Mixer, three: Batch) -> list[Til
 def label_of(mixer: Mixer, batch: Batch, kind: Target) -> tuple[str, ...]:
     """What the label of the first picture becomes."""
     size = len(batch.target)
-    draw = at_step(upload(mixer.draw(stream(0, "preview"), 1, size), batch.target.device), 0)
+    draw = at_step(upload(mixer.draw(stream(0, "preview"), Request(1, size)), batch.target.device), 0)
     return label_lines(mixer.apply(batch, draw), 0, batch.target[:1].unbind(), kind)
 
 

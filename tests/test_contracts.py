@@ -11,11 +11,11 @@ from omegaconf import OmegaConf
 
 from mixup_lab.config.build import build
 from mixup_lab.data.source import Loaded
-from mixup_lab.mixing.mixer import Bound, at_step, upload
+from mixup_lab.mixing.mixer import Bound, Request, at_step, upload
 from mixup_lab.models.small_cnn import SmallCNN
 from mixup_lab.seeding import stream
 from mixup_lab.targets.classes import Classification
-from mixup_lab.types import Batch
+from mixup_lab.types import Batch, Labels
 
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in options(g)])
@@ -60,13 +60,13 @@ def _mixer(option, batch_size=7):
     mixer = build("aug", component("aug", option))
     torch.manual_seed(0)
     model = SmallCNN(input_shape=(3, 8, 8), num_outputs=NUM_CLASSES, width=2)
-    mixer.bind(Bound(model, Classification(NUM_CLASSES).loss, (3, 8, 8), NUM_CLASSES))
+    mixer.bind(Bound(model, Classification(NUM_CLASSES).loss, (3, 8, 8), Labels(NUM_CLASSES)))
     return mixer
 
 
 def _drawn(mixer, batch, steps=6, seed=0):
     targets = np.stack([batch.target.numpy()] * steps)
-    draws = mixer.draw(stream(seed, "mixing"), steps, len(batch.target), targets=targets)
+    draws = mixer.draw(stream(seed, "mixing"), Request(steps, len(batch.target), targets=targets))
     assert all(len(values) == steps for values in draws.values())
     return [at_step(upload(draws, torch.device("cpu")), step) for step in range(steps)]
 
@@ -132,7 +132,7 @@ def test_aug_scaled_to_nothing_leaves_inputs_and_labels(option):
     mixer, batch, steps = _mixer(option), _constant_pictures(7), 5
     targets = np.stack([batch.target.numpy()] * steps)
     for scale in ("scale_alpha", "scale_prob"):
-        drawn = mixer.draw(stream(0, "mixing"), steps, 7, targets=targets, **{scale: np.zeros(steps)})
+        drawn = mixer.draw(stream(0, "mixing"), Request(steps, 7, targets=targets, **{scale: np.zeros(steps)}))
         for step in range(steps):
             mixed = mixer.apply(batch, at_step(upload(drawn, torch.device("cpu")), step))
             torch.testing.assert_close(mixed.inputs, batch.inputs.repeat(len(mixed.lam) // 7, 1, 1, 1), rtol=0, atol=0)

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.mixing import PairMixer
 from mixup_lab.mixing.functional import blend
-from mixup_lab.mixing.mixer import PairMixer
 from mixup_lab.targets.classes import Classes
 
 

@@ -13,7 +13,8 @@ from mixup_lab.config.build import accepts, build
 from mixup_lab.config.identity import mixes_nothing
 from mixup_lab.config.schema import RunConfig
 from mixup_lab.data.prepare import prepare
-from mixup_lab.mixing.mixer import Bound, NoMixing
+from mixup_lab.mixing.mixer import Bound
+from mixup_lab.mixing.none import NoMixing
 from mixup_lab.seeding import torch_seed
 from mixup_lab.targets.target import Target
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
@@ -87,19 +88,8 @@ def ingredients(config: RunConfig) -> Ingredients:
     _check_answers(model, data.kind)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)
-    whole, one_each = task.labels.whole, task.labels.one_each
     with _named("aug: "):
-        mixer.bind(
-            Bound(
-                model,
-                task.loss,
-                data.input_shape,
-                task.labels.num_classes,
-                tokens=data.encode.tokens,
-                boxes=whole,
-                masks=not (whole or one_each),
-            )
-        )
+        mixer.bind(Bound(model, task.loss, data.input_shape, task.labels, data.encode.tokens))
     return Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
 
 

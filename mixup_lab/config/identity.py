@@ -33,7 +33,7 @@ MACHINE_KEYS = frozenset(
         "resume",
     }
 )
-NO_MIXING = {"_target_": "mixup_lab.mixing.mixer.NoMixing"}
+NO_MIXING = {"_target_": "mixup_lab.mixing.none.NoMixing"}
 LONGEST_NAME = 120  # characters of a directory name; file systems allow 255 bytes
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from mixup_lab.types import Inputs
 
 
 def interpolate(inputs: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
@@ -36,7 +40,7 @@ def paste(inputs: Tensor, patches: Tensor, perm: Tensor, top: int, left: int) ->
     """`inputs` (B, C, H, W) with `patches[perm]` (B, C, h, w) at one place of all pictures, as a new tensor."""
     mixed = inputs.clone()
     place = mixed[..., top : top + patches.shape[-2], left : left + patches.shape[-1]]
-    if patches.requires_grad:  # autograd knows no out=, which saves a second tensor
+    if patches.requires_grad:  # autograd does not support out=, which saves a second tensor
         place.copy_(patches.index_select(0, perm))
     else:
         torch.index_select(patches, 0, perm, out=place)
@@ -44,8 +48,21 @@ def paste(inputs: Tensor, patches: Tensor, perm: Tensor, top: int, left: int) ->
 
 
 def like(lam: Tensor, values: Tensor) -> Tensor:
-    """`lam` (B, ...) with as many trailing dimensions of size 1 as it takes to multiply `values` (B, ...)."""
-    return lam.to(values.dtype).reshape(*lam.shape, *[1] * (values.dim() - lam.dim()))
+    """`lam` in the dtype and with the dimensions of `values` (B, ...), to be multiplied with them.
+
+    (B,) becomes (B, 1, ...); (B, H, W) becomes (B, 1, H, W) where the values have channels.
+    """
+    lam = lam.to(values.dtype)
+    if lam.dim() == 1:
+        return lam.reshape(-1, *[1] * (values.dim() - 1))
+    return lam.unsqueeze(1) if values.dim() > lam.dim() else lam
+
+
+def each(function: Callable[..., Tensor], *inputs: Inputs) -> Inputs:
+    """`function` of the tensors; of dicts of tensors, one by one under each name."""
+    if isinstance(inputs[0], dict):
+        return {name: function(*(parts[name] for parts in inputs)) for name in inputs[0]}
+    return function(*inputs)
 
 
 def rows(inputs: Tensor, perm: Tensor) -> Tensor:
@@ -64,7 +81,7 @@ def soft(target: Tensor, num_classes: int | None) -> Tensor:
     Of masks, uint8 (B, H, W), pixels that are void have 0 for every class.
 
     Raises:
-        ValueError: if classes are given and nobody said how many there are.
+        ValueError: for class indices without `num_classes`.
     """
     if target.is_floating_point():
         return target

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixup_lab.mixing.functional import like, rows, soft
-from mixup_lab.mixing.mixer import Draw, PairMixer
+from mixup_lab.mixing.functional import each, like, rows, soft
+from mixup_lab.mixing.law import Law
+from mixup_lab.mixing.mixer import LAMS, UNMIXED, Draw, Laws, Request, Strip
+from mixup_lab.mixing.pairs import PairMixer
 from mixup_lab.mixing.partners import draw_partners
 from mixup_lab.types import Batch, Inputs, Mixed
 
@@ -25,6 +27,7 @@ class KFoldMixup(PairMixer):
         alpha: of the Dirichlet law, the same for each sample.
     """
 
+    own_law = "kfold draws from a Dirichlet law"
     on_tokens = True
     k: int = 3
     labels: str = "soft"
@@ -33,26 +36,16 @@ class KFoldMixup(PairMixer):
         super().__post_init__()
         if self.k < 2:
             raise ValueError(f"k must be at least 2, got {self.k}")
-        self._refuse_law("kfold draws from a Dirichlet law")
         if self.labels != "soft" or self.partner not in ("random", "no_self") or self.lam_per == "pair":
             raise ValueError("kfold has soft labels, partner=random or no_self, and lam_per=batch or sample")
 
-    def draw(
-        self,
-        rng: np.random.Generator,
-        steps: int,
-        batch_size: int,
-        *,
-        targets: np.ndarray | None = None,
-        scale_alpha: np.ndarray | None = None,
-        scale_prob: np.ndarray | None = None,
-    ) -> dict[str, np.ndarray]:
+    def draw(self, rng: np.random.Generator, request: Request) -> dict[str, np.ndarray]:
         """`perms` (S, k - 1, B) int64 and `weights` (S, B, k) float32 that sum to 1; the first is the own sample's."""
+        steps, batch_size = request.steps, request.batch_size
         drawn = [draw_partners(self.partner, rng, steps, batch_size)[0] for _ in range(self.k - 1)]
         units = 1 if self.lam_per == "batch" else batch_size
-        one = np.ones(steps)
-        unmixed = rng.random((steps, units)) >= self.prob * (one if scale_prob is None else scale_prob)[:, None]
-        alpha = self.alpha * (one if scale_alpha is None else scale_alpha)
+        unmixed = rng.random((steps, units)) >= request.probs(self.prob)
+        alpha = request.alphas(self.alpha)
         # Gamma variables over their sum are Dirichlet's. In logarithms, since small alphas underflow:
         # Gamma(a) = Gamma(a + 1) * U ** (1 / a).
         shape = (steps, units, self.k)
@@ -66,22 +59,40 @@ class KFoldMixup(PairMixer):
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
         """Weighted sums of inputs and labels."""
-        label = soft(batch.target, self.num_classes)
-        target = self._sum(label, draw)
-        layer = self.layer(draw)
-        if layer is not None:
+        target = self._sum(soft(batch.target, self.num_classes), draw)
+        inputs, layer = batch.inputs, self.layer(draw)
+        if layer is None:
+            inputs = each(lambda values: self._sum(values, draw), inputs)
+        else:
             self.mix_inside(layer, lambda values: self._sum(values, draw))
-            return Mixed(batch.inputs, target, target, draw["weights"][:, 0])
-        inputs = (
-            {name: self._sum(part, draw) for name, part in batch.inputs.items()}
-            if isinstance(batch.inputs, dict)
-            else self._sum(batch.inputs, draw)
-        )
         return Mixed(inputs, target, target, draw["weights"][:, 0])
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
-        """Two samples are not enough for it: `apply` does all."""
+        """Not used: `apply` mixes more than pairs."""
         raise NotImplementedError
+
+    def laws(self) -> Laws:
+        """The own share of a Dirichlet law."""
+        own = Law(beta=(self.k - 1) * self.alpha)
+        return [(self.prob, own, self.alpha), (1 - self.prob, UNMIXED, 1.0)]
+
+    def partners(self, draw: Draw) -> list[Tensor]:
+        """All k - 1."""
+        return list(draw["perms"])
+
+    def largest_share(self, draws: dict[str, np.ndarray], lam: np.ndarray) -> np.ndarray:
+        """The largest weight."""
+        return np.asarray(draws["weights"].max(axis=2)).ravel()
+
+    def strips(self) -> list[Strip]:
+        """Over the own share, unless it is mixed inside the model."""
+        return [] if self._layers else [self.strip("One mixture over the own share", "own", LAMS, self.with_lam)]
+
+    def with_lam(self, draw: Draw, lam: float) -> Draw:
+        """The partners share evenly what the own sample leaves."""
+        weights = torch.full_like(draw["weights"], (1 - lam) / (self.k - 1))
+        weights[:, 0] = lam
+        return {**draw, "weights": weights}
 
     def _sum(self, values: Tensor, draw: Draw) -> Tensor:
         weights = draw["weights"]

@@ -1,8 +1,7 @@
-"""Label smoothing as strong as Mixup's labels: the control that tells what the inputs add."""
+"""Label smoothing (Szegedy et al., 2016) as strong as Mixup's labels: a control that shows what mixed inputs add."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from mixup_lab.mixing.functional import soft
 from mixup_lab.mixing.law import mean_minor_share
-from mixup_lab.mixing.mixer import Bound, Draw, Mixer
+from mixup_lab.mixing.mixer import Bound, Draw, Mixer, Request, at_least_zero
 from mixup_lab.types import Batch, Mixed
 
 
@@ -22,7 +21,7 @@ class LabelSmoothing(Mixer):
 
     Args:
         alpha: >= 0 and finite; 0 is the baseline.
-        num_classes: for use outside of runs, which know it.
+        num_classes: for use outside of runs; a run fills it in.
     """
 
     on_tokens = True
@@ -30,29 +29,18 @@ class LabelSmoothing(Mixer):
     num_classes: int | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.alpha) and self.alpha >= 0):
-            raise ValueError(f"alpha must be a finite number >= 0, got {self.alpha}")
+        at_least_zero(alpha=self.alpha)
 
     def bind(self, bound: Bound) -> None:
-        """Refuse targets that are no classes."""
-        if bound.num_classes is None:
+        """Refuse targets that are not classes."""
+        if bound.labels.num_classes is None:
             raise ValueError("label_smoothing needs targets that are classes")
-        self.num_classes = bound.num_classes
+        self.num_classes = bound.labels.num_classes
 
-    def draw(
-        self,
-        rng: np.random.Generator,
-        steps: int,
-        batch_size: int,
-        *,
-        targets: np.ndarray | None = None,
-        scale_alpha: np.ndarray | None = None,
-        scale_prob: np.ndarray | None = None,
-    ) -> dict[str, np.ndarray]:
-        """`eps` (S,): nothing is left to chance."""
-        alpha = np.full(steps, self.alpha) * (1 if scale_alpha is None else scale_alpha)
-        eps = np.array([mean_minor_share(a) if a > 0 else 0.0 for a in alpha])
-        return {"eps": eps * (1 if scale_prob is None else scale_prob)}
+    def draw(self, rng: np.random.Generator, request: Request) -> dict[str, np.ndarray]:
+        """`eps` (S,): nothing is random."""
+        eps = np.array([mean_minor_share(a) if a > 0 else 0.0 for a in request.alphas(self.alpha)])
+        return {"eps": eps * request.probs(1.0)[:, 0]}
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
         """Soft labels."""

@@ -1,4 +1,4 @@
-"""Manifold Mixup: mixing inside the model (Verma et al., ICML 2019)."""
+"""Manifold Mixup (Verma et al.: Manifold Mixup: Better Representations by Interpolating Hidden States, ICML 2019)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixup_lab.mixing.inside import INPUT, declared
-from mixup_lab.mixing.mixer import Bound, Draw
+from mixup_lab.mixing.mixer import LAMS, Bound, Draw, Strip
 from mixup_lab.mixing.mixup import Mixup
 from mixup_lab.types import Batch, Mixed
 
@@ -18,8 +18,8 @@ class ManifoldMixup(Mixup):
     """Mix the output of one layer, drawn anew for each batch from a declared set, instead of the input.
 
     A layer that the model uses more than once is mixed the first time. In evaluation mode nothing is mixed. Bind it
-    before the model is compiled; there will be one graph for each layer of the set. Of texts the input is no part of
-    the set; with `layers=[sentence]` it is the senMixup of Guo et al. (2019).
+    before the model is compiled; there will be one graph for each layer of the set. For texts the set leaves out the
+    input; with `layers=[sentence]` it is the senMixup of Guo et al. (2019).
 
     Args:
         layers: names of modules as `model.named_modules()` has them, and `input`; each must give one tensor (B, ...).
@@ -58,10 +58,19 @@ class ManifoldMixup(Mixup):
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
         """The input is mixed at once if it is its turn; else the model's hook mixes when the layer is reached."""
-        if self._inside is not None:
-            self._inside.disarm()  # nothing is left of a batch that the model never saw
+        self.disarm()  # nothing is left of a batch that the model never saw
         return super().apply(batch, draw)
 
+    def strips(self) -> list[Strip]:
+        """Over lam, at the input."""
+        if self.labels == "labels_only" or INPUT not in self._layers:
+            return []
+        return [self.strip("One pair over lam, where it is mixed at the input", "lam", LAMS, self.with_lam)]
+
+    def with_lam(self, draw: Draw, lam: float) -> Draw:
+        """At the input."""
+        return super().with_lam(draw, lam) | {"layer": self._layers.index(INPUT)}
+
     def _set(self) -> tuple[str, ...]:
-        self._known("manifold_mixup")
+        self.bound("manifold_mixup")
         return self._layers

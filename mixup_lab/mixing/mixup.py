@@ -7,9 +7,9 @@ from functools import partial
 
 from torch import Tensor
 
-from mixup_lab.mixing.functional import interpolate
-from mixup_lab.mixing.mixer import Draw, PairMixer
-from mixup_lab.mixing.partners import BY_DISTANCE
+from mixup_lab.mixing.functional import each, interpolate
+from mixup_lab.mixing.mixer import Draw
+from mixup_lab.mixing.pairs import PairMixer
 from mixup_lab.types import Inputs
 
 
@@ -17,26 +17,27 @@ from mixup_lab.types import Inputs
 class Mixup(PairMixer):
     """`lam * x_i + (1 - lam) * x_j` with the labels mixed alike (eq. 2); see `PairMixer` for the arguments.
 
-    Token ids have no mean. Of texts the output of the first layer that the model declares is mixed in their place, the
+    Token ids have no mean. For texts the output of the first layer that the model declares is mixed instead, the
     embedding: wordMixup (Guo, Mao, Zhang: Augmenting Data with Mixup for Sentence Classification, 2019).
 
-    >>> mixup = Mixup(alpha=0.4)
+    >>> import torch
+    >>> mixup = Mixup(law="fixed", lam=0.75, partner="roll")
+    >>> mixed = mixup(torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1]))
+    >>> mixed.inputs.tolist(), mixed.lam.tolist()
+    ([[1.0], [3.0]], [0.75, 0.75])
+    >>> mixed.target.tolist(), mixed.partner.tolist()
+    ([0, 1], [1, 0])
     """
 
     on_tokens = True
-    on_boxes = True
-
-    @property
-    def by_example(self) -> bool:
-        """Not inside the model, not if partners are looked for in the batch; what a subclass does is not known."""
-        return type(self) is Mixup and not self._layers and self._partner not in BY_DISTANCE
+    keeps_inputs_whole = True
+    by_example = True
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
         """Interpolate, at once or when the layer is reached."""
+        mix = partial(interpolate, perm=perm, lam=lam)
         layer = self.layer(draw)
-        if layer is not None:
-            self.mix_inside(layer, partial(interpolate, perm=perm, lam=lam))
-            return inputs, lam
-        if isinstance(inputs, dict):
-            return {name: interpolate(part, perm, lam) for name, part in inputs.items()}, lam
-        return interpolate(inputs, perm, lam), lam
+        if layer is None:
+            return each(mix, inputs), lam
+        self.mix_inside(layer, mix)
+        return inputs, lam

@@ -1,21 +1,27 @@
-"""Mixup or CutMix, by chance for each batch."""
+"""Mixup or CutMix, by chance for each batch, as in recipes for ImageNet (Touvron et al.: DeiT, ICML 2021)."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
-from mixup_lab.mixing.boxes import CutMix
-from mixup_lab.mixing.mixer import Bound, Draw, Mixer, NoMixing
+from mixup_lab.mixing.cutmix import CutMix
+from mixup_lab.mixing.law import Law
+from mixup_lab.mixing.mixer import UNMIXED, Bound, Draw, Laws, Mixer, Request, Strip
 from mixup_lab.mixing.mixup import Mixup
+from mixup_lab.mixing.none import NoMixing
+from mixup_lab.mixing.pairs import LAM_PER
 from mixup_lab.types import Batch, Mixed
+
+NAMES = ("Mixup", "CutMix", "unmixed")
 
 
 @dataclass
 class MixupCutMix(Mixer):
-    """One of Mixup, CutMix and no mixing for each batch, as in the recipes for ImageNet (Touvron et al., 2021).
+    """One of Mixup, CutMix and no mixing for each batch.
 
     Args:
         alpha: of Mixup, >= 0; 0 is the baseline, CutMix included.
@@ -24,7 +30,7 @@ class MixupCutMix(Mixer):
         prob_cutmix: see prob_mixup.
         prob_none: see prob_mixup.
         lam_per: `batch`, `sample` or `pair`, for both.
-        seed: of the generator for direct calls; None: another one each time.
+        seed: of the generator for direct calls; None: a different one each time.
 
     Raises:
         ValueError: for probabilities that do not sum to 1, and what the methods refuse.
@@ -45,7 +51,7 @@ class MixupCutMix(Mixer):
         if not all(0 <= p <= 1 for p in probs) or not math.isclose(sum(probs), 1, abs_tol=1e-9):
             shown = " + ".join(f"{p:g}" for p in probs)
             raise ValueError(f"prob_mixup + prob_cutmix + prob_none must be 1, got {shown} = {sum(probs):g}")
-        self.prob = self.prob_mixup + self.prob_cutmix  # the share of the batches that is mixed
+        self.prob = self.prob_mixup + self.prob_cutmix
         self._methods: tuple[Mixer, ...] = (
             Mixup(self.alpha, lam_per=self.lam_per),
             CutMix(self.cutmix_alpha if self.alpha else 0.0, lam_per=self.lam_per),
@@ -53,33 +59,61 @@ class MixupCutMix(Mixer):
         )
 
     def bind(self, bound: Bound) -> None:
-        """Both methods look at it."""
+        """Bind both methods."""
         for method in self._methods:
             method.bind(bound)
 
-    def draw(
-        self,
-        rng: np.random.Generator,
-        steps: int,
-        batch_size: int,
-        *,
-        targets: np.ndarray | None = None,
-        scale_alpha: np.ndarray | None = None,
-        scale_prob: np.ndarray | None = None,
-    ) -> dict[str, np.ndarray]:
-        """What each method draws, under names of its own, and `choice` (S,)."""
+    def draw(self, rng: np.random.Generator, request: Request) -> dict[str, np.ndarray]:
+        """The draws of each method, under names of its own, and `choice` (S,)."""
         drawn: dict[str, np.ndarray] = {}
         for number, method in enumerate(self._methods):
-            own = method.draw(rng, steps, batch_size, targets=targets, scale_alpha=scale_alpha)
+            own = method.draw(rng, replace(request, scale_prob=1.0))
             drawn |= {f"{number}.{name}": values for name, values in own.items()}
-        mixing = (
-            np.array([self.prob_mixup, self.prob_cutmix])
-            * (np.ones(steps) if scale_prob is None else scale_prob)[:, None]
-        )
-        return drawn | {"choice": (rng.random((steps, 1)) >= np.cumsum(mixing, axis=1)).sum(axis=1)}
+        mixing = np.array([self.prob_mixup, self.prob_cutmix]) * request.probs(1.0)
+        return drawn | {"choice": (rng.random((request.steps, 1)) >= np.cumsum(mixing, axis=1)).sum(axis=1)}
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
         """The method that is chosen."""
+        method, own = self._chosen(draw)
+        return method.apply(batch, own)
+
+    def laws(self) -> Laws:
+        """Those of both methods."""
+        beta = Law()
+        return [
+            (self.prob_mixup, beta, self.alpha),
+            (self.prob_cutmix, beta, self.cutmix_alpha),
+            (self.prob_none, UNMIXED, 1.0),
+        ]
+
+    def partners(self, draw: Draw) -> list[Tensor]:
+        """Those of the chosen method."""
+        method, own = self._chosen(draw)
+        return method.partners(own)
+
+    def variety(self, draw: Draw) -> str:
+        """The chosen method."""
+        return NAMES[draw["choice"]].lower()
+
+    def note(self, draw: Draw) -> str:
+        """The chosen method."""
+        return self.variety(draw)
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What shares a lam."""
+        return [("lam", LAM_PER[self.lam_per])]
+
+    def strips(self) -> list[Strip]:
+        """Those of the methods that occur."""
+        parts = zip(NAMES, self._methods, (self.prob_mixup, self.prob_cutmix), strict=False)
+        return [
+            replace(strip, title=f"{name}: {strip.title.lower()}")
+            for name, method, prob in parts
+            if prob > 0
+            for strip in method.strips()
+        ]
+
+    def _chosen(self, draw: Draw) -> tuple[Mixer, Draw]:
         prefix = f"{draw['choice']}."
         own = {name.removeprefix(prefix): value for name, value in draw.items() if name.startswith(prefix)}
-        return self._methods[draw["choice"]].apply(batch, own)
+        return self._methods[draw["choice"]], own

@@ -1,15 +1,15 @@
-"""RegMixup: Mixup as a regulariser beside the clean loss (Pinto et al., NeurIPS 2022)."""
+"""RegMixup (Pinto et al.: Using Mixup as a Regularizer Can Surprisingly Improve Accuracy and OOD, NeurIPS 2022)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mixup_lab.mixing.mixer import Draw
+from mixup_lab.mixing.functional import each
+from mixup_lab.mixing.mixer import Draw, at_least_zero
 from mixup_lab.mixing.mixup import Mixup
 from mixup_lab.types import Batch, Mixed
 
@@ -23,29 +23,26 @@ class RegMixup(Mixup):
         eta: weight of the mixed loss, >= 0 and finite; the paper's 1.
     """
 
+    rows = 2
+    own_title = "own, and\ntrained on\nas it is"
     alpha: float = 20.0
     eta: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.eta) and self.eta >= 0):
-            raise ValueError(f"eta must be a finite number >= 0, got {self.eta}")
+        at_least_zero(eta=self.eta)
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
         """The clean examples, then the mixed ones. The mean over both rows of weight 2 and 2 * eta is the sum above."""
         mixed = super().apply(batch, draw)
         own = self.clean(batch, mixed)
-        inputs = (
-            {name: torch.cat([part, mixed.inputs[name]]) for name, part in own.inputs.items()}
-            if isinstance(own.inputs, dict)
-            else torch.cat([own.inputs, mixed.inputs])
-        )
         target, partner, lam = (torch.cat(pair) for pair in zip(own[1:4], mixed[1:4], strict=True))
-        rows = torch.ones(len(batch.target), device=lam.device)
-        return Mixed(inputs, target, partner, lam, torch.cat([2 * rows, 2 * self.eta * rows]))
+        inputs = each(lambda *pair: torch.cat(pair), own.inputs, mixed.inputs)
+        one = torch.ones(len(batch.target), device=lam.device)
+        return Mixed(inputs, target, partner, lam, torch.cat([2 * one, 2 * self.eta * one]))
 
     def mix_inside(self, layer: str, mix: Callable[[Tensor], Tensor]) -> None:
-        """Mix the second half of what the layer gives; the first are the clean examples."""
+        """Mix the second half of the layer's output; the first are the clean examples."""
 
         def mix_second(values: Tensor) -> Tensor:
             clean, second = values.chunk(2)

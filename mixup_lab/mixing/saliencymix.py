@@ -1,4 +1,4 @@
-"""SaliencyMix: CutMix with the rectangle where the partner has something to show (Uddin et al., ICLR 2021)."""
+"""SaliencyMix (Uddin et al.: SaliencyMix: A Saliency Guided Data Augmentation Strategy, ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixup_lab.mixing.boxes import CutMix, boxes, paste_boxes
-from mixup_lab.mixing.checks import check_pictures, check_tensor
+from mixup_lab.mixing.cutmix import CutMix
 from mixup_lab.mixing.features import undisturbed
-from mixup_lab.mixing.mixer import Bound, Draw
+from mixup_lab.mixing.mixer import Draw
+from mixup_lab.mixing.rectangles import paste_rectangles, rectangles
 from mixup_lab.types import Inputs
 
 
 @dataclass
 class SaliencyMix(CutMix):
-    """The rectangle is centred at the partner's most salient pixel and pasted at the same place.
+    """CutMix with the rectangle centred at the partner's most salient pixel, pasted at the same place.
 
     Saliency is the size of the gradient of the loss with respect to the pixels, with the model as it is (Simonyan et
-    al., 2014), smoothed over `smooth` pixels; the paper uses a detector of OpenCV. It costs a forward and a backward
-    pass more for each batch, in evaluation mode and float32, so BatchNorm and dropout notice nothing of it.
+    al., 2014), smoothed over `smooth` pixels; the paper uses a detector of OpenCV. It costs one more forward and
+    backward pass for each batch, in evaluation mode and float32, which leaves BatchNorm and dropout alone.
 
     Args:
         smooth: width of the window that the saliency is averaged over, odd and >= 1.
     """
 
-    name = "saliencymix"
+    asks_model = True
     smooth: int = 7
 
     def __post_init__(self) -> None:
@@ -37,20 +37,20 @@ class SaliencyMix(CutMix):
             raise ValueError(f"smooth must be odd and at least 1, got {self.smooth}")
 
     def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
-        """The place is not left to chance."""
+        """The place is not random."""
         return {}
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
         """Paste what is salient in the partner."""
-        check_pictures(self.name, check_tensor(self.name, inputs).shape[1:])
-        height, width = inputs.shape[-2:]
-        row, column = peaks(self.saliency(inputs, draw["target"]))
-        edges = boxes((row[perm] + 0.5) / height, (column[perm] + 0.5) / width, lam, height, width)
-        return paste_boxes(inputs, draw["target"], perm, edges)
+        pictures = self.pictures(inputs)
+        height, width = pictures.shape[-2:]
+        row, column = peaks(self.saliency(pictures, draw["target"]))
+        edges = rectangles((row[perm] + 0.5) / height, (column[perm] + 0.5) / width, lam, height, width)
+        return paste_rectangles(pictures, draw["target"], perm, edges)
 
     def saliency(self, inputs: Tensor, target: Tensor) -> Tensor:
         """(B, C, H, W), (B, ...) -> (B, H, W), >= 0."""
-        bound: Bound = self._known("saliencymix")
+        bound = self.bound("saliencymix")
         with undisturbed(bound.model), torch.enable_grad():
             pixels = inputs.detach().requires_grad_(True)
             loss = bound.loss(bound.model(pixels).float(), target).sum()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mixup_lab.mixing.mixer import Draw, at_step
 from mixup_lab.mixing.schedules import Constant
-from mixup_lab.preview import methods
+from mixup_lab.preview.shares import blank
 from mixup_lab.targets.target import Target
 from mixup_lab.training.batches import Batches, EpochPlan
 from mixup_lab.training.ingredients import Ingredients
@@ -74,9 +74,9 @@ class Beginning:
 
     def _shown(self, raw: Batch, batch: Batch, draw: Draw, rows: Sequence[int]) -> dict[int, Example]:
         mixer = self.parts.mixer
-        draw = methods.with_partners(mixer, draw, batch.inputs, self.parts.model)
-        mixed = methods.last_rows(mixer.apply(batch, draw), len(batch.target))
-        perms, note, layer = methods.perms(mixer, draw), methods.note(mixer, draw), methods.layer(mixer, draw)
+        draw = mixer.find_partners(draw, batch.inputs)
+        mixed = mixer.apply(batch, draw).last(len(batch.target))
+        perms, note, layer = mixer.partners(draw), mixer.note(draw), mixer.layer(draw)
         shown = {}
         for i in rows:
             partners = [int(perm[i]) for perm in perms]
@@ -102,7 +102,7 @@ class Beginning:
         partner = np.stack([self._partner(k, own[k]) for k in range(len(own))])
         if np.ptp(lam) < 1e-6:  # one batch tells as much as many
             lam, own, partner = lam[:1], own[:1], partner[:1]
-        kinds = [methods.kind(self.parts.mixer, self.draw(*place)) for place in self.steps[: len(lam)]]
+        kinds = [self.parts.mixer.variety(self.draw(*place)) for place in self.steps[: len(lam)]]
         one_each = bool((np.ptp(lam, axis=1) < 1e-6).all())
         cost = 0.2 * (own == partner)
         chosen: list[tuple[int, int]] = []
@@ -118,22 +118,18 @@ class Beginning:
         return chosen
 
     def _lam(self, draw: Draw) -> np.ndarray:
-        """lam of a batch without its pictures; of a method that asks the model, as it is drawn."""
+        """lam of a batch, found without its pictures; where it depends on the model, as it is drawn."""
         parts, size = self.parts, self.parts.settings.batch_size
-        if methods.asks_model(parts.mixer):
+        if parts.mixer.asks_model:
             return np.asarray(draw["lam"].cpu())
-        shape, target = parts.data.input_shape, parts.data.train.target
-        small = (shape[0], 8, 8) if len(shape) == 3 else shape  # of pictures the shares count alone
-        blank = torch.zeros((size, *small), device=parts.device)
-        draw = {**draw, "perm": draw.get("perm", torch.arange(size, device=parts.device))}
-        labels = small[1:] if target.shape[1:] == shape[1:] else target.shape[1:]  # of masks, as of pictures
-        none = torch.from_numpy(np.zeros((size, *labels), target.dtype)).to(parts.device)
-        lam = methods.last_rows(parts.mixer.apply(Batch(blank, none), draw), size).lam
+        target = torch.from_numpy(parts.data.train.target[:1]).to(parts.device)
+        draw = {"perm": torch.arange(size, device=parts.device), **draw}
+        lam = parts.mixer.apply(blank(size, parts.data.input_shape, (8, 8), target), draw).last(size).lam
         return np.asarray(lam.flatten(1).mean(1).cpu() if lam.dim() > 1 else lam.cpu())
 
     def _partner(self, number: int, own: np.ndarray) -> np.ndarray:
         """Strata of the partners, -1 where they are not known yet or there are none."""
-        perms = methods.perms(self.parts.mixer, self.draw(*self.steps[number]))
+        perms = self.parts.mixer.partners(self.draw(*self.steps[number]))
         return own[perms[0].cpu().numpy()] if perms else np.full_like(own, -1)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from mixup_lab.mixing.mixer import Mixer, at_step, upload
-from mixup_lab.preview import methods
+from mixup_lab.mixing.inside import INPUT
+from mixup_lab.mixing.mixer import Laws, Mixer, Request, at_step, upload
 from mixup_lab.seeding import stream
 from mixup_lab.types import Batch
 
 DRAWS = 4096
-ASKED = 512  # draws of a method whose lam depends on the model's opinion of the pictures
+ASKED = 512  # draws of a method whose lam depends on the model
 TOGETHER = 8  # of them in a batch
 SIDE = 64  # pixels; on larger pictures areas are measured on smaller ones of the same shape
 BINS = 40
@@ -23,13 +26,13 @@ NEARLY = 0.05  # with less of either picture, an example is nearly unmixed
 
 @dataclass(frozen=True)
 class Shares:
-    """What many draws give."""
+    """lam in many draws."""
 
     lam: np.ndarray  # (n,) as it was really done
     law: np.ndarray | None  # (BINS,) the probability of each bin by the law of lam
     alpha: float | None  # of the law, where it has one
     nearly_unmixed: float  # share of the draws with less than NEARLY of one picture: of k, of all but one
-    layers: dict[str, float]  # how often each layer is chosen, where layers are
+    layers: dict[str, float]  # how often each layer is chosen, where there is a choice
 
     @property
     def counts(self) -> np.ndarray:
@@ -43,46 +46,62 @@ class Shares:
 
 
 def measure(mixer: Mixer, batch: Batch, seed: int) -> Shares:
-    """Draw lam many times and apply the method, so that what is counted is what was really done.
+    """Draw lam many times, apply the method, and count what was really done.
 
     Args:
         mixer: bound to the run's model.
-        batch: real examples, for a method that looks at them; of others the shape alone counts.
-        seed: of the run; the draws are others than the run's own.
+        batch: real examples, for a method that looks at them; for others their shape alone counts.
+        seed: of the run; these draws are not the run's own.
     """
-    if methods.asks_model(mixer):
+    if mixer.asks_model:
         size = min(TOGETHER, len(batch.target))
         steps = -(-ASKED // size)
         groups = [Batch(*(part[k : k + size] for part in batch)) for k in range(0, len(batch.target) - size + 1, size)]
     else:
-        size = 1 if getattr(mixer, "lam_per", "batch") == "batch" else 64
+        size = 1 if mixer.lam_per == "batch" else 64
         steps = DRAWS // size
-        shape = batch.inputs.shape[1:]
+        shape = tuple(batch.inputs.shape[1:])
         shrink = max(1.0, max(shape[1:]) / SIDE) if len(shape) == 3 else 1.0
-        small = (shape[0], *(max(1, round(side / shrink)) for side in shape[1:])) if len(shape) == 3 else shape
-        blank = torch.zeros((size, *small), device=batch.target.device)
-        labels = small[1:] if batch.target.shape[1:] == shape[1:] else batch.target.shape[1:]  # of masks likewise
-        groups = [Batch(blank, batch.target.new_zeros((size, *labels)))]
-    draws = methods.draw_unheard(mixer, stream(seed, "preview"), steps, np.zeros((steps, size), dtype=np.int64))
+        groups = [blank(size, shape, tuple(max(1, round(side / shrink)) for side in shape[1:]), batch.target)]
+    draws = silent_draw(mixer, stream(seed, "preview"), steps, np.zeros((steps, size), dtype=np.int64))
     draws.setdefault("perm", np.tile(np.arange(size), (steps, 1)))  # who is mixed does not matter here
     uploaded = upload(draws, batch.target.device)
-    done = [
-        methods.last_rows(mixer.apply(groups[step % len(groups)], at_step(uploaded, step)), size).lam
-        for step in range(steps)
-    ]
-    flat = [lam.flatten(1).mean(1) if lam.dim() > 1 else lam for lam in done]
-    lam, known = torch.cat(flat).cpu().numpy(), methods.laws(mixer)
-    largest = methods.largest_share(mixer, draws, lam)
+    each = [at_step(uploaded, step) for step in range(steps)]
+    done = [mixer.apply(groups[step % len(groups)], draw).last(size).lam for step, draw in enumerate(each)]
+    lam = torch.cat([lam.flatten(1).mean(1) if lam.dim() > 1 else lam for lam in done]).cpu().numpy()
+    laws, layers = mixer.laws(), mixer.mixed_layers()
+    used = Counter(mixer.layer(draw) or INPUT for draw in each)
     return Shares(
         lam=lam,
-        law=expected(known),
-        alpha=mixer.alpha if any(law.kind == "beta" for _, law, _ in known) else None,
-        nearly_unmixed=float((largest > 1 - NEARLY).mean()),
-        layers=methods.layer_shares(mixer, draws),
+        law=expected(laws),
+        alpha=mixer.alpha if any(law.kind == "beta" for _, law, _ in laws) else None,
+        nearly_unmixed=float((mixer.largest_share(draws, lam) > 1 - NEARLY).mean()),
+        layers={name: used[name] / steps for name in layers} if len(layers) > 1 else {},
     )
 
 
-def expected(laws: methods.Laws) -> np.ndarray | None:
+def blank(size: int, shape: tuple[int, ...], sides: tuple[int, ...], target: Tensor) -> Batch:
+    """Zeros in place of examples of this shape, for methods that do not look at them: shares need no more.
+
+    Args:
+        size: of the batch.
+        shape: of one example.
+        sides: (H, W) of the pictures and masks in place of their own.
+        target: (n, ...), whose shape and dtype the labels have.
+    """
+    small = (shape[0], *sides) if len(shape) == 3 else shape
+    labels = small[1:] if target.shape[1:] == shape[1:] else target.shape[1:]
+    return Batch(torch.zeros((size, *small), device=target.device), target.new_zeros((size, *labels)))
+
+
+def silent_draw(mixer: Mixer, rng: np.random.Generator, steps: int, targets: np.ndarray) -> dict[str, np.ndarray]:
+    """Draws for `targets` (steps, B) that no run has: the method's warnings about these labels mean nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return mixer.draw(rng, Request(steps, targets.shape[1], targets))
+
+
+def expected(laws: Laws) -> np.ndarray | None:
     """The probability of each bin, differences of the distribution function; None without a law."""
     if not laws:
         return None

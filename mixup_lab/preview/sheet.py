@@ -13,12 +13,10 @@ from torch import Tensor
 
 from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.look import BLUE, GRID, INK, MUTED, VERMILLION, short
-from mixup_lab.mixing.mixer import NoMixing
-from mixup_lab.preview import methods
 from mixup_lab.preview.canvas import CHARACTER, LINE, Canvas, plain
 from mixup_lab.preview.examples import Beginning, Example
 from mixup_lab.preview.shares import BINS, EDGES, NEARLY, Shares, measure
-from mixup_lab.preview.strips import Strip, strips
+from mixup_lab.preview.strips import DrawnStrip, strips
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import Batch
 
@@ -55,7 +53,7 @@ def draw_sheet(parts: Ingredients, title: Title) -> tuple[bytes, tuple[int, int]
     if not untouched or any(example.lam < 1 for example in examples):
         _, batch = beginning.batch(*beginning.steps[0])
         shares = measure(parts.mixer, batch, parts.seed)
-        facts += methods.facts(parts.mixer)
+        facts += parts.mixer.facts()
         if shares.layers:
             facts.append(("mixed at", ", ".join(f"{name} {share:.0%}" for name, share in shares.layers.items())))
     _numbers(canvas, shares if shares is not None and np.ptp(shares.lam) > 0 else None, facts)
@@ -71,14 +69,14 @@ def _heading(canvas: Canvas, title: Title) -> None:
 
 
 def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], untouched: bool) -> None:
-    mixer, encode = parts.mixer, parts.data.encode
+    encode = parts.data.encode
     partners = max(len(example.others) for example in examples)
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     if parts.transform.changes:
         stored = encode(torch.stack([example.stored for example in examples]))
         rows.append(("as stored", list(encode.draw(stored, TILE))))
     own = _with_targets(parts, [example.own for example in examples], [example.targets[0] for example in examples])
-    rows.append((methods.own_title(mixer, untouched), list(own)))
+    rows.append(("trained on" if untouched else parts.mixer.own_title, list(own)))
     for k in range(partners):
         others = [example.others[k] if k < len(example.others) else None for example in examples]
         there = [(o, e.targets[k + 1]) for o, e in zip(others, examples, strict=True) if o is not None]
@@ -91,7 +89,7 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
             label, other, lam = (part[None].cpu().numpy() for part in example.asked)
             mixed[k : k + 1] = parts.data.kind.draw_mixed(mixed[k : k + 1], label, other, lam, encode.shape)
         inside = [None if example.layer else tile for example, tile in zip(examples, mixed, strict=True)]
-        rows.append((methods.row_title(mixer), inside))
+        rows.append((parts.mixer.mixed_title, inside))
 
     high, wide = own.shape[1:3]
     for number, (name, tiles) in enumerate(rows):
@@ -189,10 +187,8 @@ def _histogram(ax: Axes, shares: Shares) -> None:
     ax.grid(axis="y", color=plain(GRID))
 
 
-def _strips(parts: Ingredients, examples: Sequence[Example]) -> list[Strip]:
+def _strips(parts: Ingredients, examples: Sequence[Example]) -> list[DrawnStrip]:
     """Of the example that is mixed most evenly, and whose pictures are of different classes if one's are."""
-    if isinstance(parts.mixer, NoMixing):
-        return []
     most = max(len(example.others) for example in examples)
     fit = [example for example in examples if len(example.others) == most]
     chosen = min(fit, key=lambda example: (_alike(example.targets), abs(example.lam - 0.5)))
@@ -204,7 +200,7 @@ def _alike(targets: Sequence[Tensor]) -> bool:
     return all(torch.equal(target, targets[0]) for target in targets)
 
 
-def _strip(canvas: Canvas, encode: Encoder, strip: Strip) -> None:
+def _strip(canvas: Canvas, encode: Encoder, strip: DrawnStrip) -> None:
     tiles = encode.draw(strip.inputs, SMALL)
     high, wide = tiles.shape[1:3]
     canvas.text(LEFT, canvas.down(28) + 4, strip.title, weight="bold")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixup_lab.mixing.mixer import at_step, at_steps, upload
+from mixup_lab.mixing.mixer import Request, at_step, at_steps, upload
 from mixup_lab.seeding import stream
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import Batch, Mixed, UserError
@@ -66,13 +66,9 @@ class Batches:
         crops = parts.transform.draw(stream(parts.seed, "transform", epoch), self.steps, size)
         num_steps, first = self.steps * parts.settings.epochs, self.steps * epoch
         factor = np.array([schedule(first + i, num_steps, self.steps, gaps) for i in range(self.steps)])
-        mixing = parts.mixer.draw(
-            stream(parts.seed, "mixing", epoch),
-            self.steps,
-            size,
-            targets=train.target[order] if parts.mixer.needs_labels else None,  # masks are large
-            **{f"scale_{schedule.scales}": factor},
-        )
+        targets = train.target[order] if parts.mixer.needs_labels else None  # masks are large
+        request = Request(self.steps, size, targets, **{f"scale_{schedule.scales}": factor})
+        mixing = parts.mixer.draw(stream(parts.seed, "mixing", epoch), request)
         return EpochPlan(order, upload(crops, parts.device), upload(mixing, parts.device), factor)
 
     def mixed(self, plan: EpochPlan, first: int = 0) -> Iterator[tuple[int, Mixed]]:

@@ -156,7 +156,7 @@ def test_alpha_zero_is_the_baseline_arm():
 @pytest.mark.parametrize(
     ("choice", "aug", "name"),
     [
-        ("none", {"_target_": "mixup_lab.mixing.mixer.NoMixing"}, "baseline"),
+        ("none", {"_target_": "mixup_lab.mixing.none.NoMixing"}, "baseline"),
         ("mixup", {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 0}, "baseline"),
         ("mixup", {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 0.4}, "mixup-a0.4"),
         ("mixup", {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 1.0}, "mixup-a1"),

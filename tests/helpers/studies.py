@@ -76,7 +76,7 @@ def write_run(
 def config_of(alpha: float, **others: Any) -> dict[str, Any]:
     aug = {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": alpha}
     if alpha == 0:
-        aug = {"_target_": "mixup_lab.mixing.mixer.NoMixing"}
+        aug = {"_target_": "mixup_lab.mixing.none.NoMixing"}
     base = {"seed": 0, "trust": [], "aug": aug, "optimizer": {"lr": 0.1}, "trainer": {"epochs": 3, "device": "cpu"}}
     for key, value in others.items():
         base["optimizer"][key] = value

@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 
 from mixup_lab.mixing.functional import interpolate
+from mixup_lab.mixing.mixer import Request
 from mixup_lab.mixing.mixup import Mixup
 from mixup_lab.mixing.partners import draw_partners
 from mixup_lab.seeding import stream
@@ -28,7 +29,7 @@ def test_mixup_equals_the_papers_equations(batch_size, lam_per):
     inputs = rng.normal(size=(batch_size, 3, 4, 5)).astype(np.float32)
     labels = rng.integers(0, 4, batch_size)
     mixer = Mixup(alpha=0.7, lam_per=lam_per)
-    drawn = mixer.draw(stream(3, "mixing"), steps=5, batch_size=batch_size)
+    drawn = mixer.draw(stream(3, "mixing"), Request(steps=5, batch_size=batch_size))
     for step in range(5):
         draw = {name: torch.from_numpy(values[step]) for name, values in drawn.items()}
         mixed = mixer.apply(Batch(torch.from_numpy(inputs), torch.from_numpy(labels)), draw)
@@ -48,7 +49,7 @@ def _kolmogorov_smirnov_p(lam, alpha):
 @pytest.mark.parametrize("alpha", [0.05, 0.1, 0.2, 0.4, 1.0, 2.0, 8.0, 32.0])
 @pytest.mark.parametrize("lam_per", ["batch", "sample"])
 def test_lam_follows_its_law(alpha, lam_per):
-    drawn = Mixup(alpha, lam_per=lam_per).draw(stream(1, "mixing"), steps=4000, batch_size=5)["lam"]
+    drawn = Mixup(alpha, lam_per=lam_per).draw(stream(1, "mixing"), Request(steps=4000, batch_size=5))["lam"]
     lam = drawn.ravel() if lam_per == "sample" else drawn[:, 0]
     assert drawn.dtype == np.float32
     assert _kolmogorov_smirnov_p(lam.astype(float), alpha) > 1e-3
@@ -57,7 +58,7 @@ def test_lam_follows_its_law(alpha, lam_per):
 
 @pytest.mark.parametrize("alpha", [0.05, 0.4, 8.0])
 def test_a_wrong_law_is_noticed(alpha):
-    lam = Mixup(alpha).draw(stream(1, "mixing"), 4000, 1)["lam"][:, 0].astype(float)
+    lam = Mixup(alpha).draw(stream(1, "mixing"), Request(4000, 1))["lam"][:, 0].astype(float)
     assert _kolmogorov_smirnov_p(np.maximum(lam, 1 - lam), alpha) < 1e-6
     assert _kolmogorov_smirnov_p(lam, alpha * 1.25) < 1e-3
 
@@ -71,18 +72,18 @@ def test_partners_are_uniform_random_permutations():
 
 
 def test_alphas_share_their_partners_and_epochs_do_not():
-    a, b = (Mixup(alpha).draw(stream(0, "mixing", 2), 10, 8)["perm"] for alpha in (0.1, 1.0))
-    c = Mixup(1.0).draw(stream(0, "mixing", 3), 10, 8)["perm"]
+    a, b = (Mixup(alpha).draw(stream(0, "mixing", 2), Request(10, 8))["perm"] for alpha in (0.1, 1.0))
+    c = Mixup(1.0).draw(stream(0, "mixing", 3), Request(10, 8))["perm"]
     assert (a == b).all()
     assert (b != c).any()
 
 
 @pytest.mark.parametrize("lam_per", ["batch", "sample"])
 def test_prob_is_the_share_that_is_mixed(lam_per):
-    lam = Mixup(1.0, lam_per=lam_per, prob=0.3).draw(stream(0, "mixing"), 5000, 4)["lam"]
+    lam = Mixup(1.0, lam_per=lam_per, prob=0.3).draw(stream(0, "mixing"), Request(5000, 4))["lam"]
     units = lam.ravel() if lam_per == "sample" else lam[:, 0]
     assert abs((units < 1).mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / len(units))
-    assert (Mixup(1.0, lam_per=lam_per, prob=0.0).draw(stream(0, "mixing"), 50, 4)["lam"] == 1).all()
+    assert (Mixup(1.0, lam_per=lam_per, prob=0.0).draw(stream(0, "mixing"), Request(50, 4))["lam"] == 1).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from mixup_lab.mixing import CutMix, FMix, Mixup
+from mixup_lab.mixing import CutMix, FMix, Mixup, Request
 from mixup_lab.mixing.law import Law, mean_minor_share
 from mixup_lab.seeding import stream
 
@@ -112,24 +112,26 @@ def test_every_step_has_the_law_of_its_own_alpha():
 @pytest.mark.parametrize("lam_per", ["batch", "sample", "pair"])
 def test_alpha_zero_anywhere_is_exactly_one(law, lam_per):
     scale = np.array([1.0, 0.0, 0.5, 0.0, 1.0])
-    lam = Mixup(0.5, law=law, lam_per=lam_per, lam_max=0.9).draw(stream(0, "mixing"), 5, 6, scale_alpha=scale)["lam"]
+    lam = Mixup(0.5, law=law, lam_per=lam_per, lam_max=0.9).draw(stream(0, "mixing"), Request(5, 6, scale_alpha=scale))[
+        "lam"
+    ]
     assert (lam[scale == 0] == 1).all()
     assert (lam[scale > 0] < 1).all()
 
 
 def test_scaled_alpha_and_share():
     scale = np.repeat([0.1, 1.0], 2000)
-    lam = Mixup(2.0).draw(stream(0, "mixing"), 4000, 2, scale_alpha=scale)["lam"][:, 0]
+    lam = Mixup(2.0).draw(stream(0, "mixing"), Request(4000, 2, scale_alpha=scale))["lam"][:, 0]
     assert p_value(lam[:2000], beta_cdf(0.2, 0.2)) > 1e-3
     assert p_value(lam[2000:], beta_cdf(2, 2)) > 1e-3
-    mixed = Mixup(2.0, prob=0.8).draw(stream(0, "mixing"), 4000, 2, scale_prob=scale)["lam"][:, 0] < 1
+    mixed = Mixup(2.0, prob=0.8).draw(stream(0, "mixing"), Request(4000, 2, scale_prob=scale))["lam"][:, 0] < 1
     for rows, expected in ((mixed[:2000], 0.08), (mixed[2000:], 0.8)):
         assert abs(rows.mean() - expected) < 4 * np.sqrt(expected * (1 - expected) / 2000)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 8])
 def test_couples_share_lam_and_place(batch_size):
-    drawn = CutMix(1.0, lam_per="pair", prob=0.7).draw(stream(0, "mixing"), 400, batch_size)
+    drawn = CutMix(1.0, lam_per="pair", prob=0.7).draw(stream(0, "mixing"), Request(400, batch_size))
     perm, lam = drawn["perm"], drawn["lam"]
     rows = np.arange(400)[:, None]
     assert (perm[rows, perm] == np.arange(batch_size)).all(), "an involution"
@@ -155,7 +157,7 @@ def test_couples_share_their_mask():
 
 @pytest.mark.parametrize("lam_per", ["batch", "sample"])
 def test_what_has_one_lam(lam_per):
-    lam = Mixup(1.0, lam_per=lam_per).draw(stream(0, "mixing"), 50, 6)["lam"]
+    lam = Mixup(1.0, lam_per=lam_per).draw(stream(0, "mixing"), Request(50, 6))["lam"]
     assert {len(set(row)) for row in lam} == {1 if lam_per == "batch" else 6}
 
 

@@ -15,6 +15,7 @@ from mixup_lab.mixing import (
     Bound,
     CutMix,
     KFoldMixup,
+    Labels,
     LabelSmoothing,
     ManifoldMixup,
     Mixup,
@@ -230,7 +231,7 @@ def test_a_compiled_model_learns_the_same(make):
     ends = []
     for compiled in (False, True):
         model, mixer = small_model(), make()
-        mixer.bind(Bound(model, losses, (3, 8, 8), 4))
+        mixer.bind(Bound(model, losses, (3, 8, 8), Labels(4)))
         if compiled:
             torch._dynamo.reset()
             model.compile(backend="eager")  # traced and guarded, without the code that takes long to make

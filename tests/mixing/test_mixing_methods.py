@@ -20,6 +20,7 @@ from mixup_lab.mixing import (
     FMix,
     GridMix,
     KFoldMixup,
+    Labels,
     LabelSmoothing,
     ManifoldMixup,
     Mixup,
@@ -27,6 +28,7 @@ from mixup_lab.mixing import (
     Noise,
     NoiseMix,
     RegMixup,
+    Request,
     ResizeMix,
     SaliencyMix,
     SmoothMix,
@@ -52,7 +54,7 @@ def pictures(batch_size=5, seed=0, height=HEIGHT, width=WIDTH):
 def steps_of(mixer, batch, steps=8, **scales):
     """What a run hands to `apply`, step by step."""
     targets = np.stack([batch.target.numpy()] * steps)
-    drawn = mixer.draw(stream(4, "mixing"), steps, len(batch.target), targets=targets, **scales)
+    drawn = mixer.draw(stream(4, "mixing"), Request(steps, len(batch.target), targets=targets, **scales))
     drawn = upload(drawn, torch.device("cpu"))
     return [at_step(drawn, step) for step in range(steps)]
 
@@ -302,7 +304,7 @@ def test_label_smoothing():
     torch.testing.assert_close(mixed.loss(losses, output), expected)
     assert mixed.inputs is batch.inputs
     with pytest.raises(ValueError, match="label_smoothing needs targets that are classes"):
-        mixer.bind(Bound(nn.Identity(), losses, (2,), None))
+        mixer.bind(Bound(nn.Identity(), losses, (2,), Labels()))
 
 
 def test_mixup_io_takes_the_label_of_the_larger_share():
@@ -354,10 +356,10 @@ def test_kfold(k, lam_per):
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 8.0])
 def test_kfold_of_two_has_mixups_law(alpha):
-    weights = KFoldMixup(alpha, k=2).draw(stream(0, "mixing"), 4000, 1)["weights"][:, 0]
-    lam = Mixup(alpha).draw(stream(1, "mixing"), 4000, 1)["lam"][:, 0]
+    weights = KFoldMixup(alpha, k=2).draw(stream(0, "mixing"), Request(4000, 1))["weights"][:, 0]
+    lam = Mixup(alpha).draw(stream(1, "mixing"), Request(4000, 1))["lam"][:, 0]
     assert stats.ks_2samp(weights[:, 0], lam).pvalue > 1e-3
-    three = KFoldMixup(alpha, k=3).draw(stream(0, "mixing"), 4000, 1)["weights"][:, 0]
+    three = KFoldMixup(alpha, k=3).draw(stream(0, "mixing"), Request(4000, 1))["weights"][:, 0]
     for column in three.T.astype(float):  # a share of Dirichlet's law has Beta(alpha, (k - 1) * alpha)
         inside = np.clip(column, 1e-6, 1 - 1e-6)
         grid = np.linspace(1e-6, 1 - 1e-6, 2000)
@@ -369,12 +371,12 @@ def test_kfold_of_two_has_mixups_law(alpha):
 
 def test_kfold_of_tiny_alphas_takes_one():
     scale = np.repeat([1.0, 1e-12], 1500)
-    weights = KFoldMixup(1e-4, k=3).draw(stream(0, "mixing"), 3000, 1, scale_alpha=scale)["weights"][:, 0]
+    weights = KFoldMixup(1e-4, k=3).draw(stream(0, "mixing"), Request(3000, 1, scale_alpha=scale))["weights"][:, 0]
     assert np.isfinite(weights).all()
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
     assert (weights.max(axis=1) > 0.99).mean() > 0.99
     assert stats.chisquare(np.bincount(weights.argmax(axis=1), minlength=3)).pvalue > 1e-3
-    off = KFoldMixup(1.0).draw(stream(0, "mixing"), 2, 3, scale_alpha=np.array([0.0, 1.0]))["weights"]
+    off = KFoldMixup(1.0).draw(stream(0, "mixing"), Request(2, 3, scale_alpha=np.array([0.0, 1.0])))["weights"]
     assert (off[0] == [1, 0, 0]).all()
     assert (off[1] < 1).all()
 
@@ -403,9 +405,9 @@ def test_regmixup_is_the_sum_of_two_losses(eta, labels):
 def test_mixup_cutmix_chooses_by_its_probabilities():
     mixer = MixupCutMix(alpha=0.8, cutmix_alpha=0.5, prob_mixup=0.3, prob_cutmix=0.5, prob_none=0.2)
     batch = pictures(4)
-    chosen = mixer.draw(stream(0, "mixing"), 5000, 4)["choice"]
+    chosen = mixer.draw(stream(0, "mixing"), Request(5000, 4))["choice"]
     assert stats.chisquare(np.bincount(chosen, minlength=3), [1500, 2500, 1000]).pvalue > 1e-3
-    half = mixer.draw(stream(0, "mixing"), 5000, 4, scale_prob=np.full(5000, 0.5))["choice"]
+    half = mixer.draw(stream(0, "mixing"), Request(5000, 4, scale_prob=np.full(5000, 0.5)))["choice"]
     assert stats.chisquare(np.bincount(half, minlength=3), [750, 1250, 3000]).pvalue > 1e-3
     for draw in steps_of(mixer, batch, 30):
         mixed = mixer.apply(batch, draw)
@@ -420,7 +422,10 @@ def test_mixup_cutmix_chooses_by_its_probabilities():
     assert mixer.prob == pytest.approx(0.8)
     off = MixupCutMix(alpha=0.0)
     assert all(torch.equal(off.apply(batch, draw).inputs, batch.inputs) for draw in steps_of(off, batch, 20))
-    assert stats.kstest(mixer.draw(stream(0, "mixing"), 800, 1)["1.lam"][:, 0], stats.beta(0.5, 0.5).cdf).pvalue > 1e-3
+    assert (
+        stats.kstest(mixer.draw(stream(0, "mixing"), Request(800, 1))["1.lam"][:, 0], stats.beta(0.5, 0.5).cdf).pvalue
+        > 1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -437,10 +442,12 @@ def test_probabilities_that_do_not_sum_to_one(probs, shown):
 
 def test_saliency_is_the_size_of_the_gradient():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(60, CLASSES)).double()
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(60, CLASSES)
+    ).double()
     inputs, target = torch.randn(3, 2, 4, 5, dtype=torch.float64), torch.tensor([0, 3, 1])
     mixer = SaliencyMix(smooth=1)
-    mixer.bind(Bound(model, losses, (2, 4, 5), CLASSES))
+    mixer.bind(Bound(model, losses, (2, 4, 5), Labels(CLASSES)))
     expected = torch.zeros(3, 4, 5)
     for place in np.ndindex(2, 4, 5):
         step = torch.zeros(2, 4, 5, dtype=torch.float64)
@@ -450,7 +457,7 @@ def test_saliency_is_the_size_of_the_gradient():
         expected[:, place[1], place[2]] += slope.abs().float()
     torch.testing.assert_close(mixer.saliency(inputs, target), expected, rtol=1e-4, atol=1e-6)
     wide = SaliencyMix(smooth=3)
-    wide.bind(Bound(model, losses, (2, 4, 5), CLASSES))
+    wide.bind(Bound(model, losses, (2, 4, 5), Labels(CLASSES)))
     window = ndimage.uniform_filter(expected.numpy(), (0, 3, 3), mode="constant")
     np.testing.assert_allclose(wide.saliency(inputs, target).numpy(), window, rtol=1e-4, atol=1e-6)
 
@@ -465,7 +472,7 @@ def test_saliencymix_pastes_what_the_partner_shows(lam_per):
         for c, (row, column) in enumerate(spots):
             weight[c, c % 3, row, column] = -1.0
     mixer = SaliencyMix(1.0, lam_per=lam_per, smooth=1, prob=0.9)
-    mixer.bind(Bound(model, lambda out, y: out.gather(1, y[:, None])[:, 0], (3, HEIGHT, WIDTH), CLASSES))
+    mixer.bind(Bound(model, lambda out, y: out.gather(1, y[:, None])[:, 0], (3, HEIGHT, WIDTH), Labels(CLASSES)))
     batch = pictures(6)
     for draw in steps_of(mixer, batch):
         mixed = mixer.apply(batch, draw)
@@ -486,7 +493,7 @@ def test_saliency_leaves_no_trace_in_the_model():
     losses(model(pictures().inputs), pictures().target).mean().backward()
     batch = pictures(8)
     mixer = SaliencyMix()
-    mixer.bind(Bound(model, losses, (3, HEIGHT, WIDTH), CLASSES))
+    mixer.bind(Bound(model, losses, (3, HEIGHT, WIDTH), Labels(CLASSES)))
     before = {
         "state": copy.deepcopy(model.state_dict()),
         "grad": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
@@ -576,7 +583,7 @@ def test_manifold_mixup_against_a_forward_pass_by_hand(name, lam_per):
     batch = pictures(6, height=16, width=16)
     batch = Batch(batch.inputs.double(), batch.target)
     mixer = ManifoldMixup(2.0, lam_per=lam_per, layers=layers)
-    mixer.bind(Bound(model, losses, (3, 16, 16), CLASSES))
+    mixer.bind(Bound(model, losses, (3, 16, 16), Labels(CLASSES)))
     assert all(torch.equal(a, b) for a, b in zip(model.buffers(), twin.buffers(), strict=True)), (
         "the trial left a trace"
     )
@@ -606,7 +613,7 @@ def test_manifold_mixup_against_a_forward_pass_by_hand(name, lam_per):
 def small_model_with(mixer, **more):
     torch.manual_seed(0)
     model = SmallCNN(input_shape=(3, 8, 8), num_outputs=CLASSES, width=2, **more).train()
-    mixer.bind(Bound(model, losses, (3, 8, 8), CLASSES))
+    mixer.bind(Bound(model, losses, (3, 8, 8), Labels(CLASSES)))
     return model
 
 
@@ -652,7 +659,7 @@ def test_manifold_mixup_with_partners_by_distance(partner):
     batch = pictures(5, height=8, width=8)
     mixed = mixer(batch.inputs, batch.target)
     by_hand = Mixup(law="fixed", lam=0.0, partner=partner)
-    by_hand.bind(Bound(model, losses, (3, 8, 8), CLASSES))
+    by_hand.bind(Bound(model, losses, (3, 8, 8), Labels(CLASSES)))
     assert torch.equal(mixed.partner, by_hand(*batch).partner)
     assert torch.equal(mixed.inputs, batch.inputs)
 
@@ -671,7 +678,7 @@ def test_every_layer_is_used_equally_often():
     mixer = ManifoldMixup()
     small_model_with(mixer)
     assert mixer.layers == ["input", "stages.0", "stages.1", "stages.2"]
-    layers = mixer.draw(stream(0, "mixing"), 4000, 2)["layer"]
+    layers = mixer.draw(stream(0, "mixing"), Request(4000, 2))["layer"]
     assert stats.chisquare(np.bincount(layers, minlength=4)).pvalue > 1e-3
 
 
@@ -693,14 +700,14 @@ class Odd(nn.Module):
 def test_layers_that_cannot_be_mixed_are_refused_before_training(layer):
     mixer = ManifoldMixup(layers=["input", layer])
     with pytest.raises(ValueError, match=f"layers: '{layer}' does not give one tensor with a row for each example"):
-        mixer.bind(Bound(Odd(), losses, (2,), CLASSES))
+        mixer.bind(Bound(Odd(), losses, (2,), Labels(CLASSES)))
 
 
 def test_a_layer_that_is_used_twice_is_mixed_once():
     mixer = ManifoldMixup(law="fixed", lam=0.25, layers=["twice"], seed=0)
     torch.manual_seed(0)
     model = Odd().train()
-    mixer.bind(Bound(model, losses, (2,), CLASSES))
+    mixer.bind(Bound(model, losses, (2,), Labels(CLASSES)))
     x, y = torch.randn(4, 2), torch.arange(4)
     mixed = mixer(x, y)
     output = model(mixed.inputs)
@@ -721,10 +728,10 @@ def test_layers_that_are_no_list(arguments, sentence):
 
 
 def test_layers_are_looked_up_in_the_model():
-    bound = Bound(SmallCNN(input_shape=(3, 8, 8), num_outputs=2, width=1), losses, (3, 8, 8), 2)
+    bound = Bound(SmallCNN(input_shape=(3, 8, 8), num_outputs=2, width=1), losses, (3, 8, 8), Labels(2))
     with pytest.raises(ValueError, match=r"has no layer 'stage\.0'; there are: input, stages, stages\.0, "):
         ManifoldMixup(layers=["stage.0"]).bind(bound)
-    plain = Bound(nn.Sequential(nn.Linear(3, 2)), losses, (3,), 2)
+    plain = Bound(nn.Sequential(nn.Linear(3, 2)), losses, (3,), Labels(2))
     with pytest.raises(ValueError, match=r"this model declares no mixup_layers; name some with layers=\[...\]: 0$"):
         ManifoldMixup().bind(plain)
     with pytest.raises(ValueError, match=r"manifold_mixup needs the model; call bind\(Bound\(...\)\) first"):
@@ -739,7 +746,7 @@ def test_pictures_are_needed(method):
     name = method.__name__.lower()
     sentence = rf"{name} needs pictures \(channels x height x width\), the examples are 7"
     with pytest.raises(ValueError, match=sentence):
-        method().bind(Bound(nn.Linear(7, 2), losses, (7,), 2))
+        method().bind(Bound(nn.Linear(7, 2), losses, (7,), Labels(2)))
     with pytest.raises(ValueError, match=sentence):
         method()(torch.rand(2, 7), torch.arange(2))
     with pytest.raises(ValueError, match=f"{name} needs inputs that are one tensor, got dict"):
@@ -754,10 +761,10 @@ def test_pictures_are_needed(method):
         (lambda: SmoothMix(sigma_min=0.5, sigma_max=0.4), "0 < sigma_min <= sigma_max must hold, got 0.5 and 0.4"),
         (lambda: ResizeMix(tau_min=0.0), "0 < tau_min <= tau_max <= 1 must hold, got 0.0 and 0.8"),
         (lambda: ResizeMix(lam_per="sample"), "resizemix has one size for the whole batch, got lam_per=sample"),
-        (lambda: ResizeMix(law="uniform"), "resizemix draws its scale in place of lam and knows no law=uniform"),
-        (lambda: SmoothMix(fold=True), "smoothmix draws the width of its spot in place of lam and knows no fold=True"),
-        (lambda: KFoldMixup(beta=2.0), "kfold draws from a Dirichlet law and knows no beta=2.0"),
-        (lambda: KFoldMixup(lam=0.2), "kfold draws from a Dirichlet law and knows no lam=0.2"),
+        (lambda: ResizeMix(law="uniform"), "resizemix draws its scale in place of lam and has no law=uniform"),
+        (lambda: SmoothMix(fold=True), "smoothmix draws the width of its spot in place of lam and has no fold=True"),
+        (lambda: KFoldMixup(beta=2.0), "kfold draws from a Dirichlet law and has no beta=2.0"),
+        (lambda: KFoldMixup(lam=0.2), "kfold draws from a Dirichlet law and has no lam=0.2"),
         (lambda: KFoldMixup(k=1), "k must be at least 2, got 1"),
         (lambda: KFoldMixup(partner="pairs"), "kfold has soft labels, partner=random or no_self, and lam_per=batch"),
         (lambda: SaliencyMix(smooth=4), "smooth must be odd and at least 1, got 4"),

@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
-from mixup_lab.mixing import Bound, CutMix, Mixup
+from mixup_lab.mixing import Bound, CutMix, Labels, Mixup, Request
 from mixup_lab.mixing.partners import BY_LABEL, draw_partners, nearest
 from mixup_lab.seeding import stream
 
@@ -203,7 +203,7 @@ def test_nearest_by_features_of_the_model():
     mixer = Mixup(law="fixed", lam=0.0, partner="nearest_feature")
     with pytest.raises(ValueError, match=r"partner=nearest_feature needs the model; call bind\(Bound\(...\)\) first"):
         mixer(inputs, torch.arange(4))
-    mixer.bind(Bound(model, nn.CrossEntropyLoss(reduction="none"), (2,), 2))
+    mixer.bind(Bound(model, nn.CrossEntropyLoss(reduction="none"), (2,), Labels(2)))
     before = torch.get_rng_state(), {name: value.clone() for name, value in model.state_dict().items()}
     assert mixer(inputs, torch.arange(4)).partner.tolist() == [1, 0, 3, 2]
     assert Mixup(law="fixed", lam=0.0, partner="nearest_input")(inputs, torch.arange(4)).partner.tolist() == [
@@ -222,7 +222,9 @@ def test_nearest_by_features_of_the_model():
 def test_features_need_a_linear_layer():
     sentence = "partner=nearest_feature needs a model with a linear layer; this one has none"
     with pytest.raises(ValueError, match=sentence):
-        Mixup(partner="nearest_feature").bind(Bound(nn.Conv2d(1, 1, 1), nn.MSELoss(reduction="none"), (1, 2, 2), None))
+        Mixup(partner="nearest_feature").bind(
+            Bound(nn.Conv2d(1, 1, 1), nn.MSELoss(reduction="none"), (1, 2, 2), Labels())
+        )
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
@@ -245,7 +247,7 @@ def test_who_has_no_partner_is_said_once(kind, targets, sentence):
     mixer = Mixup(partner=kind)
     known = np.tile(targets, (3, 1))
     with pytest.warns(UserWarning, match=sentence) as said:
-        draws = [mixer.draw(stream(0, "mixing", epoch), 3, len(targets), targets=known) for epoch in range(3)]
+        draws = [mixer.draw(stream(0, "mixing", epoch), Request(3, len(targets), targets=known)) for epoch in range(3)]
     assert (len(said), len(draws)) == (1, 3)
 
 
@@ -253,7 +255,7 @@ def test_nothing_is_said_where_all_have_partners():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for kind, targets in (("same_class", [0, 0, 1, 1]), ("different_class", [0, 0, 1, 1]), ("pairs", [0, 1, 2])):
-            Mixup(partner=kind).draw(stream(0, "mixing"), 3, len(targets), targets=np.tile(targets, (3, 1)))
+            Mixup(partner=kind).draw(stream(0, "mixing"), Request(3, len(targets), targets=np.tile(targets, (3, 1))))
 
 
 @pytest.mark.filterwarnings("ignore:partner=")
@@ -265,5 +267,5 @@ def test_partners_do_not_depend_on_what_is_done_with_them(partner):
     perms = []
     for arm in arms:
         mixer = replace(arm, partner=partner)
-        perms.append(mixer.draw(stream(2, "mixing"), 4, 5, targets=targets)["perm"])
+        perms.append(mixer.draw(stream(2, "mixing"), Request(4, 5, targets=targets))["perm"])
     assert all((perm == perms[0]).all() for perm in perms)

@@ -80,7 +80,7 @@ MISTAKES = [
     (["aug=mixup", "aug.law=uniform", "aug.beta=2"], "aug: beta=2 belongs to law=beta, not to law=uniform"),
     (["aug=mixup", "aug.alpha=5000", "aug.lam_max=0.1"],
      "aug: Beta(5000, 5000) has no mass between lam_min=0.0 and lam_max=0.1"),
-    (["aug=resizemix", "+aug.law=uniform"], "aug: resizemix draws its scale in place of lam and knows no law=uniform"),
+    (["aug=resizemix", "+aug.law=uniform"], "aug: resizemix draws its scale in place of lam and has no law=uniform"),
     (["aug=manifold_mixup", "aug.layers=[stages.9]"],
      "aug: layers: the model has no layer 'stages.9'; there are: input, stages, stages.0, stages.1, stages.2, "
      "stages.3, head, head.0, head.1, head.2, head.3"),

@@ -21,22 +21,25 @@ from mixup_lab.mixing import (
     FMix,
     GridMix,
     KFoldMixup,
+    Labels,
     LabelSmoothing,
     ManifoldMixup,
     Mixup,
     MixupCutMix,
     Noise,
+    NoMixing,
     RegMixup,
+    Request,
     ResizeMix,
     SmoothMix,
 )
-from mixup_lab.mixing.mixer import NoMixing, at_step
+from mixup_lab.mixing.mixer import LAMS, at_step
 from mixup_lab.models.mlp import MLP
-from mixup_lab.preview import methods, shares
+from mixup_lab.preview import shares
 from mixup_lab.preview.event_file import write_event_file
 from mixup_lab.preview.examples import COUNT, Beginning, label_lines
 from mixup_lab.preview.sheet import Title, draw_sheet
-from mixup_lab.preview.strips import LAMS, strips
+from mixup_lab.preview.strips import strips
 from mixup_lab.seeding import stream
 from mixup_lab.targets.classes import Classes
 from mixup_lab.training.fit import Fit
@@ -141,7 +144,7 @@ def test_label_lines():
 def test_the_histogram_counts_the_draws():
     mixer = Mixup(0.4)
     found = shares.measure(mixer, pair(), seed=1)
-    drawn = mixer.draw(stream(1, "preview"), shares.DRAWS, 1)["lam"][:, 0]
+    drawn = mixer.draw(stream(1, "preview"), Request(shares.DRAWS, 1))["lam"][:, 0]
     assert shares.DRAWS >= 4000
     assert (found.lam == drawn).all()
     assert (found.counts == np.histogram(drawn, shares.BINS, (0, 1))[0]).all()
@@ -172,7 +175,7 @@ def test_it_counts_what_was_done(per):
     ],
 )
 def test_the_law_is_that_of_the_draws(mixer):
-    law = shares.expected(methods.laws(mixer))
+    law = shares.expected(mixer.laws())
     assert law.sum() == pytest.approx(1)
     if not isinstance(mixer, MixupCutMix):
         counts = shares.measure(mixer, pair(), seed=0).counts
@@ -182,7 +185,7 @@ def test_the_law_is_that_of_the_draws(mixer):
 
 def test_methods_without_a_law_have_none():
     for mixer in (ResizeMix(), SmoothMix(), Noise(), NoMixing(), LabelSmoothing()):
-        assert shares.expected(methods.laws(mixer)) is None
+        assert shares.expected(mixer.laws()) is None
 
 
 def test_of_three_pictures_none_has_to_be_small():
@@ -193,7 +196,7 @@ def test_of_three_pictures_none_has_to_be_small():
 def test_layers_are_counted():
     mixer = ManifoldMixup(1.0)
     model = MLP(input_shape=(3, 8, 8), num_outputs=3)
-    mixer.bind(Bound(model, torch.nn.functional.cross_entropy, (3, 8, 8), 3))
+    mixer.bind(Bound(model, torch.nn.functional.cross_entropy, (3, 8, 8), Labels(3)))
     layers = shares.measure(mixer, pair(), seed=0).layers
     assert list(layers) == ["input", "hidden.0", "hidden.1"]
     assert sum(layers.values()) == pytest.approx(1)

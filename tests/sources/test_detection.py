@@ -27,7 +27,7 @@ from mixup_lab.targets.points import CELLS, Points, assign, centerness, distance
 from mixup_lab.training.fit import Fit
 from mixup_lab.training.tally import Tally
 from mixup_lab.transforms.crop_flip import CropFlip
-from mixup_lab.types import UserError
+from mixup_lab.types import Labels, UserError
 
 NAMES = ("bar", "dot")
 
@@ -562,7 +562,12 @@ def test_missing_pycocotools_is_told_at_the_start(monkeypatch):
 
 def _bound() -> Bound:
     model = DenseDetector(input_shape=(3, 32, 32), num_outputs=7, backbone="small", width=4)
-    return Bound(model, Detection(NAMES, (3, 32, 32), 1.0).loss, (3, 32, 32), None, boxes=True)
+    return Bound(
+        model,
+        Detection(NAMES, (3, 32, 32), 1.0).loss,
+        (3, 32, 32),
+        Labels(averaged=False, one_each=False, whole=True, join=union),
+    )
 
 
 def test_mixed_loss_is_that_of_both_sets_of_boxes():
@@ -633,11 +638,11 @@ def tree(tmp_path_factory):
 
 
 REFUSED = [
-    *((f"aug={name}", r"^aug: \w+ does not keep the boxes of both pictures whole") for name in
+    *((f"aug={name}", r"^aug: \w+ does not keep both inputs whole, as these labels need; use aug=mixup") for name in
       ("cutmix", "fmix", "gridmix", "kfold_mixup", "mixup_cutmix", "resizemix", "saliencymix", "smoothmix")),
     ("aug=label_smoothing", "^aug: (label_smoothing needs targets that are classes|LabelSmoothing does not keep)"),
-    ("aug=cmixup", r"^aug: partner=near_label needs labels that have a mean or a distance; sets of boxes"),
-    ("aug=mixup aug.partner=same_class", "^aug: partner=same_class needs labels"),
+    ("aug=cmixup", r"^aug: partner=near_label needs one label for each example, and these have several"),
+    ("aug=mixup aug.partner=same_class", "^aug: partner=same_class needs one label for each example"),
     ("aug=mixup aug.labels=soft", "^aug: labels=soft needs labels"),
     ("trainer.label_smoothing=0.1", r"^trainer\.label_smoothing=0\.1 is for classes; boxes have none$"),
     ("trainer.class_weights=balanced", r"^trainer\.class_weights=balanced is for classes; boxes have none$"),

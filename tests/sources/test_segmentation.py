@@ -34,7 +34,7 @@ from mixup_lab.training.step import train_step
 from mixup_lab.training.stop import StopRequest
 from mixup_lab.training.tally import Tally
 from mixup_lab.transforms.crop_flip import CropFlip
-from mixup_lab.types import VOID, Batch, Mixed, UserError
+from mixup_lab.types import VOID, Batch, Labels, Mixed, UserError
 
 CPU = torch.device("cpu")
 B, C, H, W = 5, 4, 6, 7
@@ -102,7 +102,7 @@ def test_two_terms_equal_the_soft_label_of_each_pixel(smoothing, weights, per_pi
 
 def _mixer(mixer, shape=(3, H, W)):
     model = nn.Conv2d(shape[0], C, 1)
-    mixer.bind(Bound(model, Segmentation(C).loss, shape, C))
+    mixer.bind(Bound(model, Segmentation(C).loss, shape, Labels(C, one_each=False)))
     return mixer
 
 
@@ -153,7 +153,7 @@ def test_several_pictures_and_smoothed_labels_know_void():
     assert float(weights.max()) == pytest.approx(1.0, abs=1e-6)
     assert 0 < float(weights.min()) < 1 or (weights == 0).any()
     smoothed = build("aug", config_of("aug=label_smoothing").aug)
-    smoothed.bind(Bound(nn.Conv2d(3, C, 1), Segmentation(C).loss, (3, H, W), C))
+    smoothed.bind(Bound(nn.Conv2d(3, C, 1), Segmentation(C).loss, (3, H, W), Labels(C, one_each=False)))
     target = smoothed(_constant_pictures(), _masks()).target
     torch.testing.assert_close(target.sum(1), (_masks() != VOID).float())
 
@@ -589,7 +589,7 @@ def test_a_model_for_classes_is_told_from_one_for_masks(folder, tmp_path):
 @pytest.mark.parametrize("aug", ["aug=cmixup", "aug.partner=same_class"])
 def test_partners_by_label_are_refused(folder, aug):
     words = [aug] if aug == "aug=cmixup" else ["aug=mixup", aug]
-    with pytest.raises(UserError, match=r"aug: partner=\w+ needs one label for each example; masks have one"):
+    with pytest.raises(UserError, match=r"aug: partner=\w+ needs one label for each example, and these have several"):
         ingredients(config_of(*folder, *words))
 
 

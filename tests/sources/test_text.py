@@ -21,7 +21,7 @@ from mixup_lab.inputs.bpe import BPE, END, characters, learn
 from mixup_lab.inputs.tokens import Tokens
 from mixup_lab.inputs.vocabulary import cut, learn_vocabulary, spelt
 from mixup_lab.mixing import KFoldMixup, ManifoldMixup, Mixup, RegMixup
-from mixup_lab.mixing.mixer import Bound, at_step, upload
+from mixup_lab.mixing.mixer import Bound, Request, at_step, upload
 from mixup_lab.models.bilstm import BiLSTM, backwards
 from mixup_lab.models.text_cnn import TextCNN
 from mixup_lab.models.text_transformer import TextTransformer
@@ -37,7 +37,7 @@ from mixup_lab.targets.classes import Classes, Classification
 from mixup_lab.training.batches import SORTED, alike
 from mixup_lab.training.fit import Fit
 from mixup_lab.training.pictures import mixed_sheet
-from mixup_lab.types import Batch, Interrupted, UserError
+from mixup_lab.types import Batch, Interrupted, Labels, UserError
 
 VOCABULARY, LENGTH, CLASSES = 30, 12, 3
 MODELS = {
@@ -476,12 +476,12 @@ def bound_to(mixer, name: str):
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    mixer.bind(Bound(model, losses, (LENGTH,), CLASSES, tokens=True))
+    mixer.bind(Bound(model, losses, (LENGTH,), Labels(CLASSES), tokens=True))
     return model
 
 
 def one_draw(mixer, batch, seed=0):
-    drawn = mixer.draw(stream(seed, "mixing"), 1, len(batch.target), targets=batch.target.numpy()[None])
+    drawn = mixer.draw(stream(seed, "mixing"), Request(1, len(batch.target), targets=batch.target.numpy()[None]))
     return at_step(upload(drawn, torch.device("cpu")), 0)
 
 

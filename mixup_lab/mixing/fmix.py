@@ -1,0 +1,39 @@
+"""FMix (Harris et al.: FMix: Enhancing Mixed Sample Data Augmentation, 2020, arXiv:2002.12047)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixup_lab.mixing.masks import MaskMixer
+
+
+@dataclass
+class FMix(MaskMixer):
+    """Binary masks of random shape with soft outlines, by low-pass noise.
+
+    White noise whose amplitude falls with frequency ** decay; the lam * H * W largest values are the own pixels.
+
+    Args:
+        decay: > 0; the paper's 3. Less gives many small islands.
+    """
+
+    decay: float = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.decay > 0:
+            raise ValueError(f"decay must be greater than 0, got {self.decay}")
+
+    def masks(self, rng: np.random.Generator, lam: np.ndarray, height: int, width: int) -> np.ndarray:
+        """The largest values of the noise, which are those not below the smallest of them."""
+        frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+        amplitude = np.maximum(frequency, 1 / max(height, width)) ** -self.decay
+        noise = rng.normal(size=(2, len(lam), *frequency.shape))
+        grey = np.fft.irfft2((noise[0] + 1j * noise[1]) * amplitude, (height, width)).reshape(len(lam), -1)
+        pixels = height * width
+        ascending = np.column_stack([np.sort(grey, axis=1), np.full(len(lam), np.inf)])
+        others = pixels - np.rint(lam * pixels).astype(np.int64)
+        own = grey >= np.take_along_axis(ascending, others[:, None], axis=1)
+        return np.asarray(own).reshape(-1, height, width)

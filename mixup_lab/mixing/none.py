@@ -1,0 +1,23 @@
+"""No mixing: training as usual, by empirical risk minimisation (ERM)."""
+
+from __future__ import annotations
+
+import torch
+
+from mixup_lab.mixing.mixer import Draw, Mixer
+from mixup_lab.types import Batch, Mixed
+
+
+class NoMixing(Mixer):
+    """The baseline: every example is itself, lam = 1."""
+
+    alpha = 0.0
+    prob = 0.0
+    on_tokens = True
+    keeps_inputs_whole = True
+    by_example = True
+
+    def apply(self, batch: Batch, draw: Draw) -> Mixed:
+        """The batch as it is, with itself as partner."""
+        lam = torch.ones(len(batch.target), device=batch.target.device)
+        return Mixed(batch.inputs, batch.target, batch.target, lam)

@@ -1,0 +1,59 @@
+"""Rectangles of a picture that are pasted into another one, and the share of the pixels that remain."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mixup_lab.mixing.functional import blend
+
+ONE_BY_ONE = 2**15  # values in a picture from which a CPU copies rectangles one by one faster than it blends by a mask
+
+
+def outside(inputs: Tensor, target: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:
+    """The share of the own picture outside one rectangle: (B,), or (H, W) for targets that have pixels."""
+    height, width = inputs.shape[-2:]
+    if target.dim() <= 2:
+        share = 1 - (bottom - top) * (right - left) / (height * width)
+        return torch.full((len(inputs),), share, device=inputs.device)
+    mask = torch.ones(height, width, device=inputs.device)
+    mask[top:bottom, left:right] = 0
+    return mask
+
+
+def rectangles(row: Tensor, column: Tensor, lam: Tensor, height: int, width: int) -> Tensor:
+    """One rectangle for each sample: centres and shares (B,) to top, bottom, left and right, (B, 4) int64."""
+    edges = []
+    for centre, size in ((row, height), (column, width)):
+        length = (size * (1 - lam).sqrt()).floor()
+        start = (centre * size).floor() - (length / 2).floor()
+        edges += [start.clamp(min=0), (start + length).clamp(max=size)]
+    return torch.stack(edges, dim=1).long()
+
+
+def paste_rectangles(inputs: Tensor, target: Tensor, perm: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """Paste a rectangle for each sample, as `rectangles` gives them.
+
+    Returns:
+        A new tensor, and the share that is the picture's own: (B, H, W), or (B,) where that is cheaper and targets have
+        no pixels.
+    """
+    height, width = inputs.shape[-2:]
+    if not inputs.is_cpu or inputs[0].numel() < ONE_BY_ONE:
+        mask = _mask(edges, height, width)
+        return blend(inputs, perm, mask), mask
+    mixed = inputs.clone()
+    for i, (j, (top, bottom, left, right)) in enumerate(zip(perm.tolist(), edges.tolist(), strict=True)):
+        mixed[i, :, top:bottom, left:right] = inputs[j, :, top:bottom, left:right]
+    if target.dim() > 2:
+        return mixed, _mask(edges, height, width)
+    area = (edges[:, 1::2] - edges[:, ::2]).prod(1)
+    return mixed, (height * width - area) / (height * width)
+
+
+def _mask(edges: Tensor, height: int, width: int) -> Tensor:
+    """1 outside and 0 inside one rectangle for each sample: (B, 4) to (B, H, W) float32."""
+    top, bottom, left, right = edges[:, :, None].unbind(1)
+    row, column = (torch.arange(size, device=edges.device) for size in (height, width))
+    down, across = ((row >= top) & (row < bottom)).float(), ((column >= left) & (column < right)).float()
+    return (down[:, :, None] * across[:, None]).neg_().add_(1)
