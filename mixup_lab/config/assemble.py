@@ -6,21 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 
 from mixup_lab.config.build import accepts, build
 from mixup_lab.config.identity import mixes_nothing
 from mixup_lab.config.schema import RunConfig
-from mixup_lab.data.prepare import prepare
+from mixup_lab.data.prepare import Data, prepare
+from mixup_lab.mixing import trial
 from mixup_lab.mixing.mixer import Bound
 from mixup_lab.mixing.none import NoMixing
-from mixup_lab.seeding import torch_seed
+from mixup_lab.seeding import stream, torch_seed
 from mixup_lab.targets.target import Target
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients
-from mixup_lab.types import UserError
+from mixup_lab.types import Batch, UserError
 
 
 def assemble(config: RunConfig, fingerprint: str) -> Parts:
@@ -90,6 +92,7 @@ def ingredients(config: RunConfig) -> Ingredients:
     model = model.to(device).to(memory_format=layout)
     with _named("aug: "):
         mixer.bind(Bound(model, task.loss, data.input_shape, task.labels, data.encode.tokens))
+        trial.check(mixer, _few_examples(data, layout), stream(config.seed, "trial"))
     return Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
 
 
@@ -109,3 +112,10 @@ def _check_answers(model: nn.Module, kind: Target) -> None:
         raise UserError(f"model: {name} answers with {answers}, and the targets are {kind.kind}")
     if answers is None and kind.models:
         raise UserError(f"model: {name} does not answer with {kind.kind}; use {kind.models}")
+
+
+def _few_examples(data: Data, layout: torch.memory_format) -> Batch:
+    """The first examples of train, as a training step has them."""
+    stored = next(data.train.batches([np.arange(min(trial.EXAMPLES, len(data.train)))]))
+    inputs = data.encode(stored.inputs)
+    return Batch(inputs.contiguous(memory_format=layout) if inputs.dim() == 4 else inputs, stored.target)

@@ -442,9 +442,7 @@ def test_probabilities_that_do_not_sum_to_one(probs, shown):
 
 def test_saliency_is_the_size_of_the_gradient():
     torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(60, CLASSES)
-    ).double()
+    model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(60, CLASSES)).double()
     inputs, target = torch.randn(3, 2, 4, 5, dtype=torch.float64), torch.tensor([0, 3, 1])
     mixer = SaliencyMix(smooth=1)
     mixer.bind(Bound(model, losses, (2, 4, 5), Labels(CLASSES)))

@@ -1,0 +1,95 @@
+"""A trial of a mixing method on a few examples before the first step, so that a mistake in it is one sentence."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixup_lab.mixing.mixer import Mixer, Request, at_step, upload
+from mixup_lab.types import Batch, Mixed
+
+EXAMPLES = 3  # an odd number: not everyone has a partner
+STEPS = 3  # chance may be kind to a method once
+
+
+def check(mixer: Mixer, batch: Batch, rng: np.random.Generator) -> None:
+    """Draw for a batch and mix it a few times, and check everything that the method returns.
+
+    It leaves no trace in the mixer, the model, the batch and torch's generator.
+
+    Args:
+        mixer: bound to the run's model.
+        batch: a few encoded examples, as a training step has them.
+        rng: not one of the run's own streams.
+
+    Raises:
+        ValueError: if a return value is wrong, if the batch was changed, and if a method of the user's own fails.
+    """
+    name, size, steps = type(mixer).__name__, len(batch.target), 1 if mixer.asks_model else STEPS
+    tried = copy.copy(mixer)  # a warning that it gives here does not count as given
+    targets = np.stack([batch.target.cpu().numpy()] * steps)
+    before = Batch(batch.inputs.clone(), batch.target.clone())
+    try:
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+            warnings.simplefilter("ignore")
+            drawn = tried.draw(rng, Request(steps, size, targets))
+            for key, values in drawn.items():
+                if not isinstance(values, np.ndarray) or values.shape[:1] != (steps,):
+                    raise ValueError(f"{key} is {_described(values)}, and must be an array with a row for each step")
+            uploaded = upload(drawn, batch.target.device)
+            for step in range(steps):
+                _check(tried.apply(batch, at_step(uploaded, step)), before, size * mixer.rows)
+    except Exception as error:
+        if type(mixer).__module__.startswith("mixup_lab."):
+            raise
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{name} fails on {size} examples{_place(error, mixer)}: {reason}") from error
+    finally:
+        tried.disarm()
+    if not (torch.equal(batch.inputs, before.inputs) and torch.equal(batch.target, before.target)):
+        raise ValueError(f"{name} changes the batch in place; let it return new tensors")
+
+
+def _check(mixed: Any, batch: Batch, rows: int) -> None:
+    if not isinstance(mixed, Mixed):
+        raise ValueError(f"apply must return a Mixed, got {_described(mixed)}")
+    _check_tensor("inputs", mixed.inputs, batch.inputs.dtype, (rows, *batch.inputs.shape[1:]))
+    target = mixed.target
+    labels = (rows, *target.shape[1:]) if isinstance(target, Tensor) else (rows,)
+    dtype = batch.target.dtype if not labels[1:] else None  # labels that are averaged have another one
+    _check_tensor("target", target, dtype, labels)
+    _check_tensor("partner", mixed.partner, target.dtype, labels)
+    per_pixel = (rows, *labels[-2:]) if len(labels) > 2 else (rows,)
+    _check_tensor("lam", mixed.lam, None, (rows,), per_pixel)
+    if not ((mixed.lam >= 0) & (mixed.lam <= 1)).all():
+        raise ValueError(f"lam must lie in [0, 1], got {float(mixed.lam.min()):g} to {float(mixed.lam.max()):g}")
+    if mixed.weight is not None:
+        _check_tensor("weight", mixed.weight, None, (rows,))
+
+
+def _check_tensor(what: str, value: Any, dtype: torch.dtype | None, *shapes: tuple[int, ...]) -> None:
+    if not isinstance(value, Tensor) or tuple(value.shape) not in shapes or dtype not in (None, value.dtype):
+        wanted = " or ".join(str(shape) for shape in dict.fromkeys(shapes))
+        kind = "" if dtype is None else f" and dtype {dtype}"
+        raise ValueError(f"{what} must be a tensor of shape {wanted}{kind}, got {_described(value)}")
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, (Tensor, np.ndarray)):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return type(value).__name__
+
+
+def _place(error: Exception, mixer: Mixer) -> str:
+    """The line of the user's file that the error comes from."""
+    file = inspect.getfile(type(mixer))
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({Path(file).name}, line {lines[-1]})" if lines else ""
