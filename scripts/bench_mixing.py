@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What does mixing cost? Beside the baseline's training step, and beside torchvision and timm, on this machine.
+"""What does mixing cost? Next to the baseline's training step, torchvision and timm, on this machine.
 
     python scripts/bench_mixing.py                        # everything, with 1 and with 2 threads
     python scripts/bench_mixing.py --data ROOT            # ROOT/{train,test}/CLASS/*.jpg in place of synthetic pictures
@@ -7,7 +7,7 @@
     python scripts/bench_mixing.py --device cuda
 
 Every figure is the ratio of two things that ran in turn in one process: the median over the rounds, the quartiles in
-brackets. The milliseconds of both stand beside it. The table goes to standard output, all measurements to --json.
+brackets. The milliseconds of both follow. The table goes to standard output, all measurements to --json.
 
 step     a training step of small_cnn (128 pictures of 3 x 32 x 32: data, transform, mixing, update, sums, and its share
          of the draws of the epoch) with each method of conf/aug / the same with aug=none
@@ -108,8 +108,8 @@ def step_pairs(args: argparse.Namespace, words: list[str]) -> list:
     plans = [fit.batches.plan(0) for fit in arms]
     drawing = [seconds(lambda fit=fit: fit.batches.plan(0)) / fit.steps for fit in arms]
     # Arms of one seed share their batches: they are made once, and what that costs a step is added to both.
-    some = list(itertools.islice(arms[1].batches(plans[1], 0), BATCHES))
-    data = seconds(lambda: [None for _ in itertools.islice(arms[1].batches(plans[1], 0), BATCHES)]) / len(some)
+    some = list(itertools.islice(arms[1].batches.ready(plans[1]), BATCHES))
+    data = seconds(lambda: [None for _ in itertools.islice(arms[1].batches.ready(plans[1]), BATCHES)]) / len(some)
     ours, bare = (train_step(fit, plan, some, args.device) for fit, plan in zip(arms, plans, strict=True))
     pairs = alternate(ours, bare, STEPS[args.device], args.rounds)["pairs"]
     return [(a + data + drawing[0], b + data + drawing[1]) for a, b in pairs]
@@ -154,7 +154,7 @@ def check_mixed(mixer, inputs, target) -> None:
         changed |= {"inputs"} if moved.any() else set()
         changed |= {"labels"} if soft.any() else set()
         if not torch.isfinite(mixed[0]).all() or mixed[0].shape != inputs.shape:
-            raise SystemExit(f"{mixer} gives no mixed batch")
+            raise SystemExit(f"{mixer} returns a batch of wrong shape or values")
     if changed != {"inputs", "labels"}:
         raise SystemExit(f"{mixer} does not mix inputs and labels, only {sorted(changed)}")
 

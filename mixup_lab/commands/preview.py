@@ -1,7 +1,8 @@
-"""`mixup-lab preview`: what a run would train on, on one sheet. Nothing is trained."""
+"""`mixup-lab preview`: the examples that a run would train on, on one sheet. Nothing is trained."""
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Mapping
@@ -17,17 +18,18 @@ from mixup_lab.config import identity
 from mixup_lab.config.schema import RunConfig, parse
 from mixup_lab.config.tree import Tree
 from mixup_lab.disk import write_atomically
+from mixup_lab.runs.event_file import EventFile, replace_event_file
 from mixup_lab.runs.store import safe_name
 from mixup_lab.types import UserError
 
-SAID = ("_target_", "alpha", "lam_per", "partner", "labels")  # the heading and the sheet itself say these
+SHOWN = ("_target_", "alpha", "lam_per", "partner", "labels")  # in the heading or elsewhere on the sheet
 
 
 def preview(cfg: DictConfig) -> None:
-    """Draw one job: the sheet as a file and in TensorBoard."""
+    """Draw the sheet of one job, as a file and in TensorBoard."""
     hydra = HydraConfig.get()
     if cfg.get("resume") is not None:
-        raise UserError("preview draws what a new run would train on; leave resume out")
+        raise UserError("preview draws the examples of a new run; leave resume out")
     folder, out = Path(hydra.runtime.output_dir), cfg.get("out")
     with open_dict(cfg):
         cfg.pop("out", None)
@@ -38,16 +40,21 @@ def preview(cfg: DictConfig) -> None:
 
     warnings.showwarning = show_warning
     png, size = draw(config, choices, tree)
-    from mixup_lab.preview.event_file import write_event_file
-
     _make(path.parent)
     write_atomically(path, lambda file: file.write(png))
-    write_event_file(folder, png, *size)
+    view_in_tensorboard(folder, png, *size)
     print(os.path.relpath(path), flush=True)
 
 
+def view_in_tensorboard(folder: Path, png: bytes, width: int, height: int) -> None:
+    """Put the picture into the event file of `folder`, in place of the one before."""
+    content = io.BytesIO()
+    EventFile(content, hide_from=0).png("preview", png, width, height)
+    replace_event_file(folder, content.getvalue(), ending=".preview")
+
+
 def name_of(config: RunConfig, choices: Mapping[str, str]) -> str:
-    """DATASET-TRANSFORM-AUG-aALPHA, without what the method does not have."""
+    """DATASET-TRANSFORM-AUG-aALPHA; the last part only if the method has an alpha."""
     parts = [_data_name(config, choices), _choice("transform", config.transform, choices)]
     parts.append(_choice("aug", config.aug, choices))
     return safe_name("-".join([*parts, *_alpha(config, "a{:g}")]))
@@ -96,7 +103,7 @@ def _make(folder: Path) -> None:
 
 
 def _choice(group: str, component: Mapping[str, Any], choices: Mapping[str, str]) -> str:
-    """The option of a group; a saved configuration has none, there the class gives the name."""
+    """The option of a group; in a saved configuration, which has none, the name of the class."""
     return choices.get(group) or str(component["_target_"]).rpartition(".")[2].lower()
 
 
@@ -116,15 +123,15 @@ def _alpha(config: RunConfig, form: str) -> list[str]:
 
 
 def _described(group: str, component: Mapping[str, Any], choices: Mapping[str, str], tree: Tree) -> str:
-    """The option of a group, and its settings that are not as the option has them and that are not said elsewhere."""
+    """The option of a group, and those of its settings that were changed and are not shown elsewhere."""
     option = _choice(group, component, choices)
     usual = {key.name.removeprefix(f"{group}."): yaml.safe_load(key.value) for key in tree.option_keys(group, option)}
-    changed = {key: value for key, value in component.items() if key not in SAID and usual.get(key, ...) != value}
+    changed = {key: value for key, value in component.items() if key not in SHOWN and usual.get(key, ...) != value}
     return ", ".join([option, *(f"{key}={_plain(value)}" for key, value in changed.items())])
 
 
 def _plain(value: Any) -> str:
-    """A value as it is typed."""
+    """A value as the user types it."""
     if isinstance(value, list):
         return f"[{', '.join(map(_plain, value))}]"
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""What a mixer says of inputs that it cannot mix."""
+"""Checks of inputs, with the remedy for those that cannot be mixed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model thinks of a batch, without leaving a trace in it."""
+"""Features of a batch by a model, without leaving a trace in it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def last_linear(model: nn.Module) -> nn.Linear:
 
 
 def features(model: nn.Module, inputs: Tensor) -> Tensor:
-    """What the last linear layer of the model reads, (B, features): one forward pass more."""
-    found: list[Tensor] = []
-    handle = last_linear(model).register_forward_pre_hook(lambda _, args: found.append(args[0]))
+    """The inputs of the last linear layer of the model, (B, features): one more forward pass."""
+    inputs_seen: list[Tensor] = []
+    handle = last_linear(model).register_forward_pre_hook(lambda _, args: inputs_seen.append(args[0]))
     try:
         with undisturbed(model), torch.no_grad():
-            model.forward(inputs)  # not a call: one that is compiled already would not notice the hook
+            model.forward(inputs)  # a compiled model that is called would not notice the hook
     finally:
         handle.remove()
-    return found[-1]
+    return inputs_seen[-1]

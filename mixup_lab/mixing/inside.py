@@ -1,4 +1,4 @@
-"""Mixing inside a model: what a layer gives is mixed when the forward pass reaches it."""
+"""Mixing inside a model: the output of a layer is mixed when the forward pass reaches it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Inside:
     before the model is compiled; there will be one graph for each layer.
 
     Args:
-        model: a forward pass on trial in evaluation mode must reach all layers; it leaves no trace.
-        layers: names of modules as `model.named_modules()` has them; `input` is none, and no hook is made for it.
+        model: a trial forward pass in evaluation mode must reach all layers; it leaves no trace.
+        layers: names of modules as `model.named_modules()` has them; `input` is not a layer and gets no hook.
         input_shape: of one example.
-        tokens: whether inputs are token ids, int64, in place of numbers.
+        tokens: whether inputs are token ids, int64, instead of numbers.
 
     Raises:
         ValueError: for a layer that the model does not have, or that does not give one tensor (B, ...).
@@ -38,8 +38,8 @@ class Inside:
                 allowed = _list(modules if tokens else [INPUT, *modules])
                 raise ValueError(f"layers: the model has no layer {name!r}; there are: {allowed}")
         hidden = [name for name in layers if name != INPUT]
-        found = _outputs(model, [modules[name] for name in hidden], input_shape, tokens)
-        for name, output in zip(hidden, found, strict=True):
+        outputs = _outputs(model, [modules[name] for name in hidden], input_shape, tokens)
+        for name, output in zip(hidden, outputs, strict=True):
             if not (isinstance(output, Tensor) and output.shape[:1] == (TRIAL,) and output.is_floating_point()):
                 raise ValueError(f"layers: {name!r} does not give one tensor with a row for each example")
         for name in hidden:
@@ -47,11 +47,11 @@ class Inside:
         self._armed: tuple[str, Callable[[Tensor], Tensor]] | None = None
 
     def arm(self, layer: str, mix: Callable[[Tensor], Tensor]) -> None:
-        """Mix what this layer gives (B, ...) in the next forward pass in training mode; whatever was due is not."""
+        """Mix the output of this layer (B, ...) in the next forward pass in training mode, and no other layer."""
         self._armed = layer, mix
 
     def disarm(self) -> None:
-        """Forget what was due, such as a batch that the model never saw."""
+        """Mix no layer, for example because the model never saw the batch."""
         self._armed = None
 
     def _hook(self, name: str) -> Any:
@@ -65,10 +65,10 @@ class Inside:
 
 
 def declared(model: nn.Module) -> tuple[str, ...]:
-    """The layers where the model itself says that mixing makes sense, `mixup_layers`.
+    """The layers that the model declares as `mixup_layers`.
 
     Raises:
-        ValueError: if it says nothing.
+        ValueError: if it declares none.
     """
     layers = getattr(model, "mixup_layers", None)
     if layers is None:
@@ -78,7 +78,7 @@ def declared(model: nn.Module) -> tuple[str, ...]:
 
 
 def _outputs(model: nn.Module, layers: Sequence[nn.Module], input_shape: tuple[int, ...], tokens: bool) -> list[Any]:
-    """What each layer gives for TRIAL empty examples; None where it is not reached."""
+    """The output of each layer for TRIAL empty examples; None where it is not reached."""
     outputs: dict[nn.Module, Any] = {}
 
     def keep(layer: nn.Module, _: Any, output: Any) -> None:

@@ -14,8 +14,8 @@ LAWS = ("beta", "uniform", "fixed")
 class Law:
     """A law on [0, 1]: Beta(alpha, beta), uniform or one fixed value; truncated to [low, high]; folded to [1/2, 1].
 
-    alpha is no part of it but given with every draw, since it may change from step to step; alpha = 0 means lam = 1,
-    whatever the law.
+    alpha is not part of it but an argument of every draw, since it may change from step to step; alpha = 0 means
+    lam = 1 for every law.
 
     Args:
         kind: `beta`, `uniform` or `fixed`.
@@ -76,7 +76,7 @@ class Law:
     def cdf(self, x: np.ndarray, alpha: float) -> np.ndarray:
         """P(lam <= x), for x of any shape and alpha > 0."""
         x = np.asarray(x, dtype=float)
-        if self.fold:  # of 1 - lam < 1 - x too; only the fixed law has mass at a point
+        if self.fold:  # without P(lam < 1 - x); only the fixed law has mass at a point
             below = self._unfolded(np.nextafter(1 - x, -1), alpha)
             return np.where(x < 0.5, 0.0, self._unfolded(x, alpha) - below)
         return self._unfolded(x, alpha)
@@ -96,8 +96,8 @@ class Law:
         return np.asarray((special.betainc(a, b, inside) - first) / (last - first))
 
     def _truncated(self, rng: np.random.Generator, alpha: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """The inverse of the distribution function, over the part of it that is kept."""
-        from scipy import special  # here: most runs do without, and it takes a while to load
+        """By the inverse of the distribution function, over the part that is kept."""
+        from scipy import special  # late: most runs do not need it, and it takes a while to load
 
         a, b, low, high, mirrored = self._lower_tail(alpha)
         first, last = special.betainc(a, b, low), special.betainc(a, b, high)
@@ -111,9 +111,9 @@ class Law:
         return np.asarray(np.where(mirrored, 1 - lam, lam))
 
     def _lower_tail(self, alpha: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Parameters of Beta and the interval, and whether they are mirrored, as those of 1 - lam.
+        """Parameters of Beta, the interval, and whether both are mirrored to describe 1 - lam.
 
-        They are where the interval lies above the mean: close to 0 the distribution function keeps its digits.
+        They are if the interval lies above the mean: close to 0 the distribution function keeps its digits.
         """
         beta = self._beta(alpha)
         mirrored = self.low >= alpha / (alpha + beta)

@@ -38,7 +38,7 @@ class Request:
         batch_size: B.
         targets: (S, B, ...) labels of these batches; given where the mixer `needs_labels`.
         scale_alpha: (S,) factor of alpha at each step, from a schedule.
-        scale_prob: (S,) likewise, of the share that is mixed.
+        scale_prob: (S,) factor of the share that is mixed, from a schedule.
     """
 
     steps: int
@@ -149,7 +149,7 @@ class Mixer(ABC):
         return draw
 
     def partners(self, draw: Draw) -> list[Tensor]:
-        """The partners in a step's draw, each (B,) int64; empty where there are none or they are not known yet."""
+        """The partners in a step's draw, each (B,) int64; empty without partners, or before `find_partners`."""
         return []
 
     def mixed_layers(self) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ class Mixer(ABC):
         return None
 
     def variety(self, draw: Draw) -> str:
-        """How a step mixes, where a method has several ways: previews show examples of each."""
+        """How a step mixes, if a method has several ways: previews show examples of each."""
         return self.layer(draw) or ""
 
     def note(self, draw: Draw) -> str:
@@ -208,7 +208,7 @@ class Mixer(ABC):
         """For `DataLoader(collate_fn=mixer.collate)`: stacks the examples (inputs, target), then mixes.
 
         Warns once, here and not in every worker, that mixing in the loop is better. Each worker of each epoch draws
-        from a stream of its own, which follows from the seed that the loader gives it.
+        from a stream of its own, seeded by the loader.
         """
         self._warn_once(
             "mixing in collate_fn: worker processes mix on the CPU, with generators that no checkpoint keeps;"

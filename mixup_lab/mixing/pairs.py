@@ -241,13 +241,12 @@ class PairMixer(Mixer):
         return self._bound
 
     def _perm(self, rng: np.random.Generator, request: Request) -> np.ndarray:
-        perm, without = draw_partners(
-            self._partner, rng, request.steps, request.batch_size, request.targets, self.bandwidth
-        )
-        if without and self._partner in ("same_class", "different_class", "no_self"):
-            kept = "stay unmixed" if self._partner != "different_class" else "get one of their own class"
+        kind, steps, size = self._partner, request.steps, request.batch_size
+        perm, without = draw_partners(kind, rng, steps, size, request.targets, self.bandwidth)
+        if without and kind in ("same_class", "different_class", "no_self"):
+            kept = "stay unmixed" if kind != "different_class" else "get one of their own class"
             self._warn_once(
-                f"partner={self._partner}: {without:.1%} of the examples have no such partner in the batch and {kept}"
+                f"partner={kind}: {without:.1%} of the examples have no such partner in the batch and {kept}"
             )
         return perm
 

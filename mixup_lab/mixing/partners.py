@@ -1,7 +1,7 @@
 """Who is mixed with whom: the partner of every example of a batch.
 
-S: steps, B: examples in a batch. Partners that need no more than labels are drawn for many steps at once; those by the
-distance of inputs or features are found batch by batch on the device.
+S: steps, B: examples in a batch. Partners are drawn for many steps at once; only those by the distance of inputs or
+features are computed batch by batch on the device.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def draw_partners(
         bandwidth: of `near_label`, in standard deviations of the labels, > 0.
 
     Returns:
-        (S, B) int64, and the share of the examples for which the batch had no such partner: those of `same_class` are
-        alone (their own partner), those of `different_class` got one of their class.
+        (S, B) int64, and the share of the examples for which the batch had no such partner: with `same_class` they are
+        their own partner, with `different_class` they got one of their class.
 
     Raises:
-        ValueError: where labels are needed and are not there, or are no class indices.
+        ValueError: where labels are needed and missing, or are not class indices.
     """
     identity = np.arange(batch_size)[None].repeat(steps, axis=0)
     if kind == "random":
@@ -59,11 +59,11 @@ def draw_partners(
         other[:, 0:even:2], other[:, 1:even:2] = order[:, 1:even:2], order[:, 0:even:2]
         return _linked(order, other), (batch_size % 2) / batch_size
     if targets is None:
-        raise ValueError(f"partner={kind} needs labels that are known before the batch is read; this task has none")
+        raise ValueError(f"partner={kind} needs labels before the batch is read, and there are none")
     if kind == "near_label":
         return _near_label(rng, targets.reshape(steps, batch_size, -1).astype(float), bandwidth)
     if targets.ndim != 2 or not np.issubdtype(targets.dtype, np.integer):
-        raise ValueError(f"partner={kind} needs one class for each example; this task has none")
+        raise ValueError(f"partner={kind} needs one class for each example, and these targets are not classes")
     return _same_class(rng, targets) if kind == "same_class" else _different_class(rng, targets)
 
 
@@ -73,7 +73,7 @@ def nearest(features: Tensor) -> Tensor:
     A batch of one is its own partner. Memory: B x B.
     """
     rows = features.detach().flatten(1).float()
-    rows = rows - rows.mean(0)  # cdist squares: digits that all examples share would take those in which they differ
+    rows = rows - rows.mean(0)  # cdist squares: digits that all examples share would push out those that differ
     distance = torch.cdist(rows, rows)
     if len(rows) > 1:
         distance.fill_diagonal_(torch.inf)

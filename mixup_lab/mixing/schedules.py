@@ -1,7 +1,7 @@
-"""Mixing over the time of a training: the factor of alpha, or of prob, at every step.
+"""Mixing over the course of a training: the factor of alpha, or of prob, at every step.
 
 A schedule is a pure function of the step, the length of the training and the gaps measured so far (which the checkpoint
-keeps), so that a resumed run goes on exactly where it stood.
+keeps), so that a resumed run continues exactly where it stopped.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class MixSchedule(ABC):
 
     Args:
         scales: `alpha` or `prob`. A law of lam without alpha (`uniform`, `fixed`) follows only the factor 0.
-        warmup_epochs: so many epochs at the start without mixing, >= 0; a fraction is fine: whole steps, rounded.
-        off_epochs: so many epochs at the end without mixing, >= 0; likewise.
+        warmup_epochs: epochs at the start without mixing, >= 0; a fraction is rounded to whole steps.
+        off_epochs: epochs at the end without mixing, >= 0; a fraction is rounded too.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -61,7 +61,7 @@ class MixSchedule(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(MixSchedule):
-    """Always 1, but for the epochs without mixing."""
+    """Always 1, except for the epochs without mixing."""
 
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
         """1."""
@@ -117,7 +117,7 @@ class Step(MixSchedule):
             _in_unit(factors=factor)
 
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """The factor of the part that the progress lies in."""
+        """The factor of the current part."""
         return float(self.factors[sum(progress >= place for place in self.milestones)])
 
 
@@ -135,7 +135,7 @@ class Cyclic(MixSchedule):
             raise ValueError(f"period_epochs must be greater than 0, got {self.period_epochs}")
 
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """Where the wave stands."""
+        """The height of the wave."""
         return self.low + (1 - self.low) * (1 + math.cos(2 * math.pi * epochs / self.period_epochs)) / 2
 
 
@@ -152,7 +152,7 @@ class Adaptive(MixSchedule):
     Args:
         full_gap: the gap, > 0, at which mixing has its full strength: 0.1 is 10 points of accuracy.
         memory: in [0, 1): weight of the past; more is slower and steadier.
-        start: the factor before anything is measured, in [0, 1].
+        start: the factor before the first evaluation, in [0, 1].
     """
 
     full_gap: float = 0.1
@@ -168,7 +168,7 @@ class Adaptive(MixSchedule):
             raise ValueError(f"memory must be in [0, 1), got {self.memory}")
 
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """The share of the full gap that is there."""
+        """The moving average as a share of the full gap."""
         average = self.start * self.full_gap
         for gap in gaps:
             average = (1 - self.memory) * max(0.0, gap) + self.memory * average

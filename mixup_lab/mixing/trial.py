@@ -34,7 +34,7 @@ def check(mixer: Mixer, batch: Batch, rng: np.random.Generator) -> None:
         ValueError: if a return value is wrong, if the batch was changed, and if a method of the user's own fails.
     """
     name, size, steps = type(mixer).__name__, len(batch.target), 1 if mixer.asks_model else STEPS
-    tried = copy.copy(mixer)  # a warning that it gives here does not count as given
+    tried = copy.copy(mixer)  # its warnings here do not count: they are given again when training starts
     targets = np.stack([batch.target.cpu().numpy()] * steps)
     before = Batch(batch.inputs.clone(), batch.target.clone())
     try:

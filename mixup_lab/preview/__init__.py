@@ -1,1 +1,1 @@
-"""What a run would train on, made visible before anything is trained."""
+"""The examples that a run would train on, made visible before anything is trained."""

@@ -22,24 +22,24 @@ CHARACTER = 7.2  # pixels across, on average
 
 
 def plain(colour: str) -> str:
-    """What a colour of the look is where no page says it: `#1c1f23` for ink."""
+    """The value of a colour of the look, such as `#1c1f23` for ink."""
     return VARIABLES.get(colour, colour).rstrip(")").rpartition(",")[2]
 
 
 class Canvas:
-    """Grows downwards; places are in pixels from the left and from the top."""
+    """Grows downwards; places are in pixels from the left and the top."""
 
     def __init__(self, width: int) -> None:
         self.width, self.height = width, 0
         self._parts: list[Callable[[Figure], object]] = []  # called when the height is known
 
     def down(self, pixels: int) -> int:
-        """Take so much of the height, and say where it begins."""
+        """Take this much of the height, and return where it begins."""
         self.height += pixels
         return self.height - pixels
 
     def text(self, x: float, y: float, text: str, **look: Any) -> None:
-        """A text whose lines begin at this height; each stands on its own baseline, whatever its letters are."""
+        """A text whose lines begin at this height; each has its own baseline, whatever its letters."""
         look = {"color": plain(INK), "size": TEXT, **look}
         for number, line in enumerate(text.split("\n")):
             self._parts.append(partial(self._line, x, y + ASCENT + LINE * number, line, look))

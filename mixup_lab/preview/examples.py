@@ -1,4 +1,4 @@
-"""Examples on their way into the model, chosen from the first batches of a training so that they show something."""
+"""Examples on their way into the model, chosen from the first batches of a training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mixup_lab.types import Batch, Mixed
 
 COUNT = 8  # examples that are shown
 LOOKED = 48  # batches that they are chosen from
-SEEN = 1e-6  # a share of a label that is more than rounding
+SEEN = 1e-6  # a share of a label above rounding errors
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Example:
     others: tuple[Tensor, ...]  # the partners
     mixed: Tensor
     targets: tuple[Tensor, ...]  # own, then those of the partners
-    asked: tuple[Tensor, Tensor, Tensor]  # of the mixed one: both labels, and lam, () or (H, W)
+    answer: tuple[Tensor, Tensor, Tensor]  # to the mixed one: both labels, and lam, () or (H, W)
     lam: float
-    label: tuple[str, ...]  # what the model is to answer, in lines
+    label: tuple[str, ...]  # the answer as lines of text
     layer: str | None  # inside the model, where the mixing happens
 
 
@@ -52,7 +52,7 @@ class Beginning:
         self.steps = [(plan, step) for plan in plans for step in range(len(plan.order))][:LOOKED]
 
     def draw(self, plan: EpochPlan, step: int) -> Draw:
-        """What the mixer draws for a step."""
+        """The mixer's draw for a step."""
         return at_step(plan.mixing, step)
 
     def batch(self, plan: EpochPlan, step: int) -> tuple[Batch, Batch]:
@@ -64,13 +64,13 @@ class Beginning:
         """COUNT of them, or as many as there are, from the largest lam to the smallest."""
         chosen = self._chosen()
         numbers = sorted({number for number, _ in chosen})
-        found: dict[tuple[int, int], Example] = {}
+        examples: dict[tuple[int, int], Example] = {}
         for number in numbers:  # one batch at a time: they may be large
             raw, batch = self.batch(*self.steps[number])
             rows = [row for n, row in chosen if n == number]
             draw = self.draw(*self.steps[number])
-            found |= {(number, row): example for row, example in self._shown(raw, batch, draw, rows).items()}
-        return sorted((found[place] for place in chosen), key=lambda example: -example.lam)
+            examples |= {(number, row): example for row, example in self._shown(raw, batch, draw, rows).items()}
+        return sorted((examples[place] for place in chosen), key=lambda example: -example.lam)
 
     def _shown(self, raw: Batch, batch: Batch, draw: Draw, rows: Sequence[int]) -> dict[int, Example]:
         mixer = self.parts.mixer
@@ -87,7 +87,7 @@ class Beginning:
                 others=tuple(self.parts.data.encode.whole(batch.inputs[j]) for j in partners),
                 mixed=self.parts.data.encode.whole(mixed.inputs[i]),
                 targets=targets,
-                asked=(mixed.target[i].clone(), mixed.partner[i].clone(), mixed.lam[i].clone()),
+                answer=(mixed.target[i].clone(), mixed.partner[i].clone(), mixed.lam[i].clone()),
                 lam=float(mixed.lam[i].mean()),
                 label=(*label_lines(mixed, i, targets, self.parts.data.kind), *([note] if note else [])),
                 layer=layer,
@@ -95,12 +95,12 @@ class Beginning:
         return shown
 
     def _chosen(self) -> list[tuple[int, int]]:
-        """Numbers of a step and of a row: lam spread over its range; classes and kinds of mixing that differ."""
+        """Numbers of steps and rows: lam spread over its range, different classes and kinds of mixing."""
         lam = np.stack([self._lam(self.draw(*place)) for place in self.steps])  # (steps, B)
         strata = self.parts.data.kind.strata(self.parts.data.train.target)
         own = np.stack([strata[plan.order[step]] for plan, step in self.steps])
         partner = np.stack([self._partner(k, own[k]) for k in range(len(own))])
-        if np.ptp(lam) < 1e-6:  # one batch tells as much as many
+        if np.ptp(lam) < 1e-6:  # one batch shows as much as many
             lam, own, partner = lam[:1], own[:1], partner[:1]
         kinds = [self.parts.mixer.variety(self.draw(*place)) for place in self.steps[: len(lam)]]
         one_each = bool((np.ptp(lam, axis=1) < 1e-6).all())
@@ -118,7 +118,7 @@ class Beginning:
         return chosen
 
     def _lam(self, draw: Draw) -> np.ndarray:
-        """lam of a batch, found without its pictures; where it depends on the model, as it is drawn."""
+        """lam of a batch, without reading its pictures; where it depends on the model, lam as drawn."""
         parts, size = self.parts, self.parts.settings.batch_size
         if parts.mixer.asks_model:
             return np.asarray(draw["lam"].cpu())
@@ -128,7 +128,7 @@ class Beginning:
         return np.asarray(lam.flatten(1).mean(1).cpu() if lam.dim() > 1 else lam.cpu())
 
     def _partner(self, number: int, own: np.ndarray) -> np.ndarray:
-        """Strata of the partners, -1 where they are not known yet or there are none."""
+        """Strata of the partners; -1 without partners, or where distances will choose them."""
         perms = self.parts.mixer.partners(self.draw(*self.steps[number]))
         return own[perms[0].cpu().numpy()] if perms else np.full_like(own, -1)
 

@@ -29,7 +29,7 @@ DIAGRAM = 620  # pixels across
 
 @dataclass(frozen=True)
 class Title:
-    """What the sheet says of itself."""
+    """The heading of a sheet."""
 
     heading: str
     about: str
@@ -86,7 +86,7 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
     if not untouched:
         mixed = encode.draw(torch.stack([example.mixed for example in examples]), TILE)
         for k, example in enumerate(examples):
-            label, other, lam = (part[None].cpu().numpy() for part in example.asked)
+            label, other, lam = (part[None].cpu().numpy() for part in example.answer)
             mixed[k : k + 1] = parts.data.kind.draw_mixed(mixed[k : k + 1], label, other, lam, encode.shape)
         inside = [None if example.layer else tile for example, tile in zip(examples, mixed, strict=True)]
         rows.append((parts.mixer.mixed_title, inside))
@@ -111,14 +111,14 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
 
 
 def _legend(canvas: Canvas, parts: Ingredients) -> None:
-    """What the colours of masks and boxes mean, eight names to a line."""
-    known = parts.data.kind.legend()
-    if not known:
+    """The colours of the classes in masks and boxes, eight names to a line."""
+    classes = parts.data.kind.legend()
+    if not classes:
         return
-    lines = -(-len(known) // COLUMNS)
+    lines = -(-len(classes) // COLUMNS)
     y = canvas.down(LINE * lines + 10) + 8
     canvas.text(LEFT - 12, y, "classes", ha="right", weight="bold")
-    for number, (name, colour) in enumerate(known):
+    for number, (name, colour) in enumerate(classes):
         row, column = divmod(number, COLUMNS)
         x, top = LEFT + column * (TILE + GAP), y + row * LINE
         canvas.picture(x, top + 2, np.broadcast_to(colour, (SWATCH, SWATCH, 3)))
@@ -141,13 +141,13 @@ def _middle(y: int, high: int, text: str) -> float:
 
 
 def _caption(line: str) -> str:
-    """`0.70 * a name`, with as much of the name as there is room for."""
+    """`0.70 * a name`, the name cut to the width of a tile."""
     share, star, name = line.partition(" * ")
     return f"{share}{star}{short(name, int(TILE / CHARACTER) - len(share) - 2)}" if star else line
 
 
 def _numbers(canvas: Canvas, shares: Shares | None, facts: Sequence[tuple[str, str]]) -> None:
-    """The histogram, and beside it (else alone) what else is to be known."""
+    """The histogram, if there is one, and next to it the facts."""
     lines = [(name, part) for name, value in facts for name, part in _wrapped(name, value, 46 if shares else 110)]
     height = max(LINE * len(lines), 190 if shares else 0)
     y = canvas.down(height + (100 if shares else 46)) + 30
@@ -188,7 +188,7 @@ def _histogram(ax: Axes, shares: Shares) -> None:
 
 
 def _strips(parts: Ingredients, examples: Sequence[Example]) -> list[DrawnStrip]:
-    """Of the example that is mixed most evenly, and whose pictures are of different classes if one's are."""
+    """Of the example that is mixed most evenly, if possible with a partner of another label."""
     most = max(len(example.others) for example in examples)
     fit = [example for example in examples if len(example.others) == most]
     chosen = min(fit, key=lambda example: (_alike(example.targets), abs(example.lam - 0.5)))
@@ -206,12 +206,12 @@ def _strip(canvas: Canvas, encode: Encoder, strip: DrawnStrip) -> None:
     canvas.text(LEFT, canvas.down(28) + 4, strip.title, weight="bold")
     y = canvas.down(high + 4)
     other = any(abs(done - value) > 0.005 for done, value in zip(strip.lam, strip.values, strict=True))
-    told = other and any(done < 1 for done in strip.lam)
-    words = canvas.down((2 if told else 1) * LINE + 14)
-    names = strip.parameter + ("\nlam done" if told else "")
+    both = other and any(done < 1 for done in strip.lam)
+    words = canvas.down((2 if both else 1) * LINE + 14)
+    names = strip.parameter + ("\nlam done" if both else "")
     canvas.text(LEFT - 12, words + 2, names, ha="right")
     for k, (tile, value, done) in enumerate(zip(tiles, strip.values, strip.lam, strict=True)):
         x = _column(k, SMALL + SMALL_GAP, SMALL, wide)
         canvas.picture(x, y, tile)
-        lines = f"{value:.2g}" + (f"\n{done:.2f}" if told else "")
+        lines = f"{value:.2g}" + (f"\n{done:.2f}" if both else "")
         canvas.text(x + wide / 2, words + 2, lines, ha="center", color=plain(INK))

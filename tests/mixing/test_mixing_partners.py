@@ -151,14 +151,16 @@ def test_near_label_far_from_everyone_takes_the_nearest():
 
 @pytest.mark.parametrize("kind", BY_LABEL)
 def test_labels_that_are_not_there(kind):
-    with pytest.raises(ValueError, match=f"partner={kind} needs labels that are known before the batch is read"):
+    with pytest.raises(ValueError, match=f"partner={kind} needs labels before the batch is read, and there are none"):
         drawn(kind, 2, 3)
 
 
 @pytest.mark.parametrize("targets", [np.zeros(3), np.zeros((3, 2), np.int64), np.zeros((3, 4, 4), np.int64)])
 @pytest.mark.parametrize("kind", ["same_class", "different_class"])
 def test_labels_that_are_no_classes(kind, targets):
-    with pytest.raises(ValueError, match=f"partner={kind} needs one class for each example; this task has none"):
+    with pytest.raises(
+        ValueError, match=f"partner={kind} needs one class for each example, and these targets are not classes"
+    ):
         drawn(kind, 2, 3, targets)
     with pytest.raises(ValueError, match="needs one class for each example"):
         Mixup(partner=kind)(torch.rand(3, 2), torch.from_numpy(targets))

@@ -11,7 +11,7 @@ from helpers.command_line import CHECKOUT, in_this_process
 from helpers.trainings import CONF, config_of
 from PIL import Image
 
-from mixup_lab.commands.preview import name_of
+from mixup_lab.commands.preview import name_of, view_in_tensorboard
 from mixup_lab.config.assemble import assemble, ingredients
 from mixup_lab.config.completion import complete
 from mixup_lab.inputs.pictures import Pictures, picture_tiles
@@ -36,7 +36,6 @@ from mixup_lab.mixing import (
 from mixup_lab.mixing.mixer import LAMS, at_step
 from mixup_lab.models.mlp import MLP
 from mixup_lab.preview import shares
-from mixup_lab.preview.event_file import write_event_file
 from mixup_lab.preview.examples import COUNT, Beginning, label_lines
 from mixup_lab.preview.sheet import Title, draw_sheet
 from mixup_lab.preview.strips import strips
@@ -353,7 +352,7 @@ def test_another_place_and_several_at_once(run, tmp_path, few_draws):
 def test_foreign_event_files_stay(tmp_path):
     (tmp_path / "events.out.tfevents.1.host.7").write_bytes(b"a run's own")
     for _ in range(3):
-        write_event_file(tmp_path, b"png", 1, 1)
+        view_in_tensorboard(tmp_path, b"png", 1, 1)
     assert (tmp_path / "events.out.tfevents.1.host.7").read_bytes() == b"a run's own"
     assert len(list(tmp_path.iterdir())) == 3
 
