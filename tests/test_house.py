@@ -92,7 +92,6 @@ def test_no_circle_of_files():
 
 
 CONTRACTS = {"Target": "targets", "Encoder": "inputs", "Mixer": "mixing"}  # base class -> its room
-SWITCHES_ALLOWED = {"preview": "Mixer"}  # TODO until mixing methods draw themselves: remove this line with the last one
 # What is not ours is asked for its attributes: the standard library, torch, errors of others, a model of anybody.
 LOOKS_ALLOWED = {
     "config/build.py": "any object that a _target_ names",
@@ -105,10 +104,8 @@ LOOKS_ALLOWED = {
     "disk.py": "errors of the system",
     "files/sound.py": "errors of libsndfile",
     "files/threads.py": "functions that some systems lack",
-    "preview/shares.py": "TODO `lam_per` of mixers: remove when Mixer has it",
     "study/reading.py": "the fast reader of yaml, which some installations lack",
     "training/device.py": "functions that some versions of torch lack",
-    "training/fit.py": "TODO `prob` of mixers: remove when Mixer has it",
     "training/optimizers.py": "functions of torch",
     "training/stop.py": "signals that some systems lack",
 }
@@ -155,7 +152,7 @@ def test_nobody_asks_of_which_kind_something_is():
         kinds = kinds_of(base)
         assert len(kinds) > 3, f"{base} has lost its subclasses"
         for path in MODULES:
-            if room(path) != home and SWITCHES_ALLOWED.get(room(path)) != base:
+            if room(path) != home:
                 wrong += [
                     f"{path.relative_to(PACKAGE)}:{line}" for line in switches(ast.parse(path.read_text()), kinds)
                 ]

@@ -91,27 +91,3 @@ def soft(target: Tensor, num_classes: int | None) -> Tensor:
         classes = torch.arange(num_classes, dtype=torch.uint8, device=target.device)
         return (target.unsqueeze(1) == classes.view(-1, *[1] * (target.dim() - 1))).float()
     return torch.nn.functional.one_hot(target, num_classes).movedim(-1, 1).float()
-
-
-def union(own: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
-    """The boxes of both pictures in one set, each with its share in a column more; a share of 0 leaves a box out.
-
-    Args:
-        own: (B, M, 5) floating point of class, left, top, right, bottom; class -1 for none.
-        partner: (B, M, 5) likewise.
-        lam: (B,), the share of the own boxes.
-
-    Returns:
-        (B, 2 * M, 6).
-
-    Raises:
-        ValueError: for other targets than boxes.
-    """
-    if own.dim() != 3 or own.shape[2] != 5 or not own.is_floating_point() or lam.dim() != 1:
-        raise ValueError(f"labels=union joins boxes (B, M, 5) of mixed pictures, got {own.dtype} {tuple(own.shape)}")
-    parts = []
-    for boxes, share in ((own, lam), (partner, 1 - lam)):
-        shares = share.to(boxes.dtype)[:, None].expand(boxes.shape[:2])
-        kept = torch.where(shares > 0, boxes[..., 0], -1.0)
-        parts.append(torch.cat([kept.unsqueeze(2), boxes[..., 1:], shares.unsqueeze(2)], 2))
-    return torch.cat(parts, 1)
