@@ -24,7 +24,7 @@ from mixup_lab.preview.strips import strips
 from mixup_lab.seeding import stream
 from mixup_lab.targets.target import Target
 from mixup_lab.training.ingredients import Ingredients
-from mixup_lab.types import Batch, Labels
+from mixup_lab.types import Batch
 
 TILE, GAP = 64, 5  # pixels
 NAME = 136  # width of the names
@@ -84,7 +84,7 @@ def options() -> list[str]:
 def mixer_of(parts: Ingredients, name: str) -> Mixer:
     """A method as a run has it."""
     mixer: Mixer = build("aug", configured(f"aug={name}").aug)
-    mixer.bind(Bound(parts.model, parts.task.loss, parts.data.input_shape, Labels(parts.task.num_classes)))
+    mixer.bind(Bound(parts.model, parts.task.loss, parts.data.input_shape, parts.task.labels))
     return mixer
 
 

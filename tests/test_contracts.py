@@ -139,6 +139,33 @@ def test_aug_scaled_to_nothing_leaves_inputs_and_labels(option):
             torch.testing.assert_close(_mean_label(mixed), batch.target.repeat(len(mixed.lam) // 7).float())
 
 
+@pytest.mark.parametrize("option", options("aug"))
+def test_aug_describes_itself(option):
+    """What a preview shows is what was drawn: partners, law, layers, and strips that reach what they name."""
+    mixer, batch = _mixer(option), _constant_pictures(7)
+    for draw in _drawn(mixer, batch):
+        draw = mixer.find_partners(draw, batch.inputs)
+        mixed = mixer.apply(batch, draw)
+        assert len(mixed.lam) == 7 * mixer.rows
+        perms = mixer.partners(draw)
+        assert all(perm.dtype == torch.int64 and perm.shape == (7,) for perm in perms)
+        if not mixed.target.is_floating_point() and option != "mixup_io":
+            partner = batch.target[perms[0]] if perms else batch.target
+            assert torch.equal(mixed.last(7).partner, partner)
+        assert mixer.layer(draw) in (None, *mixer.mixed_layers())
+        assert isinstance(mixer.note(draw) + mixer.variety(draw), str)
+    laws = mixer.laws()
+    assert not laws or sum(weight for weight, _, _ in laws) == pytest.approx(1)
+    for strip in mixer.strips():
+        (draw, *_) = _drawn(strip.mixer, batch)
+        lam = torch.tensor([strip.apply(batch, draw, value).last(7).lam.mean() for value in strip.values])
+        if strip.parameter in ("lam", "own"):
+            assert (lam.diff() <= 1e-6).all(), "lam falls from 1 to 0"
+            assert lam[0] == 1
+        else:
+            assert option == "noise" or (lam[-1] < lam[0] and (lam.diff() <= 0).all()), "more of the partner, less own"
+
+
 # ---- transform ----------------------------------------------------------------------------------------------------
 
 
