@@ -210,7 +210,7 @@ def test_another_search_in_the_same_place(search):
         fcntl.flock(file, fcntl.LOCK_EX)
         code, _, err = search("optimizer.lr=interval(0.01,0.1)")
     assert code == 2
-    assert "another process searches there" in err
+    assert "another process is searching with it" in err
 
 
 def test_minimize(search):
