@@ -7,14 +7,13 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from helpers.command_line import in_this_process
 from helpers.data_examples import small_folder
-from helpers.processes import START, environment, files_of, lines_of, mixup_lab, summary_of, without_time
+from helpers.processes import Started, begin, files_of, lines_of, mixup_lab, summary_of, without_time
 
 from mixup_lab.commands.compare import _enough_seeds, complete, make_plan
 from mixup_lab.runs import store
@@ -360,11 +359,8 @@ def test_data_sets_that_are_compared_may_lie_apart(tmp_path):
 LONG = [*TINY, "dataset.train=4000", "dataset.test=64", "dataset.noise=4", "aug.alpha=0.4", "seed=0,1"]
 
 
-def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*START, "compare", *words], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
-    )  # fmt: skip
+def compare(folder: Path, *words: str) -> Started:
+    return begin("compare", *words, cwd=folder, session=True)
 
 
 def wait_for(condition, seconds: float = 60) -> None:
@@ -377,7 +373,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path):
     words = [*LONG, "trainer.epochs=200"]
     run = tmp_path / "outputs/s/baseline/seed=0"
-    process = begin(tmp_path, *words)
+    process = compare(tmp_path, *words)
     wait_for(lambda: (run / "checkpoint.pt").exists())
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -385,7 +381,7 @@ def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path):
     assert "stopped in epoch" in err
     assert summary_of(run)["status"] == "interrupted"
     done = lines_of(run)[-1]
-    process = begin(tmp_path, *words)
+    process = compare(tmp_path, *words)
     wait_for(lambda: sum(event["event"] == "start" for event in lines_of(run)) == 2)
     start = [event for event in lines_of(run) if event["event"] == "start"][-1]
     assert start["resumed"] is True
@@ -396,7 +392,7 @@ def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path):
 
 def test_two_processes_share_one_study(tmp_path):
     words = [*LONG, "trainer.epochs=15", "seed=0,1,2"]
-    both = [begin(tmp_path, *words) for _ in range(2)]
+    both = [compare(tmp_path, *words) for _ in range(2)]
     outputs = [process.communicate(timeout=120) for process in both]
     assert [err for _, err in outputs] == ["", ""]
     mixup_lab("compare", *words, cwd=tmp_path)
@@ -418,7 +414,7 @@ def test_killed_twenty_times_it_ends_as_if_nothing_had_been(tmp_path):
     study = tmp_path / "cut" / "outputs" / "s"
     finished: set[str] = set()
     for _ in range(20):
-        process = begin(tmp_path / "cut", *words)
+        process = compare(tmp_path / "cut", *words)
         time.sleep(chance.uniform(1.0, 3.5))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -9,7 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -59,11 +58,14 @@ def begin(*words: str, cwd: Path, script: str | None = None, session: bool = Fal
 def _forks() -> socket.socket:
     """Start the process that forks, once for all tests of this process; it ends with us."""
     ours, theirs = socket.socketpair()
-    script, paths = Path(__file__).with_name("forks.py"), (CHECKOUT, CHECKOUT / "mixup_lab" / "plugins")
+    script = Path(__file__).with_name("forks.py")
     process = subprocess.Popen(
-        [sys.executable, "-P", str(script), str(theirs.fileno())], pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment(PYTHONPATH=os.pathsep.join(map(str, paths))),
-    )  # fmt: skip
+        [sys.executable, "-P", str(script), str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=environment(PYTHONPATH=f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'mixup_lab' / 'plugins'}"),
+    )
     theirs.close()
 
     def end() -> None:
@@ -79,13 +81,12 @@ class Started:
 
     def __init__(self, line: dict) -> None:
         self.returncode: int | None = None
-        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
-        self._status, theirs = os.pipe()
-        files = [self._out.fileno(), self._err.fileno(), theirs]
+        self._out, self._err = os.memfd_create("stdout"), os.memfd_create("stderr")
+        self._status, status = os.pipe()
         data = json.dumps(line).encode() + b"\n"
-        sent = socket.send_fds(_forks(), [data], files)
+        sent = socket.send_fds(_forks(), [data], [self._out, self._err, status])
         _forks().sendall(data[sent:])
-        os.close(theirs)
+        os.close(status)
         self.pid = self._read()
 
     def _read(self) -> int:
@@ -108,11 +109,13 @@ class Started:
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Wait for the end, then read all that was written to stdout and stderr."""
+        """Wait for the end, then give all that was written to stdout and stderr; once."""
         self.wait(timeout)
         texts = []
-        for file in (self._out, self._err):
-            texts.append(os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode())
+        for number in (self._out, self._err):
+            with open(number) as file:
+                file.seek(0)
+                texts.append(file.read())
         return texts[0], texts[1]
 
     def send_signal(self, signum: int) -> None:

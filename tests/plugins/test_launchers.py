@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.processes import CHECKOUT, FAKE, START, environment, lines_of, summary_of, without_time
+from helpers.processes import CHECKOUT, FAKE, START, environment, lines_of, mixup_lab, summary_of, without_time
 from hydra_plugins.mixup_lab_slots import _places
 
 from mixup_lab.types import UserError
@@ -177,8 +177,7 @@ def start(tmp_path):
 
 
 def train(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    line = [*START, "train", "-m", *FAKE, "trainer.epochs=2", *words]
-    return subprocess.run(line, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    return mixup_lab("train", "-m", *FAKE, "trainer.epochs=2", *words, cwd=cwd)
 
 
 def result_of(run_dir: Path) -> dict:
@@ -226,10 +225,7 @@ def test_what_is_true_of_the_data_is_said_once_and_not_by_every_run(tmp_path):
     words = ["dataset=table", "dataset.root=rows.csv", "dataset.target=y", "model=mlp", "model.hidden=[4]",
              "trainer.epochs=1", "trainer.batch_size=8", "trainer.device=cpu", "trainer.progress=none",
              "seed=0,1,2", "dataset.split_seed=0", *SLOTS]  # fmt: skip
-    line = [*START, "train", "-m", *words]
-    done = subprocess.run(
-        line, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120, check=False
-    )
+    done = mixup_lab("train", "-m", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("target y: texts, so dataset.task=classification") == 1
     assert done.stderr.count("class c has fewer than 3 examples for 3 splits") == 1
