@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.cases import each
 from helpers.command_line import in_this_process
 from helpers.data_examples import small_folder
 from helpers.processes import Started, begin, files_of, lines_of, mixup_lab, summary_of, without_time
@@ -39,8 +40,8 @@ def runs_of(study: Path) -> dict[str, dict]:
 # ---- words --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("words", "hydra", "study"),
+@each(
+    "words, hydra, study",
     [
         ([], ["seed=range(8)", "aug=mixup", "aug.alpha=0,0.1,0.2,0.4,1"], "digits-mlp"),
         (["aug.alpha=0.2,1", "seed=range(3)"], ["seed=range(3)", "aug=mixup", "aug.alpha=0,0.2,1"], "digits-mlp"),

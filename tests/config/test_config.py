@@ -1,6 +1,7 @@
 """Schema, build and identity: what is refused, with which words, and which settings make a run another run."""
 
 import pytest
+from helpers.cases import each
 from helpers.trainings import CONF, config_of
 from hydra import compose, initialize_config_dir
 
@@ -10,8 +11,8 @@ from mixup_lab.config.schema import DatasetSettings, parse, register
 from mixup_lab.types import UserError
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
+@each(
+    "words, message",
     [
         (["+typo=1"], "unknown key 'typo'"),
         (["+seeed=3"], "unknown key 'seeed'; did you mean 'seed'?"),
@@ -63,8 +64,8 @@ def test_train_size_as_a_number_or_a_fraction(size):
     assert str(config_of(f"dataset.train_size={size}").data.train_size) == size.replace("null", "None")
 
 
-@pytest.mark.parametrize(
-    ("target", "message"),
+@each(
+    "target, message",
     [
         ("os.system", r"aug._target_=os.system is not trusted: targets come from mixup_lab, torch, torchvision, timm "),
         ("torch.os.system", "aug._target_=torch.os.system is not trusted"),
@@ -86,8 +87,8 @@ def test_trust_admits_a_package_by_name():
     assert build("aug", node, trust=["collections"]) == {}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
+@each(
+    "arguments, message",
     [
         ({"alhpa": 1}, "unknown key 'aug.alhpa'; did you mean 'aug.alpha'?"),
         ({"alpha": -1}, "aug: alpha must be a finite number >= 0, got -1"),
@@ -130,7 +131,7 @@ def test_seed_changes_the_run_but_not_the_arm():
     assert a[1] != b[1]
 
 
-@pytest.mark.parametrize(
+@each(
     "word",
     ["trainer.device=cpu", "trainer.threads=1", "trainer.progress=none", "trainer.malloc=default", "dataset.workers=0",
      "dataset.storage=streaming", "trainer.checkpoint_every=0", "trust=[x]"],
@@ -139,7 +140,7 @@ def test_machine_settings_change_nothing(word):
     assert _identity(word) == _identity()
 
 
-@pytest.mark.parametrize(
+@each(
     "word",
     ["aug=mixup", "optimizer.lr=0.2", "trainer.epochs=3", "model.dropout=0.1", "dataset.train_size=100",
      "trainer.precision=bf16", "scheduler=constant", "transform=crop_flip", "dataset.split_seed=0"],
@@ -153,8 +154,8 @@ def test_alpha_zero_is_the_baseline_arm():
     assert _identity("aug=mixup", "aug.alpha=0.0", "aug.lam_per=sample") == _identity("aug=none")
 
 
-@pytest.mark.parametrize(
-    ("choice", "aug", "name"),
+@each(
+    "choice, aug, name",
     [
         ("none", {"_target_": "mixup_lab.mixing.mixer.NoMixing"}, "baseline"),
         ("mixup", {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 0}, "baseline"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.cases import each
 from helpers.processes import CHECKOUT, FAKE, START, environment, lines_of, mixup_lab, summary_of, without_time
 from hydra_plugins.mixup_lab_slots import _places
 
@@ -234,8 +235,8 @@ def test_what_is_true_of_the_data_is_said_once_and_not_by_every_run(tmp_path):
 # ---- the machine divided ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("listing", "outer", "expected"),
+@each(
+    "listing, outer, expected",
     [
         (LISTING, None, ["0", "1"]),
         (LISTING, "1", ["1"]),
@@ -261,8 +262,8 @@ def test_the_gpus_are_those_that_cuda_would_show(listing, outer, expected):
     assert _places.visible_gpus(listing, outer) == expected
 
 
-@pytest.mark.parametrize(
-    ("slots", "per_gpu", "threads", "runs", "cores", "gpus", "outer", "expected"),
+@each(
+    "slots, per_gpu, threads, runs, cores, gpus, outer, expected",
     [
         ("auto", 1, "auto", 9, 8, [], None, (8, 1)),
         ("auto", 1, "auto", 3, 8, [], None, (3, 2)),
@@ -288,8 +289,8 @@ def test_cores_and_gpus_are_divided(slots, per_gpu, threads, runs, cores, gpus, 
         assert variables.get("CUDA_VISIBLE_DEVICES") == (gpus[slot % len(gpus)] if gpus else None)
 
 
-@pytest.mark.parametrize(
-    ("slots", "per_gpu", "threads", "key"),
+@each(
+    "slots, per_gpu, threads, key",
     [(0, 1, 1, "slots"), ("many", 1, 1, "slots"), (True, 1, 1, "slots"), (1, 0, 1, "slots_per_gpu"),
      (1, "auto", 1, "slots_per_gpu"), (1, 1, -1, "threads"), (1, 1, None, "threads")],
 )  # fmt: skip
