@@ -371,6 +371,7 @@ def wait_for(condition, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path):
     words = [*LONG, "trainer.epochs=200"]
     run = tmp_path / "outputs/s/baseline/seed=0"
@@ -391,6 +392,7 @@ def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path):
     assert done["status"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_study(tmp_path):
     words = [*LONG, "trainer.epochs=15", "seed=0,1,2"]
     both = [compare(tmp_path, *words) for _ in range(2)]
@@ -406,6 +408,7 @@ def test_two_processes_share_one_study(tmp_path):
         assert sum(event["event"] == "start" for event in events) == 1
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_it_ends_as_if_nothing_had_been(tmp_path):
     words = [*LONG, "trainer.epochs=40"]
     (tmp_path / "whole").mkdir()
@@ -414,9 +417,11 @@ def test_killed_twenty_times_it_ends_as_if_nothing_had_been(tmp_path):
     chance = random.Random(0)
     study = tmp_path / "cut" / "outputs" / "s"
     finished: set[str] = set()
-    for _ in range(20):
-        process = compare(tmp_path / "cut", *words)
-        time.sleep(chance.uniform(1.0, 3.5))
+    for kill in range(20):
+        # Side by side in processes of their own, which begin after some seconds, and one after the other.
+        launcher, longest = ("slots", 5.0) if kill % 3 == 0 else ("basic", 2.0)
+        process = compare(tmp_path / "cut", *words, f"hydra/launcher={launcher}")
+        time.sleep(chance.uniform(0.1, longest))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         now = set(runs_of(study)) if study.exists() else set()

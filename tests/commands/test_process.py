@@ -104,6 +104,7 @@ def _is_writing(run_dir: Path) -> bool:
     return run_dir.is_dir() and any(name.endswith(".part") for name in os.listdir(run_dir))
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same_result(tmp_path):
     words = [*FAKE, f"trainer.epochs={KILL_EPOCHS}", "trainer.checkpoint_every=1", "trainer.progress=none"]
     whole, began = begin("train", *words, "hydra.run.dir=whole", cwd=tmp_path), time.monotonic()
@@ -195,6 +196,7 @@ class Signals(MLP):
 """
 
 
+@pytest.mark.slow
 def test_a_signal_after_the_last_step_ends_a_sweep_but_not_the_run(tmp_path):
     (tmp_path / "late.py").write_text(LATE_SIGNAL)
     words = [*FAKE, "trust=[late]", "model._target_=late.Signals", "trainer.epochs=1", "hydra.sweep.dir=study"]
