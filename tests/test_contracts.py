@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from helpers.options import CONF, GROUPS, component, needed, options
 from helpers.trainings import config_of
 from omegaconf import OmegaConf
@@ -83,7 +84,7 @@ UNLIKE = ("label_smoothing", "mixup_io", "noise", "noise_mix", "manifold_mixup")
 
 
 @pytest.mark.filterwarnings("ignore:partner=")
-@pytest.mark.parametrize("batch_size", [1, 2, 7])
+@each("batch_size", [1, 2, 7])
 @pytest.mark.parametrize("option", options("aug"))
 def test_aug(option, batch_size):
     mixer = _mixer(option)
@@ -169,7 +170,7 @@ def test_aug_describes_itself(option):
 # ---- transform ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (3, 9, 13)])
+@each("shape", [(1, 8, 8), (3, 32, 32), (3, 9, 13)])
 @pytest.mark.parametrize("option", options("transform"))
 def test_transform(option, shape):
     transform = build("transform", component("transform", option))
@@ -226,7 +227,7 @@ def test_scheduler(option):
     assert factors == [schedule(step, 200 * 7, 7) for step in range(200 * 7)], "a pure function of the step"
 
 
-@pytest.mark.parametrize("decay_norm_bias", [True, False])
+@each("decay_norm_bias", [True, False])
 @pytest.mark.parametrize("option", options("optimizer"))
 def test_optimizer_lowers_a_loss(option, decay_norm_bias):
     torch.manual_seed(0)

@@ -52,6 +52,7 @@ def run(*line: str, cwd: Path, pythonpath: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_code_and_every_option(wheel):
     names = set(content(wheel))
     for path in (CHECKOUT / "conf").rglob("*.yaml"):
@@ -62,6 +63,7 @@ def test_the_wheel_holds_code_and_every_option(wheel):
     assert tops == {"mixup_lab", "mixup_lab-0.1.0.dist-info"}
 
 
+@pytest.mark.slow
 def test_the_wheel_works_away_from_the_checkout(installed, tmp_path):
     script = [sys.executable, str(installed / "bin" / "mixup-lab")]
     where = "import mixup_lab.config.words as w; print(w.config_dir())"
@@ -80,6 +82,7 @@ def test_a_bare_checkout_works_from_anywhere(tmp_path):
     assert "alpha: 1.0" in run(*line, cwd=tmp_path, pythonpath=CHECKOUT)
 
 
+@pytest.mark.slow
 def test_the_sdist_makes_the_same_wheel(wheel, tmp_path):
     sdist = build("sdist", CHECKOUT, tmp_path)
     with tarfile.open(sdist) as archive:

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from helpers.command_line import CHECKOUT, in_this_process, process
+from helpers.command_line import in_this_process
+from helpers.processes import CHECKOUT, fresh
 
 from mixup_lab import cli
 from mixup_lab.config.tree import read
@@ -94,7 +95,7 @@ def test_nothing_of_this_imports_torch(words, tmp_path):
         "loaded = {m.split('.')[0] for m in sys.modules}; "
         "print(sorted(loaded & {'torch', 'torchvision', 'tensorboard', 'rich', 'hydra'}))"
     )
-    loaded = process(*words, cwd=tmp_path, script=script).stdout.splitlines()[-1]
+    loaded = fresh(*words, cwd=tmp_path, script=script).stdout.splitlines()[-1]
     assert loaded == ("[]" if "--help" in words else "['hydra']")
 
 

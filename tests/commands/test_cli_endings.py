@@ -1,13 +1,11 @@
 """How a run ends: exit codes, sweeps in which some runs fail, resuming, signals."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
-from helpers.command_line import CHECKOUT, process
+from helpers.processes import begin, mixup_lab
 
 # Jobs of our own in place of training, found in the working directory as a user's own classes are.
 JOBS = """
@@ -43,7 +41,7 @@ def job(tmp_path):
     (tmp_path / "jobs.py").write_text(JOBS)
 
     def line(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return process("train", *words, cwd=tmp_path, script=START, **env)
+        return mixup_lab("train", *words, cwd=tmp_path, script=START, **env)
 
     return line
 
@@ -106,7 +104,7 @@ SMALL = ["dataset=digits", "trainer.epochs=1", "trainer.progress=none"]
 
 
 def test_a_run_that_diverges_has_exit_code_1(tmp_path):
-    done = process("train", *SMALL, "optimizer.lr=1e30", cwd=tmp_path)
+    done = mixup_lab("train", *SMALL, "optimizer.lr=1e30", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("mixup-lab train: ")
 
@@ -114,16 +112,14 @@ def test_a_run_that_diverges_has_exit_code_1(tmp_path):
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_run_with_its_exit_code(tmp_path, signum, code):
     words = ["train", "dataset=digits", "trainer.epochs=100000", "trainer.progress=none", "hydra.run.dir=run"]
-    env = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "mixup_lab", *words]
-    with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as started:
-        record = tmp_path / "run" / "record.jsonl"
-        deadline = time.monotonic() + 60
-        while started.poll() is None and not (record.exists() and '"epoch"' in record.read_text()):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        started.send_signal(signum)
-        _, err = started.communicate(timeout=60)
+    started = begin(*words, cwd=tmp_path)
+    record = tmp_path / "run" / "record.jsonl"
+    deadline = time.monotonic() + 60
+    while started.poll() is None and not (record.exists() and '"epoch"' in record.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    started.send_signal(signum)
+    _, err = started.communicate(timeout=60)
     assert started.returncode == code
     assert err.startswith("mixup-lab train: ")
     assert err.count("\n") == 1

@@ -3,7 +3,8 @@
 from importlib.util import find_spec
 
 import pytest
-from helpers.command_line import in_this_process, process
+from helpers.command_line import in_this_process
+from helpers.processes import mixup_lab
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_a_launcher_that_is_not_installed_names_its_extra(run, option, extra, pl
     ],
 )
 def test_a_mistake_found_by_the_run_leaves_nothing_behind(tmp_path, words, sentence):
-    done = process("train", *words, cwd=tmp_path)
+    done = mixup_lab("train", *words, cwd=tmp_path)
     assert sentence in done.stderr
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert not any(tmp_path.iterdir())

@@ -7,14 +7,14 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from helpers.cases import each
 from helpers.command_line import in_this_process
 from helpers.data_examples import small_folder
-from helpers.processes import START, environment, files_of, lines_of, mixup_lab, summary_of, without_time
+from helpers.processes import Started, begin, files_of, lines_of, mixup_lab, summary_of, without_time
 
 from mixup_lab.commands.compare import _enough_seeds
 from mixup_lab.commands.line import complete
@@ -42,8 +42,8 @@ def runs_of(study: Path) -> dict[str, dict]:
 # ---- words --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("words", "hydra", "study"),
+@each(
+    "words, hydra, study",
     [
         ([], ["seed=range(8)", "aug=mixup", "aug.alpha=0,0.1,0.2,0.4,1"], "digits-mlp"),
         (["aug.alpha=0.2,1", "seed=range(3)"], ["seed=range(3)", "aug=mixup", "aug.alpha=0,0.2,1"], "digits-mlp"),
@@ -365,11 +365,8 @@ def test_data_sets_that_are_compared_may_lie_apart(tmp_path):
 LONG = [*TINY, "dataset.train=4000", "dataset.test=64", "dataset.noise=4", "aug.alpha=0.4", "seed=0,1"]
 
 
-def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*START, "compare", *words], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
-    )  # fmt: skip
+def compare(folder: Path, *words: str) -> Started:
+    return begin("compare", *words, cwd=folder, session=True)
 
 
 def wait_for(condition, seconds: float = 60) -> None:
@@ -379,10 +376,11 @@ def wait_for(condition, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path):
     words = [*LONG, "trainer.epochs=200"]
     run = tmp_path / "outputs/s/baseline/seed=0"
-    process = begin(tmp_path, *words)
+    process = compare(tmp_path, *words)
     wait_for(lambda: (run / "checkpoint.pt").exists())
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -390,7 +388,7 @@ def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path):
     assert "stopped in epoch" in err
     assert summary_of(run)["status"] == "interrupted"
     done = lines_of(run)[-1]
-    process = begin(tmp_path, *words)
+    process = compare(tmp_path, *words)
     wait_for(lambda: sum(event["event"] == "start" for event in lines_of(run)) == 2)
     start = [event for event in lines_of(run) if event["event"] == "start"][-1]
     assert start["resumed"] is True
@@ -399,9 +397,10 @@ def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path):
     assert done["status"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_study(tmp_path):
     words = [*LONG, "trainer.epochs=15", "seed=0,1,2"]
-    both = [begin(tmp_path, *words) for _ in range(2)]
+    both = [compare(tmp_path, *words) for _ in range(2)]
     outputs = [process.communicate(timeout=120) for process in both]
     assert [err for _, err in outputs] == ["", ""]
     mixup_lab("compare", *words, cwd=tmp_path)
@@ -414,6 +413,7 @@ def test_two_processes_share_one_study(tmp_path):
         assert sum(event["event"] == "start" for event in events) == 1
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_it_ends_as_if_nothing_had_been(tmp_path):
     words = [*LONG, "trainer.epochs=40"]
     (tmp_path / "whole").mkdir()
@@ -422,9 +422,11 @@ def test_killed_twenty_times_it_ends_as_if_nothing_had_been(tmp_path):
     chance = random.Random(0)
     study = tmp_path / "cut" / "outputs" / "s"
     finished: set[str] = set()
-    for _ in range(20):
-        process = begin(tmp_path / "cut", *words)
-        time.sleep(chance.uniform(1.0, 3.5))
+    for kill in range(20):
+        # Side by side in processes of their own, which begin after some seconds, and one after the other.
+        launcher, longest = ("slots", 5.0) if kill % 3 == 0 else ("basic", 2.0)
+        process = compare(tmp_path / "cut", *words, f"hydra/launcher={launcher}")
+        time.sleep(chance.uniform(0.1, longest))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         now = set(runs_of(study)) if study.exists() else set()

@@ -3,12 +3,13 @@
 import gc
 import json
 import os
+import random
 import shlex
 import signal
-import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ import torch
 from helpers.processes import (
     CHECKOUT,
     FAKE,
-    START,
+    Started,
     assert_board_agrees_with_record,
+    begin,
     board_of,
-    environment,
     files_of,
+    fresh,
     lines_of,
     mixup_lab,
     summary_of,
@@ -82,102 +84,51 @@ def assert_same_result(a: tuple, b: tuple) -> None:
 
 # ---- killed -------------------------------------------------------------------------------------------------------
 
-# Importing torch takes seconds, so one process imports everything, and every attempt is a fork of it: a process of its
-# own with its own files, locks and memory, that dies at once when it is killed.
-DRIVER = """
-import json, os, random, signal, sys, time
-from pathlib import Path
-import torch
-from PIL import Image
-torch.set_num_threads(1)
-import torch._inductor, torch._dynamo, torch.utils.tensorboard, torch.optim.swa_utils
-import tensorboard.plugins.hparams.summary_v2, hydra, rich.progress, PIL.ImageFont, PIL.PngImagePlugin
-from mixup_lab import cli
-import mixup_lab.commands.train, mixup_lab.config.assemble, mixup_lab.config.launch, mixup_lab.config.errors
-import mixup_lab.runs.log, mixup_lab.training.stop
-import mixup_lab.sources.fake, mixup_lab.models.mlp, mixup_lab.mixing.mixup, mixup_lab.training.optimizers
 
-words, wanted = json.loads(sys.argv[1]), int(sys.argv[2])
-chance = random.Random(0)
+def killed(words: Sequence[str], run_dir: Path, delay: float, writing: bool) -> int | None:
+    """Run a line and kill it after `delay` seconds, or with `writing` when it is about to replace a file after that.
 
-def start(line):
-    pid = os.fork()
-    if pid:
-        return pid
-    log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1), os.dup2(log, 2)
-    code = cli.main(["train", *line])
-    sys.stdout.flush()
-    os._exit(code)
-
-def writing(run_dir):
-    return any(".part" in name for name in os.listdir(run_dir)) if run_dir.is_dir() else False
-
-def attempt(line, run_dir, delay, wait_for_part):
-    began = time.monotonic()
-    pid = start(line)
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return status, None
+    Returns the exit code, which is -9 if it was killed.
+    """
+    started, began = begin("train", *words, cwd=run_dir.parent), time.monotonic()
+    while (code := started.poll()) is None:
         late = time.monotonic() - began >= delay
-        inside = writing(run_dir)
-        if late and (inside or not wait_for_part):
-            os.kill(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
-            return status, writing(run_dir)
-        time.sleep(0 if wait_for_part and late else 0.001)
-
-def started(run_dir):
-    record = run_dir / "record.jsonl"
-    return record.exists() and b'"start"' in record.read_bytes()
-
-began = time.monotonic()
-status, _ = attempt([*words, "hydra.run.dir=whole"], Path("whole"), 1e9, False)
-assert status == 0, status
-duration = time.monotonic() - began
-
-told = {"kills": 0, "inside": 0, "before_the_run": 0, "again_from_the_start": 0, "finished": []}
-run = 0
-while told["kills"] < wanted or run == 0:
-    run += 1
-    run_dir = Path(f"run{run}").absolute()
-    while True:
-        if started(run_dir):
-            line = [f"resume={run_dir}"]
-            told["again_from_the_start"] += not (run_dir / "checkpoint.pt").exists()
-        else:
-            line = [*words, f"hydra.run.dir={run_dir}"]
-        status, inside = attempt(line, run_dir, chance.uniform(0, 0.9 * duration), chance.random() < 0.5)
-        if os.WIFSIGNALED(status):
-            assert os.WTERMSIG(status) == signal.SIGKILL
-            told["kills"] += 1
-            told["inside"] += inside
-            told["before_the_run"] += not started(run_dir)
-            continue
-        assert os.waitstatus_to_exitcode(status) == 0, open("log.txt").read()
-        told["finished"].append(run_dir.name)
-        break
-print(json.dumps(told))
-"""
+        if late and (not writing or _is_writing(run_dir)):
+            started.kill()
+        time.sleep(0 if late and writing else 0.001)
+    assert code in (0, -signal.SIGKILL), started.communicate()
+    return code
 
 
+def _is_writing(run_dir: Path) -> bool:
+    return run_dir.is_dir() and any(name.endswith(".part") for name in os.listdir(run_dir))
+
+
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same_result(tmp_path):
     words = [*FAKE, f"trainer.epochs={KILL_EPOCHS}", "trainer.checkpoint_every=1", "trainer.progress=none"]
-    driver = [sys.executable, "-c", DRIVER, json.dumps(words), str(KILLS)]
-    done = subprocess.run(driver, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["kills"] >= KILLS
-    assert told["inside"] >= 3, "some were killed while a file was being written"
+    whole, began = begin("train", *words, "hydra.run.dir=whole", cwd=tmp_path), time.monotonic()
+    assert whole.wait(60) == 0
+    duration = time.monotonic() - began
     expected = result_of(tmp_path / "whole")
     assert [epoch for epoch, *_ in expected[1]] == list(range(1, KILL_EPOCHS + 1))
-    for name in told["finished"]:
-        run_dir = tmp_path / name
+    chance = random.Random(0)
+    kills = inside = runs = 0
+    while kills < KILLS:
+        runs += 1
+        run_dir, code = tmp_path / f"run{runs}", None
+        while code != 0:
+            record = run_dir / "record.jsonl"
+            begun = record.exists() and b'"start"' in record.read_bytes()
+            line = [f"resume={run_dir}"] if begun else [*words, f"hydra.run.dir={run_dir}"]
+            code = killed(line, run_dir, chance.uniform(0, 0.9 * duration), chance.random() < 0.5)
+            kills += code != 0
+            inside += code != 0 and _is_writing(run_dir)
         assert summary_of(run_dir)["status"] == "ok"
         assert_same_result(result_of(run_dir), expected)
         assert_board_agrees_with_record(run_dir)
         assert not list(run_dir.glob("*.part"))
+    assert inside >= 3, "some were killed while a file was being written"
 
 
 # ---- interrupted --------------------------------------------------------------------------------------------------
@@ -192,7 +143,7 @@ def whole(tmp_path_factory):
     return folder / "run"
 
 
-def wait_for(condition, process: subprocess.Popen) -> None:
+def wait_for(condition, process: Started) -> None:
     deadline = time.monotonic() + 60
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -202,13 +153,11 @@ def wait_for(condition, process: subprocess.Popen) -> None:
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_saves_and_the_printed_command_goes_on(tmp_path, whole, signum, code):
-    words = [*START, "train", *LONG, "trainer.checkpoint_every=0"]  # the checkpoint is the signal's own
-    with subprocess.Popen(
-        words, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as started:
-        wait_for(lambda: any(b'"epoch": 3' in p.read_bytes() for p in tmp_path.rglob("record.jsonl")), started)
-        started.send_signal(signum)
-        _, err = started.communicate(timeout=60)
+    # The checkpoint is the signal's own.
+    started = begin("train", *LONG, "trainer.checkpoint_every=0", cwd=tmp_path)
+    wait_for(lambda: any(b'"epoch": 3' in p.read_bytes() for p in tmp_path.rglob("record.jsonl")), started)
+    started.send_signal(signum)
+    _, err = started.communicate(timeout=60)
     (run_dir,) = [path.parent for path in tmp_path.rglob("record.jsonl")]
     assert started.returncode == code
     assert err.count("\n") == 1
@@ -247,6 +196,7 @@ class Signals(MLP):
 """
 
 
+@pytest.mark.slow
 def test_a_signal_after_the_last_step_ends_a_sweep_but_not_the_run(tmp_path):
     (tmp_path / "late.py").write_text(LATE_SIGNAL)
     words = [*FAKE, "trust=[late]", "model._target_=late.Signals", "trainer.epochs=1", "hydra.sweep.dir=study"]
@@ -415,7 +365,7 @@ def test_bad_input_leaves_nothing_behind(line, tmp_path, words, sentence):
 
 
 def test_bad_input_to_a_real_process_leaves_nothing_behind(tmp_path):
-    done = mixup_lab("train", "trainer.batch_size=100000", cwd=tmp_path)
+    done = fresh("train", "trainer.batch_size=100000", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "trainer.batch_size=100000 is larger than the training split" in done.stderr
     assert not any(tmp_path.iterdir())

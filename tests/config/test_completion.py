@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.cases import each
 
 from mixup_lab.config.completion import SHELLS, complete
 
@@ -24,8 +25,8 @@ def texts(line: str) -> list[str]:
     return [word.text for word in complete(line)]
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
+@each(
+    "line, words",
     [
         ("mixup-lab tr", ["train"]),
         ("mixup-lab --v", ["--version"]),

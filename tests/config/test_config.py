@@ -1,6 +1,7 @@
 """Schema, build and identity: what is refused, with which words, and which settings make a run another run."""
 
 import pytest
+from helpers.cases import each
 from helpers.trainings import CONF, config_of
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -12,8 +13,8 @@ from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.types import UserError
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
+@each(
+    "words, message",
     [
         (["+typo=1"], "unknown key 'typo'"),
         (["+seeed=3"], "unknown key 'seeed'; did you mean 'seed'?"),
@@ -65,8 +66,8 @@ def test_train_size_as_a_number_or_a_fraction(size):
     assert str(config_of(f"dataset.train_size={size}").data.train_size) == size.replace("null", "None")
 
 
-@pytest.mark.parametrize(
-    ("target", "message"),
+@each(
+    "target, message",
     [
         ("os.system", r"aug._target_=os.system is not trusted: targets come from mixup_lab, torch, torchvision, timm "),
         ("torch.os.system", "aug._target_=torch.os.system is not trusted"),
@@ -88,8 +89,8 @@ def test_trust_admits_a_package_by_name():
     assert build("aug", node, trust=["collections"]) == {}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
+@each(
+    "arguments, message",
     [
         ({"alhpa": 1}, "unknown key 'aug.alhpa'; did you mean 'aug.alpha'?"),
         ({"alpha": -1}, "aug: alpha must be a finite number >= 0, got -1"),
@@ -175,7 +176,7 @@ def test_machine_settings_change_nothing():
         assert _both({**resolved, group or name: node}, choices) == _both(resolved, choices), key
 
 
-@pytest.mark.parametrize(
+@each(
     "word",
     ["aug=mixup", "optimizer.lr=0.2", "trainer.epochs=3", "model.dropout=0.1", "dataset.train_size=100",
      "trainer.precision=bf16", "scheduler=constant", "transform=crop_flip", "dataset.split_seed=0"],
@@ -190,8 +191,8 @@ def test_all_that_does_not_mix_is_one_arm():
     assert _identity("aug=mixup", "aug.alpha=0.0", "aug.lam_per=sample") == _identity("aug=none")
 
 
-@pytest.mark.parametrize(
-    ("choice", "aug", "name"),
+@each(
+    "choice, aug, name",
     [
         ("none", {"_target_": "mixup_lab.mixing.none.NoMixing"}, "baseline"),
         ("mixup", {"_target_": "mixup_lab.mixing.mixup.Mixup", "alpha": 0}, "baseline"),

@@ -1,6 +1,6 @@
 """The configuration folder read as text, names that are nearly right, and values in quotes."""
 
-import pytest
+from helpers.cases import each
 
 from mixup_lab.config.nearest import nearest, nearest_key
 from mixup_lab.config.tree import Tree, read
@@ -42,7 +42,7 @@ def test_tree_reads_what_yaml_allows(tmp_path):
     assert [tuple(key) for key in tree.option_keys("g", "one")] == [("g.size", "2", "how big")]
 
 
-@pytest.mark.parametrize("text", ["a", "a b", "it's", "\\", "a\\'b", "x,y={z}", "\\\\'", "end\\"])
+@each("text", ["a", "a b", "it's", "\\", "a\\'b", "x,y={z}", "\\\\'", "end\\"])
 def test_quote_survives_hydras_grammar(text):
     from hydra.core.override_parser.overrides_parser import OverridesParser
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from helpers.data_examples import Given, array_pool, prepared, three_pools
 
 from mixup_lab.data import storage
@@ -146,8 +147,8 @@ def test_spread_is_even_and_complete() -> None:
     np.testing.assert_array_equal(spread(rows[:10], SAMPLE), rows[:10])
 
 
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
+@each(
+    "changes, sentence",
     [
         ({"mean": [0.5]}, r"dataset.mean must have 3 values, one for each channel, got \[0.5\]"),
         ({"std": [1, 1, 0]}, r"dataset.std must hold numbers greater than 0 .*, got \[1, 1, 0\]"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.cases import each
 from helpers.data_examples import Given, prepared
 
 from mixup_lab.data import split_groups
@@ -52,7 +53,7 @@ def is_a_partition(rows: Rows, count: int) -> None:
 # ---- groups ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", CASES)
+@each("case", CASES)
 def test_no_group_is_in_two_splits_and_sizes_are_near(case: int) -> None:
     strata, groups = some(case)
     rows = by_groups(strata, groups, seed=case)

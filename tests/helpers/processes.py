@@ -1,10 +1,16 @@
 """Real processes of the command line, and what they leave in a run directory, read back by other means than our own."""
 
+import atexit
 import io
 import json
 import os
+import select
+import socket
+import struct
 import subprocess
 import sys
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -23,10 +29,103 @@ def environment(**changes: str) -> dict[str, str]:
     return {**env, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", **changes}
 
 
-def mixup_lab(*words: str, cwd: Path, start: tuple[str, ...] = START) -> subprocess.CompletedProcess[str]:
+def fresh(*words: str, cwd: Path, script: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a line to its end in a Python that starts anew, which takes seconds if it imports torch."""
+    line = [*(START if script is None else (sys.executable, "-c", script)), *words]
+    return subprocess.run(
+        line, cwd=cwd, env=environment(**env), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def mixup_lab(*words: str, cwd: Path, script: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a line to its end in a process of its own."""
-    line = [*start, *words]
-    return subprocess.run(line, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    started = begin(*words, cwd=cwd, script=script, **env)
+    out, err = started.communicate(timeout=120)
+    return subprocess.CompletedProcess(words, started.wait(), out, err)
+
+
+def begin(*words: str, cwd: Path, script: str | None = None, session: bool = False, **env: str) -> "Started":
+    """Begin a line in a process of its own, forked from one that has imported torch (`forks.py`).
+
+    Args:
+        script: Python code to run in place of the program.
+        session: whether it leads a session and a process group of its own.
+    """
+    line = {"words": words, "cwd": str(cwd), "script": script, "session": session, "env": environment(**env)}
+    return Started(line)
+
+
+@cache
+def _forks() -> socket.socket:
+    """Start the process that forks, once for all tests of this process; it ends with us."""
+    ours, theirs = socket.socketpair()
+    script = Path(__file__).with_name("forks.py")
+    process = subprocess.Popen(
+        [sys.executable, "-P", str(script), str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=environment(PYTHONPATH=f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'mixup_lab' / 'plugins'}"),
+    )
+    theirs.close()
+
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(end)
+    return ours
+
+
+class Started:
+    """A line under way: what `subprocess.Popen` offers, as far as tests need it."""
+
+    def __init__(self, line: dict) -> None:
+        self.returncode: int | None = None
+        self._out, self._err = os.memfd_create("stdout"), os.memfd_create("stderr")
+        self._status, status = os.pipe()
+        data = json.dumps(line).encode() + b"\n"
+        sent = socket.send_fds(_forks(), [data], [self._out, self._err, status])
+        _forks().sendall(data[sent:])
+        os.close(status)
+        self.pid = self._read()
+
+    def _read(self) -> int:
+        data = os.read(self._status, 4)
+        assert len(data) == 4, "the process that forks has died"
+        return struct.unpack("i", data)[0]
+
+    def poll(self) -> int | None:
+        return self.returncode if self.returncode is not None or not self._ended(0) else self.wait()
+
+    def _ended(self, seconds: float | None) -> bool:
+        return bool(select.select([self._status], [], [], seconds)[0])
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not self._ended(timeout):
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+            self.returncode = self._read()
+            os.close(self._status)
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for the end, then give all that was written to stdout and stderr; once."""
+        self.wait(timeout)
+        texts = []
+        for number in (self._out, self._err):
+            with open(number) as file:
+                file.seek(0)
+                texts.append(file.read())
+        return texts[0], texts[1]
+
+    def send_signal(self, signum: int) -> None:
+        with suppress(ProcessLookupError):  # it has just ended
+            if self.poll() is None:
+                os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        self.send_signal(9)
 
 
 def lines_of(run_dir: Path) -> list[dict]:

@@ -17,8 +17,8 @@ from mixup_lab.training.stop import StopRequest
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 sys.path.append(str(CONF.parent / "mixup_lab" / "plugins"))  # Hydra looks for plugins once a process
-TINY = ("dataset=fake", "model=small_cnn", "dataset.shape=[3,8,8]", "trainer.epochs=4", "trainer.batch_size=32",
-        "trainer.progress=none", "trainer.malloc=default", "trainer.device=cpu")  # fmt: skip
+QUIET = ("trainer.progress=none", "trainer.malloc=default", "trainer.device=cpu")
+TINY = (*QUIET, "dataset=fake", "model=small_cnn", "dataset.shape=[3,8,8]", "trainer.epochs=4", "trainer.batch_size=32")
 
 
 def config_of(*overrides: str) -> RunConfig:
@@ -48,9 +48,9 @@ class StopAfter(StopRequest):
 class Training:
     """One training in a directory: `run()` it to the end or to a stop, then look at `fit`, `scalars`, `record`."""
 
-    def __init__(self, run_dir: Path, *overrides: str, resume: bool = False) -> None:
+    def __init__(self, run_dir: Path, *overrides: str, resume: bool = False, base: tuple[str, ...] = TINY) -> None:
         self.run_dir = run_dir
-        self.fit = Fit(assemble(config_of(*TINY, *overrides), "fingerprint"), run_dir)
+        self.fit = Fit(assemble(config_of(*base, *overrides), "fingerprint"), run_dir)
         if resume:
             self.fit.resume()
         self.log = RunLog(Record(run_dir, resume=resume), TensorBoardView(run_dir), Silent())
@@ -67,21 +67,9 @@ class Training:
         return scalars
 
 
-QUIET = ("trainer.progress=none", "trainer.malloc=default", "trainer.device=cpu", "dataset.workers=0")
-
-
 def trained(run_dir: Path, *overrides: str) -> dict[str, float]:
     """The final scalars; the run lies in `run_dir`."""
-    fit = Fit(assemble(config_of(*QUIET, *overrides), "fingerprint"), run_dir)
-    log = RunLog(Record(run_dir), TensorBoardView(run_dir), Silent())
-    log.record.event("start", arm="arm", seed=0)
-    try:
-        scalars = fit.run(log, StopRequest())
-        log.end("ok", scalars, fit.done_steps)
-    finally:
-        log.board.close()
-        log.record.close()
-    return scalars
+    return Training(run_dir, "dataset.workers=0", *overrides, base=QUIET).run()
 
 
 def state(training):

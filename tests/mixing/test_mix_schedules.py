@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.cases import each
 from helpers.options import component
 from helpers.trainings import StopAfter, Training, assert_same, state, without_time
 
@@ -43,15 +44,15 @@ TABLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("schedule", "table"), TABLE, ids=[repr(schedule) for schedule, _ in TABLE])
+@each("schedule, table", TABLE)
 def test_factors_by_hand(schedule, table):
     found = factors(schedule)
     assert {step: found[step] for step in table} == pytest.approx(table, abs=1e-12)
     assert all(0 <= factor <= 1 for factor in found)
 
 
-@pytest.mark.parametrize("off", [0.0, 0.05, 0.33, 1.0, 4.97])
-@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.05, 2.9999, 4.95])
+@each("off", [0.0, 0.05, 0.33, 1.0, 4.97])
+@each("warmup", [0.0, 0.1, 0.05, 2.9999, 4.95])
 def test_every_fraction_of_an_epoch_stays_in_range(warmup, off):
     """A progress beyond 1 would make alpha negative or a probability larger than 1."""
     for spe in (1, 3, 10):
@@ -65,8 +66,8 @@ def test_every_fraction_of_an_epoch_stays_in_range(warmup, off):
                 assert (found[first], found[last - 1]) == (schedule.start, schedule.end)
 
 
-@pytest.mark.parametrize(
-    ("make", "sentence"),
+@each(
+    "make, sentence",
     [
         (lambda: Constant(scales="lam"), "scales must be one of alpha, prob, got lam"),
         (lambda: Constant(warmup_epochs=-1), "warmup_epochs must be a finite number >= 0, got -1"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from scipy import stats
 
 from mixup_lab.mixing.functional import interpolate
@@ -22,8 +23,8 @@ def _reference_mixup(inputs, labels, perm, lam):
     return x, y
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 7])
-@pytest.mark.parametrize("lam_per", ["batch", "sample"])
+@each("batch_size", [1, 2, 7])
+@each("lam_per", ["batch", "sample"])
 def test_mixup_equals_the_papers_equations(batch_size, lam_per):
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(batch_size, 3, 4, 5)).astype(np.float32)
@@ -46,8 +47,8 @@ def _kolmogorov_smirnov_p(lam, alpha):
     return stats.kstwo.sf(distance.max(), len(lam))
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.1, 0.2, 0.4, 1.0, 2.0, 8.0, 32.0])
-@pytest.mark.parametrize("lam_per", ["batch", "sample"])
+@each("alpha", [0.05, 0.1, 0.2, 0.4, 1.0, 2.0, 8.0, 32.0])
+@each("lam_per", ["batch", "sample"])
 def test_lam_follows_its_law(alpha, lam_per):
     drawn = Mixup(alpha, lam_per=lam_per).draw(stream(1, "mixing"), Request(steps=4000, batch_size=5))["lam"]
     lam = drawn.ravel() if lam_per == "sample" else drawn[:, 0]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.cases import each
 from helpers.trainings import config_of
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
@@ -34,10 +35,10 @@ def twice(method, labels, inputs, target, **more):
 # ---- classes --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weights"])
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("lam_per", ["batch", "sample"])
-@pytest.mark.parametrize("method", METHODS)
+@each("weights", [None, WEIGHTS])
+@each("smoothing", [0.0, 0.2])
+@each("lam_per", ["batch", "sample"])
+@each("method", METHODS)
 def test_soft_labels_have_the_loss_of_two_terms(method, lam_per, smoothing, weights):
     task = Classification(CLASSES, smoothing, weights)
     two_term, soft = twice(method, "soft", *batch(), lam_per=lam_per)
@@ -49,8 +50,8 @@ def test_soft_labels_have_the_loss_of_two_terms(method, lam_per, smoothing, weig
     torch.testing.assert_close(soft.target.sum(1), torch.ones(len(output)))
 
 
-@pytest.mark.parametrize("lam_per", ["batch", "sample"])
-@pytest.mark.parametrize("method", [Mixup, CutMix, SmoothMix])
+@each("lam_per", ["batch", "sample"])
+@each("method", [Mixup, CutMix, SmoothMix])
 def test_dominant_label(method, lam_per):
     inputs, target = batch(40)
     for seed in range(4):
@@ -141,8 +142,8 @@ def pasted(mixed, inputs):
     return (mixed.inputs == inputs).all(1)
 
 
-@pytest.mark.parametrize("lam_per", ["batch", "sample"])
-@pytest.mark.parametrize("method", [CutMix, FMix, GridMix])
+@each("lam_per", ["batch", "sample"])
+@each("method", [CutMix, FMix, GridMix])
 def test_segmentation_has_the_loss_of_labels_pasted_by_hand(method, lam_per):
     inputs, target = batch(5, target=(8, 8))
     losses = nn.CrossEntropyLoss(reduction="none", label_smoothing=0.1)
@@ -254,8 +255,8 @@ def test_weights_in_a_run(train):
     assert balanced.class_weights.shape == (4,)
 
 
-@pytest.mark.parametrize(
-    ("value", "sentence"),
+@each(
+    "value, sentence",
     [
         (
             "-1",

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from scipy import integrate, special, stats
 
 from mixup_lab.mixing import CutMix, FMix, Mixup, Request
@@ -57,14 +58,14 @@ def p_value(lam, cdf):
     return stats.kstwo.sf(distance, len(lam))
 
 
-@pytest.mark.parametrize("name", LAWS)
+@each("name", LAWS)
 def test_distribution_function(name):
     law, alpha, cdf = LAWS[name]
     np.testing.assert_allclose(law.cdf(GRID, alpha), cdf(GRID), atol=1e-9)
     np.testing.assert_allclose(law.cdf(np.array([0.0, 1.0]), int(np.ceil(alpha))), [0, 1], atol=1e-12)
 
 
-@pytest.mark.parametrize("name", LAWS)
+@each("name", LAWS)
 def test_draws_follow_their_law(name):
     law, alpha, cdf = LAWS[name]
     lam = law.draw(stream(0, "mixing"), np.full(300, alpha), 30).ravel()
@@ -108,8 +109,8 @@ def test_every_step_has_the_law_of_its_own_alpha():
         assert (lam[alphas == 0] == 1).all()
 
 
-@pytest.mark.parametrize("law", ["beta", "uniform", "fixed"])
-@pytest.mark.parametrize("lam_per", ["batch", "sample", "pair"])
+@each("law", ["beta", "uniform", "fixed"])
+@each("lam_per", ["batch", "sample", "pair"])
 def test_alpha_zero_anywhere_is_exactly_one(law, lam_per):
     scale = np.array([1.0, 0.0, 0.5, 0.0, 1.0])
     lam = Mixup(0.5, law=law, lam_per=lam_per, lam_max=0.9).draw(stream(0, "mixing"), Request(5, 6, scale_alpha=scale))[
@@ -185,7 +186,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), MISTAKES)
+@each("arguments, sentence", MISTAKES)
 def test_arguments_that_make_no_law(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         Mixup(1.0, **arguments)

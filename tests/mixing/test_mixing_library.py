@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -92,7 +93,7 @@ def test_global_generators_are_left_alone():
     assert (states[1] == np.random.get_state()[1]).all()
 
 
-@pytest.mark.parametrize("shape", [(), (3,), (3, 2), (3, 4, 4), (2, 3, 4, 4), (1, 2, 3, 4, 4)])
+@each("shape", [(), (3,), (3, 2), (3, 4, 4), (2, 3, 4, 4), (1, 2, 3, 4, 4)])
 def test_inputs_of_any_number_of_dimensions(shape):
     inputs = torch.randn(5, *shape, dtype=torch.float64)
     mixed = Mixup(lam_per="sample", partner="roll", seed=0)(inputs, torch.arange(5))
@@ -157,7 +158,7 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("inputs", "target", "kind", "sentence"), MISTAKES)
+@each("inputs, target, kind, sentence", MISTAKES)
 def test_what_cannot_be_mixed_is_told_the_remedy(inputs, target, kind, sentence):
     for mixer in (Mixup(), MixupCutMix()):
         with pytest.raises(kind, match=sentence) as error:

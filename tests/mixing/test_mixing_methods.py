@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.cases import each
 from helpers.options import component
 from scipy import ndimage, stats
 from torch import nn
@@ -207,8 +208,8 @@ def test_fmix_decay_makes_few_large_islands():
     assert low[0] < 0.2 < 0.4 < low[1] < 0.7 < 0.8 < low[2]
 
 
-@pytest.mark.parametrize("lam_per", ["batch", "sample"])
-@pytest.mark.parametrize("method", [FMix, GridMix, SmoothMix])
+@each("lam_per", ["batch", "sample"])
+@each("method", [FMix, GridMix, SmoothMix])
 def test_mask_methods_blend_by_their_masks(method, lam_per):
     batch = pictures()
     mixer = method(lam_per=lam_per, prob=0.8)
@@ -333,8 +334,8 @@ def test_cmixup_mixes_near_labels():
 # ---- more than two --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lam_per", ["batch", "sample"])
-@pytest.mark.parametrize("k", [2, 3, 5])
+@each("lam_per", ["batch", "sample"])
+@each("k", [2, 3, 5])
 def test_kfold(k, lam_per):
     batch = pictures()
     mixer = KFoldMixup(0.7, k=k, lam_per=lam_per, prob=0.8, num_classes=CLASSES)
@@ -739,7 +740,7 @@ def test_layers_are_looked_up_in_the_model():
 # ---- what is refused ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", [CutMix, ResizeMix, FMix, GridMix, SmoothMix, SaliencyMix])
+@each("method", [CutMix, ResizeMix, FMix, GridMix, SmoothMix, SaliencyMix])
 def test_pictures_are_needed(method):
     name = method.__name__.lower()
     sentence = rf"{name} needs pictures \(channels x height x width\), the examples are 7"
@@ -751,8 +752,8 @@ def test_pictures_are_needed(method):
         method()({"x": torch.rand(2, 3, 4, 4)}, torch.arange(2))
 
 
-@pytest.mark.parametrize(
-    ("make", "sentence"),
+@each(
+    "make, sentence",
     [
         (lambda: FMix(decay=0.0), "decay must be greater than 0, got 0.0"),
         (lambda: GridMix(grid=0), "grid must be at least 1, got 0"),

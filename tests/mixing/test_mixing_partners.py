@@ -7,6 +7,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from torch import nn
@@ -59,8 +60,8 @@ def test_pairs_are_uniform_over_all_matchings(batch_size):
     assert equally_frequent(drawn("pairs", 4000, batch_size)[0], matchings)
 
 
-@pytest.mark.parametrize("batch_size", SIZES)
-@pytest.mark.parametrize("kind", ["random", "no_self", "pairs", "roll"])
+@each("batch_size", SIZES)
+@each("kind", ["random", "no_self", "pairs", "roll"])
 def test_every_size_gives_permutations(kind, batch_size):
     perm, without = drawn(kind, 50, batch_size)
     assert perm.dtype == np.int64
@@ -126,8 +127,8 @@ def test_different_class_leaves_out_nobody(targets):
             assert len(alike) == 1 or stats.chisquare(alike).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("bandwidth", [0.3, 1.0])
-@pytest.mark.parametrize("labels", [[0.0, 0.1, 1.0, 3.0, 3.0], [[0.0, 1], [0, 2], [5, 1], [4, 4]], [3, 1, 2, 2]])
+@each("bandwidth", [0.3, 1.0])
+@each("labels", [[0.0, 0.1, 1.0, 3.0, 3.0], [[0.0, 1], [0, 2], [5, 1], [4, 4]], [3, 1, 2, 2]])
 def test_near_label_frequencies(labels, bandwidth):
     labels = np.array(labels)
     n = len(labels)
@@ -155,8 +156,8 @@ def test_labels_that_are_not_there(kind):
         drawn(kind, 2, 3)
 
 
-@pytest.mark.parametrize("targets", [np.zeros(3), np.zeros((3, 2), np.int64), np.zeros((3, 4, 4), np.int64)])
-@pytest.mark.parametrize("kind", ["same_class", "different_class"])
+@each("targets", [np.zeros(3), np.zeros((3, 2), np.int64), np.zeros((3, 4, 4), np.int64)])
+@each("kind", ["same_class", "different_class"])
 def test_labels_that_are_no_classes(kind, targets):
     with pytest.raises(
         ValueError, match=f"partner={kind} needs one class for each example, and these targets are not classes"
@@ -169,8 +170,8 @@ def test_labels_that_are_no_classes(kind, targets):
 # ---- by distance ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (3, 2, 4), (40, 3, 5, 5)])
-@pytest.mark.parametrize("offset", [0.0, 1e4])
+@each("shape", [(2, 3), (3, 2, 4), (40, 3, 5, 5)])
+@each("offset", [0.0, 1e4])
 def test_nearest_against_numpy(shape, offset):
     rows = torch.randn(shape, generator=torch.Generator().manual_seed(0)) + offset
     flat = rows.flatten(1).double().numpy()

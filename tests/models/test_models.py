@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.cases import each
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,7 +57,7 @@ def pictures(batch: int, *shape: int) -> Tensor:
 # The contract, for every option
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@each("option", OPTIONS)
 def test_option_starts_with_one_line_of_help(option: str) -> None:
     first, second = (CONF / f"{option}.yaml").read_text().splitlines()[:2]
     assert first.startswith("# ")
@@ -287,8 +288,8 @@ def test_dropout_acts_in_training_only(family: type[nn.Module], arguments: dict[
 # Errors
 
 
-@pytest.mark.parametrize(
-    ("family", "arguments", "sentence"),
+@each(
+    "family, arguments, sentence",
     [
         (MLP, {"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         (MLP, {"hidden": [4, 0]}, r"hidden must hold numbers of units >= 1, got \[4, 0\]"),

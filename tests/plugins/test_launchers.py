@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.processes import CHECKOUT, FAKE, START, environment, lines_of, summary_of, without_time
+from helpers.cases import each
+from helpers.processes import FAKE, begin, lines_of, mixup_lab, summary_of, without_time
 from hydra_plugins.mixup_lab_slots import _places
 
 from mixup_lab.types import UserError
@@ -102,9 +103,7 @@ if "trainer.device=look" not in sys.argv:
 cli.COMMANDS["train"] = cli.COMMANDS["train"]._replace(job="jobs:job")
 sys.exit(cli.main(sys.argv[1:]))
 """
-TOY = (sys.executable, "-P", "-c", START_TOY, "train", "-m", "hydra.sweep.dir=sweep",
-       "hydra.sweep.subdir=n${hydra.job.num}", *SLOTS)  # fmt: skip
-PATHS = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "mixup_lab" / "plugins")])
+TOY = ("train", "-m", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=n${hydra.job.num}", *SLOTS)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
@@ -113,21 +112,16 @@ def toy(tmp_path):
     (tmp_path / "jobs.py").write_text(JOBS)
 
     def line(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        env = environment(PYTHONPATH=PATHS, **env)
-        command = [*TOY, *words]
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+        return mixup_lab(*TOY, *words, cwd=tmp_path, script=START_TOY, **env)
 
     return line
 
 
-class Started:
+class Sweep:
     """A line as the leader of a process group and session of its own."""
 
-    def __init__(self, *command: str, cwd: Path) -> None:
-        env, pipe = environment(PYTHONPATH=PATHS), subprocess.PIPE
-        self.process = subprocess.Popen(
-            command, cwd=cwd, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-        )
+    def __init__(self, *words: str, cwd: Path, script: str | None) -> None:
+        self.process = begin(*words, cwd=cwd, script=script, session=True)
 
     def wait_for(self, condition) -> None:
         deadline = time.monotonic() + 60
@@ -164,8 +158,8 @@ def start(tmp_path):
     (tmp_path / "jobs.py").write_text(JOBS)
     all_started = []
 
-    def line(*command: str) -> Started:
-        all_started.append(Started(*command, cwd=tmp_path))
+    def line(*words: str, script: str | None = START_TOY) -> Sweep:
+        all_started.append(Sweep(*words, cwd=tmp_path, script=script))
         return all_started[-1]
 
     yield line
@@ -173,12 +167,11 @@ def start(tmp_path):
         for pid in started.members() if sys.platform == "linux" else []:
             os.kill(pid, signal.SIGKILL)
         started.process.kill()
-        started.process.communicate()
+        started.process.wait()
 
 
 def train(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    line = [*START, "train", "-m", *FAKE, "trainer.epochs=2", *words]
-    return subprocess.run(line, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    return mixup_lab("train", "-m", *FAKE, "trainer.epochs=2", *words, cwd=cwd)
 
 
 def result_of(run_dir: Path) -> dict:
@@ -220,16 +213,14 @@ def assert_same_sweep(folder: Path, done: subprocess.CompletedProcess[str], expe
     assert last.startswith(" failed; the first: ")
 
 
+@pytest.mark.slow
 def test_what_is_true_of_the_data_is_said_once_and_not_by_every_run(tmp_path):
     rows = "".join(f"{i % 7},{i * i % 11},{'abc'[i % 2 if i else 2]}\n" for i in range(40))  # one c
     (tmp_path / "rows.csv").write_text("x,z,y\n" + rows)
     words = ["dataset=table", "dataset.root=rows.csv", "dataset.target=y", "model=mlp", "model.hidden=[4]",
              "trainer.epochs=1", "trainer.batch_size=8", "trainer.device=cpu", "trainer.progress=none",
              "seed=0,1,2", "dataset.split_seed=0", *SLOTS]  # fmt: skip
-    line = [*START, "train", "-m", *words]
-    done = subprocess.run(
-        line, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120, check=False
-    )
+    done = mixup_lab("train", "-m", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("target y: texts, so dataset.task=classification") == 1
     assert done.stderr.count("class c has fewer than 3 examples for 3 splits") == 1
@@ -238,8 +229,8 @@ def test_what_is_true_of_the_data_is_said_once_and_not_by_every_run(tmp_path):
 # ---- the machine divided ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("listing", "outer", "expected"),
+@each(
+    "listing, outer, expected",
     [
         (LISTING, None, ["0", "1"]),
         (LISTING, "1", ["1"]),
@@ -265,8 +256,8 @@ def test_the_gpus_are_those_that_cuda_would_show(listing, outer, expected):
     assert _places.visible_gpus(listing, outer) == expected
 
 
-@pytest.mark.parametrize(
-    ("slots", "per_gpu", "threads", "runs", "cores", "gpus", "outer", "expected"),
+@each(
+    "slots, per_gpu, threads, runs, cores, gpus, outer, expected",
     [
         ("auto", 1, "auto", 9, 8, [], None, (8, 1)),
         ("auto", 1, "auto", 3, 8, [], None, (3, 2)),
@@ -292,8 +283,8 @@ def test_cores_and_gpus_are_divided(slots, per_gpu, threads, runs, cores, gpus, 
         assert variables.get("CUDA_VISIBLE_DEVICES") == (gpus[slot % len(gpus)] if gpus else None)
 
 
-@pytest.mark.parametrize(
-    ("slots", "per_gpu", "threads", "key"),
+@each(
+    "slots, per_gpu, threads, key",
     [(0, 1, 1, "slots"), ("many", 1, 1, "slots"), (True, 1, 1, "slots"), (1, 0, 1, "slots_per_gpu"),
      (1, "auto", 1, "slots_per_gpu"), (1, 1, -1, "threads"), (1, 1, None, "threads")],
 )  # fmt: skip
@@ -310,6 +301,7 @@ def test_slots_train_the_same_bits_and_a_mistake_stops_no_other(tmp_path, in_pro
     assert_same_sweep(tmp_path, done, in_process)
 
 
+@pytest.mark.slow
 @linux
 def test_what_a_run_sees(toy):
     subdir = "hydra.sweep.subdir='${run_name:}/n${hydra.job.num}'"  # with a resolver of ours
@@ -326,6 +318,7 @@ def test_what_a_run_sees(toy):
         assert own[4] == f"ran {seed}"
 
 
+@pytest.mark.slow
 def test_whatever_ends_a_run_the_others_go_on(toy):
     kinds = "late,auto,killed,exits,user,stubborn,odd,strange"
     done = toy(f"trainer.device={kinds}", "seed=5")
@@ -343,6 +336,7 @@ def test_whatever_ends_a_run_the_others_go_on(toy):
     assert done.stderr.splitlines()[-1].endswith("of the sweep failed; the first: late, but first in the order")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "code", "last"),
     [("killed", 1, "its process was killed by SIGKILL"),
@@ -354,6 +348,7 @@ def test_exit_code_and_last_line_of_a_sweep_of_one(toy, kind, code, last):
     assert last in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "code"), [("interrupted", 143), ("leaves", 5)])
 def test_a_run_that_stops_everything_does_so(toy, kind, code):
     done = toy(f"trainer.device={kind},waits,auto", "seed=1,2")
@@ -365,6 +360,7 @@ def test_a_run_that_stops_everything_does_so(toy, kind, code):
         assert last[-1].endswith("runs were not started")
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(
     ("whom", "signum", "code"),
@@ -385,6 +381,7 @@ def test_a_signal_saves_what_is_under_way_and_starts_no_more(start, tmp_path, wh
     line.gone(10)
 
 
+@pytest.mark.slow
 @linux
 def test_the_second_ctrl_c_kills(start, tmp_path):
     line = start(*TOY, "trainer.device=deaf", "seed=0,1,2")
@@ -399,11 +396,12 @@ def test_the_second_ctrl_c_kills(start, tmp_path):
     line.gone(10)
 
 
+@pytest.mark.slow
 @linux
 def test_a_real_sweep_is_interrupted_and_one_whose_launcher_is_killed_leaves_no_process(start, tmp_path):
     words = ("train", "-m", *FAKE, *SLOTS, "trainer.epochs=100000", "trainer.progress=none", "seed=0,1,2")
     names = ("interrupted", "orphaned")
-    lines = [start(*START, *words, f"hydra.sweep.dir={name}") for name in names]
+    lines = [start(*words, f"hydra.sweep.dir={name}", script=None) for name in names]
     for line, name in zip(lines, names, strict=True):
         line.wait_for(lambda name=name: len(list((tmp_path / name).rglob("checkpoint.pt"))) == 2)
     interrupted, orphaned = lines
@@ -429,6 +427,7 @@ def _has_joblib() -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not _has_joblib(), reason="the extra joblib is not installed")
 def test_joblib_trains_the_same_bits(tmp_path, in_process):
     launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")

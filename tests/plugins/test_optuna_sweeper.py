@@ -8,8 +8,7 @@ from unittest.mock import ANY
 
 import pytest
 from helpers.command_line import in_this_process
-from helpers.command_line import process as run_process
-from helpers.processes import without_time
+from helpers.processes import fresh, without_time
 
 optuna = pytest.importorskip("optuna")
 
@@ -263,7 +262,7 @@ def test_a_run_that_is_asked_to_stop_can_go_on(train, tmp_path):
 
 def test_without_optuna_there_is_a_sentence(tmp_path):
     script = "import sys; sys.modules['optuna'] = None\nfrom mixup_lab.cli import main\nsys.exit(main())"
-    done = run_process(*SEARCH, *FAKE, "optimizer.lr=interval(0,1)", cwd=tmp_path, script=script)
+    done = fresh(*SEARCH, *FAKE, "optimizer.lr=interval(0,1)", cwd=tmp_path, script=script)
     assert done.returncode == 2
     assert done.stderr == ("mixup-lab train: hydra/sweeper=optuna needs an extra: pip install 'mixup-lab[optuna]'\n")
     assert not any(tmp_path.iterdir())
@@ -274,7 +273,7 @@ def test_what_does_not_search_imports_no_optuna(tmp_path):
         "import sys\nfrom mixup_lab.cli import main\ncode = main()\n"
         "assert not {'torch', 'optuna'} & set(sys.modules)\nsys.exit(code)"
     )
-    done = run_process("train", "hydra/sweeper=optuna", "--cfg", "all", cwd=tmp_path, script=script)
+    done = fresh("train", "hydra/sweeper=optuna", "--cfg", "all", cwd=tmp_path, script=script)
     assert (done.returncode, done.stderr) == (0, "")
     assert "n_trials: 20" in done.stdout
     assert subprocess.run(

@@ -4,15 +4,13 @@ import json
 import math
 import pickle
 import resource
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers.processes import FAKE, environment, files_of, lines_of, summary_of
+from helpers.processes import FAKE, files_of, lines_of, mixup_lab, summary_of
 from torch import nn
 
 from mixup_lab.disk import write_atomically
@@ -76,11 +74,11 @@ def test_two_processes_do_not_write_one_run(tmp_path):
         ours = Record(tmp_path / state)
         if state == "started":
             ours.event("start", **START)
-        line = [sys.executable, "-c", script, str(tmp_path / state), how]
-        other = subprocess.run(line, env=environment(), capture_output=True, text=True, check=False)
+        line = (str(tmp_path / state), how)
+        other = mixup_lab(*line, cwd=tmp_path, script=script)
         assert f"{tmp_path / state} is being written by another process" in other.stderr
         ours.close()
-        assert subprocess.run(line, env=environment(), capture_output=True, check=False).returncode == 0
+        assert mixup_lab(*line, cwd=tmp_path, script=script).returncode == 0
 
 
 def test_resume_appends(tmp_path):
@@ -265,8 +263,8 @@ sys.exit(main(sys.argv[2:]))
 )
 def test_a_full_disk_ends_a_run_with_one_sentence(tmp_path, limit, name):
     size = "model.hidden=[200]" if name == "checkpoint.pt" else "model.hidden=[1]"
-    line = [sys.executable, "-c", FULL, str(limit), "train", *FAKE, size, "trainer.epochs=2", "hydra.run.dir=run"]
-    done = subprocess.run(line, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    line = [str(limit), "train", *FAKE, size, "trainer.epochs=2", "hydra.run.dir=run"]
+    done = mixup_lab(*line, cwd=tmp_path, script=FULL)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(f"mixup-lab train: cannot write {tmp_path / 'run' / name}")
     assert done.stderr.endswith(": File too large\n")

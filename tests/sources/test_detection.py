@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from helpers.detection_examples import SMALL, DetectorTraining, annotation, coco_tree, rectangles, voc_tree
 from helpers.trainings import StopAfter, config_of
 from PIL import Image
@@ -777,8 +778,8 @@ def test_torchvision_detection_trains(fcos):
     assert not dead
 
 
-@pytest.mark.parametrize(
-    ("family", "keys", "sentence"),
+@each(
+    "family, keys, sentence",
     [
         (DenseDetector, {"input_shape": (3, 31, 64)}, "at least 32x32 pixels, got 31x64"),
         (DenseDetector, {"num_outputs": 5}, r"num_outputs must be classes \+ 5, got 5"),

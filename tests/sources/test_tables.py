@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from helpers.data_examples import Given, prepared
 from helpers.trainings import config_of
 from PIL import Image
@@ -679,8 +680,8 @@ def test_resmlp() -> None:
     torch.testing.assert_close(model(inputs), model.head(hidden))
 
 
-@pytest.mark.parametrize(
-    ("family", "arguments", "said"),
+@each(
+    "family, arguments, said",
     [
         (FTTransformer, {"input_shape": (1, 8, 8)}, r"takes the rows of a table \(F,\), got input_shape=\(1, 8, 8\)"),
         (FTTransformer, {"blocks": (1, 2)}, r"blocks must be numbers >= 1 that sum to 4, got \(1, 2\)"),
@@ -771,14 +772,14 @@ def test_models_know_the_blocks_and_learn(tmp_path: Path, model: str) -> None:
     log.record.close()
 
 
-@pytest.mark.parametrize("aug", ["cutmix", "fmix", "gridmix", "resizemix", "smoothmix", "saliencymix", "mixup_cutmix"])
+@each("aug", ["cutmix", "fmix", "gridmix", "resizemix", "smoothmix", "saliencymix", "mixup_cutmix"])
 def test_methods_of_pictures_are_refused(aug: str) -> None:
     with pytest.raises(UserError, match=r"aug: \w+ needs pictures \(channels x height x width\), the examples are 4"):
         assemble(config_of("dataset=iris", f"aug={aug}", "trainer.batch_size=16", "trainer.device=cpu"), "")
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
+@each(
+    "words, said",
     [
         (("dataset=iris", "model=small_cnn"), r"model: SmallCNN takes pictures \(C, H, W\), got input_shape=\(4,\)"),
         (("dataset=iris", "model=preact_resnet18"), r"model: PreActResNet takes pictures"),

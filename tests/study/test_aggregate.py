@@ -211,6 +211,7 @@ def test_a_board_that_is_running_shows_the_new_values_once(study, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_table_of_arms_over_http(study, tmp_path):
     line = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path), "--port", "0", "--host", "127.0.0.1",
             "--load_fast", "false"]  # fmt: skip

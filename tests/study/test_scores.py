@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from helpers.studies import config_of, write_run
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
@@ -136,8 +137,8 @@ def by_hand(arrays, reference):
     return values - values.mean() + theta
 
 
-@pytest.mark.parametrize(("kind", "metric"), CASES)
-@pytest.mark.parametrize("seed", [0, 1])
+@each("kind, metric", CASES)
+@each("seed", [0, 1])
 def test_scores_are_those_of_leaving_out_one_example_after_the_other(kind, metric, seed):
     arrays, reference = MADE[kind](rng=np.random.default_rng(seed)), REFERENCES[kind][metric]
     found = scores(kind, metric, arrays)
@@ -181,7 +182,7 @@ def test_masks_with_void_pixels_weigh_pictures_by_what_counts():
     np.testing.assert_allclose(found, expected - expected.mean() + 12 / 16)
 
 
-@pytest.mark.parametrize(("kind", "metric"), CASES)
+@each("kind, metric", CASES)
 def test_the_mean_is_what_the_task_records(kind, metric):
     arrays = MADE[kind](n=300)
     kept = {name: torch.from_numpy(values) for name, values in arrays.items()}
@@ -250,8 +251,8 @@ def test_saturated_and_equal_outputs():
     np.testing.assert_allclose(scores("tags", "map", same), by_hand(same, REFERENCES["tags"]["map"]), atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("kind", "metric", "arrays"),
+@each(
+    "kind, metric, arrays",
     [
         ("classes", "auroc", {"logits": np.zeros((5, 2)), "target": np.array([0, 0, 0, 0, 1])}),  # none without the one
         ("classes", "auroc", {"logits": np.zeros((5, 2)), "target": np.zeros(5, np.int64)}),
@@ -445,8 +446,8 @@ def test_predictions_of_another_metric_of_the_same_name_are_no_scores(tmp_path):
     assert answer_of(study).arms[1].comparison.new_data is None
 
 
-@pytest.mark.parametrize(
-    ("name", "more"),
+@each(
+    "name, more",
     [("accuracy", True), ("map", True), ("map50", True), ("miou", True), ("dice", True), ("r2", True), ("auroc", True),
      ("micro_f1", True), ("subset_accuracy", True), ("macro_recall", True), ("rmse", False), ("mae", False),
      ("loss", False), ("ece", False), ("log_loss", False), ("error-rate", False), ("WER", False)],

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers.cases import each
 from helpers.processes import CHECKOUT
 from scipy import stats
 
@@ -67,8 +68,8 @@ def anova(rows):
 # Intervals
 
 
-@pytest.mark.parametrize("n", [2, 3, 8, 30])
-@pytest.mark.parametrize("confidence", [0.8, 0.95])
+@each("n", [2, 3, 8, 30])
+@each("confidence", [0.8, 0.95])
 def test_the_interval_over_seeds_is_the_t_interval(n, confidence):
     values = np.random.default_rng(n).normal(0.1, 1, n)
     expected = stats.ttest_1samp(values, 0).confidence_interval(confidence)
@@ -90,8 +91,8 @@ def test_tied_differences_are_known_to_the_rounding_only():
     assert seed_interval([0.25] * 4, resolution=0.01) == pytest.approx((0.25 - half, 0.25 + half), **CLOSE)
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 8, 20])
-@pytest.mark.parametrize("examples", [0.0, 0.5, 2.0])
+@each("n", [2, 3, 5, 8, 20])
+@each("examples", [0.0, 0.5, 2.0])
 def test_new_data_are_never_less_of_a_risk_than_the_same(n, examples):
     rows = table(n, 40, seed=n, examples=examples)
     found, alone = crossed_interval(same(rows)), seed_interval(rows.mean(1))
@@ -100,8 +101,8 @@ def test_new_data_are_never_less_of_a_risk_than_the_same(n, examples):
     assert found.p_new_data >= stats.ttest_1samp(rows.mean(1), 0).pvalue - 1e-12
 
 
-@pytest.mark.parametrize("examples", [0.0, 0.5, 2.0])
-@pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 40), (8, 300)])
+@each("examples", [0.0, 0.5, 2.0])
+@each("n, m", [(2, 2), (3, 40), (8, 300)])
 def test_full_crossing_is_the_analysis_of_variance(n, m, examples):
     rows = table(n, m, seed=n, examples=examples)
     of_seeds, of_examples, rest = anova(rows)

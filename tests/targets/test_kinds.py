@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.cases import each
 from sklearn import metrics
 
 from mixup_lab.targets.boxes import Boxes
@@ -121,7 +122,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "target", "message"), BAD, ids=[f"{type(k).__name__}: {m}" for k, _, m in BAD])
+@each("kind, target, message", BAD)
 def test_bad_targets_are_refused(kind, target, message):
     with pytest.raises(UserError, match=message):
         kind.check("train", target)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.cases import each
 from torch.optim import lr_scheduler
 
 from mixup_lab.training.schedules import Constant, Cosine, MultiStep, OneCycle, WarmupStableDecay
@@ -18,8 +19,8 @@ def _torch_factors(make, steps):
     return factors
 
 
-@pytest.mark.parametrize(
-    ("ours", "reference"),
+@each(
+    "ours, reference",
     [
         (Constant(), lambda o: lr_scheduler.ConstantLR(o, factor=1.0)),
         (Cosine(), lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=60)),
@@ -53,9 +54,9 @@ def test_warm_up_rises_in_a_line_to_the_peak(schedule):
     assert factors[10] == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("schedule", [Constant(1), Cosine(warmup_epochs=1), MultiStep([2]), OneCycle(),
+@each("schedule", [Constant(1), Cosine(warmup_epochs=1), MultiStep([2]), OneCycle(),
                                       WarmupStableDecay(warmup_epochs=1)])  # fmt: skip
-@pytest.mark.parametrize("steps", [1, 2, 3])
+@each("steps", [1, 2, 3])
 def test_tiny_trainings_stay_in_range(schedule, steps):
     assert all(0 <= schedule(step, steps, 1) <= 1 for step in range(steps))
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from helpers.trainings import config_of
 from scipy import stats
 from torchvision.transforms import v2
@@ -46,9 +47,9 @@ def boxes_of(transform, draws, height, width):
 # ---- Cutout -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", FORMATS)
-@pytest.mark.parametrize(("size", "of_9x6"), [(1, 1), (4, 4), (5, 5), (0.5, 3), (0.45, 3), (0.01, 1)])
-@pytest.mark.parametrize("shape", SHAPES)
+@each("layout", FORMATS)
+@each("size, of_9x6", [(1, 1), (4, 4), (5, 5), (0.5, 3), (0.45, 3), (0.01, 1)])
+@each("shape", SHAPES)
 def test_cutout_is_what_a_loop_would_do(shape, size, of_9x6, layout):
     batch, channels, height, width = shape
     mean = [0.2, 0.5, 0.9][:channels]
@@ -97,8 +98,8 @@ def test_the_mean_is_middle_grey_until_it_is_told():
 # ---- Random Erasing -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", FORMATS)
-@pytest.mark.parametrize("shape", SHAPES)
+@each("layout", FORMATS)
+@each("shape", SHAPES)
 def test_erasing_is_what_a_loop_would_do(shape, layout):
     batch, channels, height, width = shape
     mean = [0.2, 0.5, 0.9][:channels]
@@ -239,8 +240,8 @@ def test_nothing_chosen_is_nothing_done():
     assert Augment().apply(inputs, {}) is inputs
 
 
-@pytest.mark.parametrize(
-    ("keys", "sentence"),
+@each(
+    "keys, sentence",
     [
         ({"cutout": -1}, r"cutout must be a whole number of pixels or a share of the side in \[0, 1\), got -1"),
         ({"cutout": 16.0}, r"cutout must be a whole number of pixels or a share of the side in \[0, 1\), got 16.0"),

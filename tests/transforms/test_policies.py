@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from scipy import stats
 from torchvision.transforms import v2
 
@@ -57,9 +58,9 @@ def theirs(name, magnitude, smooth=False):
 ODD = Space(7, 0.3137, 0.4321, 0, 29.37, 0.8713, (8, 5))
 
 
-@pytest.mark.parametrize("smooth", [False, True])
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("shape", SHAPES)
+@each("smooth", [False, True])
+@each("name", NAMES)
+@each("shape", SHAPES)
 def test_operations_are_torchvisions(name, shape, smooth):
     x = pictures(5, *shape)
     table = settings(ODD, *shape[1:], x.device)
@@ -268,8 +269,8 @@ def test_magnitude_and_number_of_operations():
     assert torch.equal(RandAugment(num_ops=0).apply(x, rows_of(RandAugment(num_ops=0), 5)), x)
 
 
-@pytest.mark.parametrize(
-    ("policy", "keys", "sentence"),
+@each(
+    "policy, keys, sentence",
     [
         (RandAugment, {"num_ops": -1}, "num_ops must be a whole number >= 0, got -1"),
         (RandAugment, {"magnitude": 31}, r"magnitude must be in 0\.\.30, got 31"),

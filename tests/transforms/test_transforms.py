@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.cases import each
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,9 +38,9 @@ def _reference_crop_flip(pictures: Tensor, padding: int, mode: str, draw: dict[s
     return torch.stack(out).to(torch.uint8)
 
 
-@pytest.mark.parametrize("mode", ["zeros", "reflect"])
-@pytest.mark.parametrize(
-    ("batch", "channels", "height", "width", "padding"),
+@each("mode", ["zeros", "reflect"])
+@each(
+    "batch, channels, height, width, padding",
     [(7, 3, 9, 6, 4), (1, 1, 5, 5, 2), (64, 3, 8, 8, 0), (33, 1, 4, 9, 3)],
 )
 def test_crop_flip_is_what_a_loop_would_do(
