@@ -174,7 +174,7 @@ def test_mean_and_std_are_of_train_alone(tmp_path):
     assert after.test.feed.inputs.min() == 255
     for name in names[:18]:
         Image.new("RGB", (6, 5), "white").save(tmp_path / name)
-    assert prepared(source(tmp_path, split_column="split")).mean != before.encode.mean
+    assert prepared(source(tmp_path, split_column="split")).encode.mean != before.encode.mean
 
 
 # ---- bad tables -----------------------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ def test_tags_of_pictures_are_learnt(tmp_path, words):
     with np.load(tmp_path / "run" / "predictions.npz") as kept:
         arrays = {name: kept[f"test_{name}"] for name in ("logits", "target")}
     for metric in ("loss", "map", "micro_f1", "macro_f1", "subset_accuracy"):
-        assert scores(metric, arrays).mean() == pytest.approx(scalars[f"test/{metric}"], abs=1e-6)
+        assert scores("tags", metric, arrays).mean() == pytest.approx(scalars[f"test/{metric}"], abs=1e-6)
 
 
 def test_shuffled_tags_are_not(tmp_path):
