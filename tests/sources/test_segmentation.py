@@ -407,7 +407,8 @@ def test_models_of_torchvision_give_one_tensor(name):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"name": "unet"}, "not among the segmentation models"), ({"weights": "best"}, "not among the weights of torchvision's deeplab"),
+    [({"name": "unet"}, "not among the segmentation models"),
+     ({"weights": "best"}, "not among the weights of torchvision's deeplab"),
      ({"weights_backbone": "best"}, "not among the weights of torchvision's mobilenet")],
 )  # fmt: skip
 def test_models_of_torchvision_refuse(arguments, message):
