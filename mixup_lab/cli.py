@@ -4,8 +4,6 @@ The words behind the command go to Hydra, except for help and completion. Nothin
 and help imports not even Hydra, so that they answer at once.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import re

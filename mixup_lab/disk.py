@@ -1,7 +1,5 @@
 """Files that are complete or absent, since they are written aside and renamed; and locks between processes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The look of all pictures: colours, markers, style, keys and names."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

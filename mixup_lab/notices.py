@@ -1,7 +1,5 @@
 """Notices while data is prepared, on standard error: a bar on a terminal, one plain line elsewhere."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 from collections.abc import Callable, Iterator

@@ -6,8 +6,6 @@ Every use of chance has its own stream, so two arms of one seed share all chance
 index, resuming needs no saved state, and no stream depends on how much another one has drawn.
 """
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Text that is valid in any page, file and picture."""
 
-from __future__ import annotations
-
 import unicodedata
 
 

@@ -159,6 +159,24 @@ def looks(tree: ast.AST) -> list[int]:
     ]  # fmt: skip
 
 
+def test_public_methods_are_documented_here_or_in_their_contract():
+    nodes = (node for path in MODULES for node in ast.walk(ast.parse(path.read_text())))
+    classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+
+    def documented(name: str, method: str) -> bool:
+        owner = classes.get(name.partition("[")[0].rpartition(".")[2])
+        if owner is None:
+            return False
+        found = [item for item in owner.body if isinstance(item, ast.FunctionDef) and item.name == method]
+        return any(map(ast.get_docstring, found)) or any(documented(ast.unparse(b), method) for b in owner.bases)
+
+    missing = [
+        f"{name}.{item.name}" for name, node in classes.items() for item in node.body
+        if isinstance(item, ast.FunctionDef) and not item.name.startswith("_") and not documented(name, item.name)
+    ]  # fmt: skip
+    assert missing == []
+
+
 def test_nobody_asks_of_which_kind_something_is():
     wrong = []
     for base, home in CONTRACTS.items():

@@ -1,7 +1,5 @@
 """One run of a study: skipped if finished, continued if interrupted, tried again if it failed."""
 
-from __future__ import annotations
-
 import warnings
 from contextlib import closing
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`mixup-lab compare`: a study as one multirun, from the words of the line to the answer."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The words of a `compare` line, sorted and completed: the default axes and the name of the study."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

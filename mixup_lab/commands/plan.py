@@ -1,7 +1,5 @@
 """The plan of a study: every arm composed once, before anything runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`mixup-lab preview`: the examples that a run would train on, on one sheet. Nothing is trained."""
 
-from __future__ import annotations
-
 import io
 import os
 import warnings

@@ -1,7 +1,5 @@
 """`mixup-lab report DIR...`: the answer from recorded runs, as a table, a page, Markdown, CSV and JSON."""
 
-from __future__ import annotations
-
 import os
 import shlex
 from collections.abc import Sequence

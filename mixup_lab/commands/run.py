@@ -1,7 +1,5 @@
 """One run in its directory: build the parts, train, and report to the record and its views."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress

@@ -1,7 +1,5 @@
 """`mixup-lab train`: one run, from a composed configuration to a finished directory."""
 
-from __future__ import annotations
-
 import os
 import sys
 import warnings

@@ -1,7 +1,5 @@
 """From a checked configuration to the objects of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace

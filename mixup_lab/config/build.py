@@ -1,7 +1,5 @@
 """From a component's configuration to the object: the only place that instantiates."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any

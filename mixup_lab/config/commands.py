@@ -3,8 +3,6 @@
 A light file, since help and completion read it.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

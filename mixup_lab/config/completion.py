@@ -4,8 +4,6 @@ Hydra's own scripts ignore commands, take `=` out of bash's word breaks for ever
 second for an answer, since they compose. Here the answer is read from the configuration folder.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

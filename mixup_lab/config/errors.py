@@ -1,7 +1,5 @@
 """Errors of Hydra and OmegaConf as one sentence that names the key, the value and what is allowed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from types import UnionType

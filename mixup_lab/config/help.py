@@ -3,8 +3,6 @@
 Hydra has a help of its own, but composing takes a second, and it lacks the descriptions of options.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

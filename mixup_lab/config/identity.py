@@ -7,8 +7,6 @@ trains bit for bit like the baseline, so all methods that do not mix have one id
 `choices` gives the option of each group; where it is unknown, the group is missing or None.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

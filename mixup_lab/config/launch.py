@@ -1,7 +1,5 @@
 """Hydra started for one command: it composes, sweeps and launches; errors come back to the command line unchanged."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Did you mean ...? The name that is most like an unknown one, and the sentence about it."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

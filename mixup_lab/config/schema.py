@@ -4,8 +4,6 @@ The keys that the program itself reads are typed here; `build` checks those of a
 No OmegaConf type leaves this file. No torch is imported, so that `--help` and `--cfg job` are quick.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from dataclasses import dataclass, field

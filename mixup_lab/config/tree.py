@@ -4,8 +4,6 @@ Help, completion and the hints of error messages need this in milliseconds, so n
 nor OmegaConf is imported. `--cfg job` shows the real result of a line.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path

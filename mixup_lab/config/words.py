@@ -1,7 +1,5 @@
 """The words of a command line: flags and their values, quotation, and the configuration folders that they choose."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rows of a table that lie in memory are encoded once, ahead of training, where there is room for the result."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,11 +30,9 @@ class Encoded(Encoder):
         return inputs
 
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
-        """As the encoder itself draws them."""
         return self._encoder.draw(inputs, box)
 
     def offers(self) -> dict[str, Any]:
-        """As the encoder itself."""
         return self._encoder.offers()
 
 

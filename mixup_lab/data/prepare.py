@@ -1,7 +1,5 @@
 """From a source to the three splits that a run reads."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -42,19 +42,15 @@ class ArrayPool(Pool):
 
     @property
     def nbytes(self) -> int:
-        """Memory that all examples take."""
         return self.inputs.nbytes
 
     def load(self) -> Tensor:
-        """All examples, without a copy."""
         return torch.from_numpy(self.inputs)
 
     def read(self, i: int) -> Tensor:
-        """One example, without a copy."""
         return torch.from_numpy(self.inputs[i])
 
     def rows(self, rows: np.ndarray) -> Tensor:
-        """A copy of some examples."""
         return torch.from_numpy(self.inputs[rows])
 
 

@@ -1,7 +1,5 @@
 """Splits by time: train is the past, val comes after it, test is the latest. Chance has no part in it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mixup_lab.data.splits import Rows, Sizes

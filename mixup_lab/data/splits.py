@@ -4,8 +4,6 @@ Every stage draws from a stream of its own, so that the test split depends on th
 train. Within a stage a larger share contains the smaller one of the same seed: learning curves are nested.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

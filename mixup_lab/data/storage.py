@@ -1,7 +1,5 @@
 """Whether the data fit on the device as a whole."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

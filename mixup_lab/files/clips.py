@@ -1,7 +1,5 @@
 """Audio files with their classes, splits and groups: by folders, by their names, or by a table."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Sequence

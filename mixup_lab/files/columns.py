@@ -1,7 +1,5 @@
 """Columns of a table as numbers, piece by piece: whether each holds numbers or texts, and its values."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime

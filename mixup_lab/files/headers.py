@@ -1,7 +1,5 @@
 """Headers of files, read in threads and kept; and files that cannot be used."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain

@@ -3,8 +3,6 @@
 IDX: two zero bytes, a type code (8: uint8), the number of dimensions, each size as a big-endian uint32, the values.
 """
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 

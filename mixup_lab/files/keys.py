@@ -1,7 +1,5 @@
 """Checks of keys of `conf/dataset` that several sources have, and the hint that ends errors which can be skipped."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Sequence
 

@@ -1,7 +1,5 @@
 """Columns of a table as texts: paths, labels, splits and groups, of rows that have all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import compress

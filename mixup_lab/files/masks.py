@@ -3,8 +3,6 @@
 Shapes: N masks of H x W pixels. Labels are the values in the files, 0..65535; class indices are what a model learns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Pairs of picture and mask: from folders for each split, or from two folders and a table of the splits."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Many are decoded in threads: Pillow decodes and resizes without holding Python's
 than a pool of processes, and later forks cause no warnings. Shapes: `C, H, W` channels, height, width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The files of one split as a pool of examples: all decoded at once and kept on disk, or one at a time."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -45,11 +43,9 @@ class FilePool(Pool):
 
     @property
     def nbytes(self) -> int:
-        """Memory that the decoded examples take."""
         return math.prod(self._stored_shape()) * int(np.dtype(self.dtype).itemsize)
 
     def load(self) -> Tensor:
-        """All examples, from the cache if they are there."""
         return torch.from_numpy(self.cache.get(self._name(), self._decoded)).movedim(-1, 1)
 
     def keep(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -57,7 +53,6 @@ class FilePool(Pool):
         return self.cache.get(f"{self._name()}-{name}", make)
 
     def read(self, i: int) -> Tensor:
-        """Decode one file."""
         return torch.tensor(self.decode(os.path.join(self.root, self.names[i])))
 
     def _decoded(self) -> np.ndarray:

@@ -4,8 +4,6 @@ Large tables go to the cache folder as they are read, a piece at a time, and the
 of the cache holds one table in one state; it is written aside and renamed, so two processes may write the same one.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -4,8 +4,6 @@ Text files are UTF-8, with or without a byte order mark; values may be quoted. E
 shows: `PATH, line N: ...`.
 """
 
-from __future__ import annotations
-
 import csv
 import itertools
 from collections import Counter
@@ -286,7 +284,6 @@ class ParquetFile(TableFile):
         self.unnamed = [name for name in self.names if name.startswith("__index_level_")]  # as pandas writes an index
 
     def pieces(self, skip: bool, numbers: bool) -> Iterator[Piece]:
-        """All rows: in such a file all are of one length."""
         start, size, rows = 0, self.path.stat().st_size, self._file.metadata.num_rows
         for batch in self._file.iter_batches(max(1, CELLS // len(self.names))):
             columns = [self._plain(name, column) for name, column in zip(self.names, batch.columns, strict=True)]

@@ -1,7 +1,5 @@
 """Many files side by side in threads, for readers that work without holding Python's lock."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

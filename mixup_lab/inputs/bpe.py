@@ -4,8 +4,6 @@ A word is a sequence of characters, the last of them marked as the end of the wo
 pair of neighbours again and again; encoding repeats the merges in their order. A rare word becomes a few known parts.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence

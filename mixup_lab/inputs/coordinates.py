@@ -5,8 +5,6 @@ flags and one-hot vectors are bars from the bottom, full height for 1: of a mixt
 each other, as high as the shares.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -3,8 +3,6 @@
 Shapes: `M` mel bands, `F = n_fft / 2 + 1` frequencies of the Fourier transform, `T` frames. Levels are in dB.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Mean and standard deviation of each channel over the training split, for standardisation. Scale [0, 1]."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 

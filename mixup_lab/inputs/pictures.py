@@ -37,7 +37,6 @@ class Pictures(Encoder):
         self._row = self._scale.flatten(), self._shift.flatten()
 
     def to(self, device: torch.device) -> Pictures:
-        """The same on a device."""
         return Pictures(self.shape, self.mean, self.std, device)
 
     def __call__(self, inputs: Tensor) -> Tensor:

@@ -123,7 +123,6 @@ class TableEncoder(Encoder):
         self._count, self._hot = len(numbers), int(offsets[-1])
 
     def to(self, device: torch.device) -> TableEncoder:
-        """The same on a device."""
         return TableEncoder(*self._made_of, device)
 
     def __call__(self, inputs: Tensor) -> Tensor:

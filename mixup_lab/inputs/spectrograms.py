@@ -1,7 +1,5 @@
 """Log-mel spectrograms on their way into a model, and back to be looked at."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from PIL import Image

@@ -1,7 +1,5 @@
 """Texts as token ids on their way into a model, and back to be read."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

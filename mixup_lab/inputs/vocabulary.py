@@ -1,7 +1,5 @@
 """From a text to token ids: how it is cut, and which tokens have a number. Learnt from training texts alone."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

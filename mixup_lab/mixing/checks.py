@@ -1,7 +1,5 @@
 """Checks of inputs, with the remedy for those that cannot be mixed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """CutMix (Yun, Han, Oh, Chun, Choe, Yoo: CutMix: Regularization Strategy to Train Strong Classifiers, ICCV 2019)."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -32,7 +30,6 @@ class CutMix(PictureMixer):
         return {"row": row, "column": column}
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
-        """Paste."""
         pictures = self.pictures(inputs)
         height, width = pictures.shape[-2:]
         if "share" not in draw:

@@ -1,7 +1,5 @@
 """Features of a batch by a model, without leaving a trace in it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """FMix (Harris et al.: FMix: Enhancing Mixed Sample Data Augmentation, 2020, arXiv:2002.12047)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pure functions of mixing. B: examples in the batch; `...`: the shape of one example."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """GridMix (Baek, Bang, Shim: Strong regularization through local context mapping, Pattern Recognition, 2021)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +25,6 @@ class GridMix(MaskMixer):
             raise ValueError(f"grid must be at least 1, got {self.grid}")
 
     def masks(self, rng: np.random.Generator, lam: np.ndarray, height: int, width: int) -> np.ndarray:
-        """A coin for each cell."""
         cells = rng.random((len(lam), self.grid, self.grid)) < lam[:, None, None]
         row, column = (np.arange(size) * self.grid // size for size in (height, width))
         return np.asarray(cells[:, row][:, :, column])

@@ -1,7 +1,5 @@
 """Mixing inside a model: the output of a layer is mixed when the forward pass reaches it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

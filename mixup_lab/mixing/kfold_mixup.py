@@ -1,7 +1,5 @@
 """Mixup of three or more samples, with weights from a Dirichlet law (mentioned by Zhang et al., 2018)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +56,6 @@ class KFoldMixup(PairMixer):
         return {"perms": np.stack(drawn, axis=1), "weights": spread}
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
-        """Weighted sums of inputs and labels."""
         target = self._sum(soft(batch.target, self.num_classes), draw)
         inputs, layer = batch.inputs, self.layer(draw)
         if layer is None:
@@ -72,7 +69,6 @@ class KFoldMixup(PairMixer):
         raise NotImplementedError
 
     def laws(self) -> Laws:
-        """The own share of a Dirichlet law."""
         own = Law(beta=(self.k - 1) * self.alpha)
         return [(self.prob, own, self.alpha), (1 - self.prob, UNMIXED, 1.0)]
 
@@ -81,7 +77,6 @@ class KFoldMixup(PairMixer):
         return list(draw["perms"])
 
     def largest_share(self, draws: dict[str, np.ndarray], lam: np.ndarray) -> np.ndarray:
-        """The largest weight."""
         return np.asarray(draws["weights"].max(axis=2)).ravel()
 
     def strips(self) -> list[Strip]:

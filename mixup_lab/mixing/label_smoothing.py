@@ -1,7 +1,5 @@
 """Label smoothing (Szegedy et al., 2016) as strong as Mixup's labels: a control that shows what mixed inputs add."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +30,6 @@ class LabelSmoothing(Mixer):
         at_least_zero(alpha=self.alpha)
 
     def bind(self, bound: Bound) -> None:
-        """Refuse targets that are not classes."""
         if bound.labels.num_classes is None:
             raise ValueError("label_smoothing needs targets that are classes")
         self.num_classes = bound.labels.num_classes
@@ -43,7 +40,6 @@ class LabelSmoothing(Mixer):
         return {"eps": eps * request.probs(1.0)[:, 0]}
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
-        """Soft labels."""
         label = soft(batch.target, self.num_classes)
         # A label sums to 1; that of a void pixel to 0.
         target = label * (1 - draw["eps"]) + label.sum(1, keepdim=True) * (draw["eps"] / label.shape[1])

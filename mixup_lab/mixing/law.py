@@ -1,7 +1,5 @@
 """The law of lam, the share of the sample's own input and label."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

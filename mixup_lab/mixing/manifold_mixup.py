@@ -1,7 +1,5 @@
 """Manifold Mixup (Verma et al.: Manifold Mixup: Better Representations by Interpolating Hidden States, ICML 2019)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,7 +50,6 @@ class ManifoldMixup(Mixup):
         return {"layer": rng.integers(len(self._set()), size=len(lam))}
 
     def layer(self, draw: Draw) -> str | None:
-        """The one that was drawn; None if it is the input."""
         name = self._set()[draw["layer"]]
         return None if name == INPUT else name
 
@@ -62,13 +59,11 @@ class ManifoldMixup(Mixup):
         return super().apply(batch, draw)
 
     def strips(self) -> list[Strip]:
-        """Over lam, at the input."""
         if self.labels == "labels_only" or INPUT not in self._layers:
             return []
         return [self.strip("One pair over lam, where it is mixed at the input", "lam", LAMS, self.with_lam)]
 
     def with_lam(self, draw: Draw, lam: float) -> Draw:
-        """At the input."""
         return super().with_lam(draw, lam) | {"layer": self._layers.index(INPUT)}
 
     def _set(self) -> tuple[str, ...]:

@@ -1,7 +1,5 @@
 """What methods share that choose each pixel by a mask."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from dataclasses import dataclass
 
@@ -29,7 +27,6 @@ class MaskMixer(PictureMixer):
         return drawn | {"share": lam[:, 0]} if self.lam_per == "batch" else drawn
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
-        """Blend by the mask."""
         pictures = self.pictures(inputs)
         shares = np.array([draw["share"]]) if "share" in draw else lam.cpu().numpy()
         made = self.masks(np.random.default_rng(draw["mask_seed"]), shares, *pictures.shape[-2:])

@@ -1,7 +1,5 @@
 """Mixup (Zhang, Cisse, Dauphin, Lopez-Paz: mixup: Beyond Empirical Risk Minimization, ICLR 2018)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,7 +32,6 @@ class Mixup(PairMixer):
     by_example = True
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
-        """Interpolate, at once or when the layer is reached."""
         mix = partial(interpolate, perm=perm, lam=lam)
         layer = self.layer(draw)
         if layer is None:

@@ -1,7 +1,5 @@
 """Mixup or CutMix, by chance for each batch, as in recipes for ImageNet (Touvron et al.: DeiT, ICML 2021)."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 
@@ -59,7 +57,6 @@ class MixupCutMix(Mixer):
         )
 
     def bind(self, bound: Bound) -> None:
-        """Bind both methods."""
         for method in self._methods:
             method.bind(bound)
 
@@ -73,12 +70,10 @@ class MixupCutMix(Mixer):
         return drawn | {"choice": (rng.random((request.steps, 1)) >= np.cumsum(mixing, axis=1)).sum(axis=1)}
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
-        """The method that is chosen."""
         method, own = self._chosen(draw)
         return method.apply(batch, own)
 
     def laws(self) -> Laws:
-        """Those of both methods."""
         beta = Law()
         return [
             (self.prob_mixup, beta, self.alpha),
@@ -87,24 +82,19 @@ class MixupCutMix(Mixer):
         ]
 
     def partners(self, draw: Draw) -> list[Tensor]:
-        """Those of the chosen method."""
         method, own = self._chosen(draw)
         return method.partners(own)
 
     def variety(self, draw: Draw) -> str:
-        """The chosen method."""
         return NAMES[draw["choice"]].lower()
 
     def note(self, draw: Draw) -> str:
-        """The chosen method."""
         return self.variety(draw)
 
     def facts(self) -> list[tuple[str, str]]:
-        """What shares a lam."""
         return [("lam", LAM_PER[self.lam_per])]
 
     def strips(self) -> list[Strip]:
-        """Those of the methods that occur."""
         parts = zip(NAMES, self._methods, (self.prob_mixup, self.prob_cutmix), strict=False)
         return [
             replace(strip, title=f"{name}: {strip.title.lower()}")

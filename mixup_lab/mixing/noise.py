@@ -1,7 +1,5 @@
 """Gaussian noise on the inputs, labels as they are: a control for what mixing does (Zhang et al., 2018, table 5)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +32,6 @@ class Noise(Mixer):
         return {"noise_seed": rng.integers(2**62, size=request.steps), "sigma": sigma}
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
-        """Disturb."""
         inputs = check_tensor("noise", batch.inputs)
         generator = torch.Generator(inputs.device).manual_seed(draw["noise_seed"])
         noise = torch.randn(inputs.shape, generator=generator, device=inputs.device)
@@ -43,7 +40,6 @@ class Noise(Mixer):
         return Mixed(disturbed, batch.target, batch.target, whole)
 
     def strips(self) -> list[Strip]:
-        """Over the strength."""
         title, levels = "One example over the strength of the noise", spread(0, 2 * self.sigma)
         return [
             Strip(title, "sigma", levels, self, lambda batch, draw, sigma: self.apply(batch, {**draw, "sigma": sigma}))

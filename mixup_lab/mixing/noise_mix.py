@@ -1,7 +1,5 @@
 """Noisy Feature Mixup at the input (Lim et al.: Noisy Feature Mixup, ICLR 2022)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +46,6 @@ class NoiseMix(Mixup):
         }
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
-        """Interpolate, then disturb."""
         mixed, share = super().mix(check_tensor("noise_mix", inputs), perm, lam, draw)
         generator = torch.Generator(inputs.device).manual_seed(draw["noise_seed"])
         factor = torch.rand(mixed.shape, generator=generator, device=mixed.device).mul_(2).sub_(1).mul_(draw["mult"])
@@ -57,10 +54,8 @@ class NoiseMix(Mixup):
         return torch.where(like(share, mixed) < 1, disturbed, mixed), share
 
     def note(self, draw: Draw) -> str:
-        """How strong the noise is."""
         return f"noise {draw['add']:.2f}"
 
     def with_lam(self, draw: Draw, lam: float) -> Draw:
-        """With noise as strong as it is on average."""
         levels = {"add": self.add_noise * MEAN_LEVEL, "mult": self.mult_noise * MEAN_LEVEL}
         return super().with_lam(draw, lam) | levels

@@ -1,7 +1,5 @@
 """No mixing: training as usual, by empirical risk minimisation (ERM)."""
 
-from __future__ import annotations
-
 import torch
 
 from mixup_lab.mixing.mixer import Draw, Mixer
@@ -18,6 +16,5 @@ class NoMixing(Mixer):
     by_example = True
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
-        """The batch as it is, with itself as partner."""
         lam = torch.ones(len(batch.target), device=batch.target.device)
         return Mixed(batch.inputs, batch.target, batch.target, lam)

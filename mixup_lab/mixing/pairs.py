@@ -1,7 +1,5 @@
 """What all methods share that mix an example with one partner of its batch."""
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from collections.abc import Callable
@@ -156,7 +154,6 @@ class PairMixer(Mixer):
             self._inside.arm(layer, mix)
 
     def disarm(self) -> None:
-        """Forget a layer that is due to be mixed."""
         if self._inside is not None:
             self._inside.disarm()
 
@@ -177,7 +174,6 @@ class PairMixer(Mixer):
         return draws
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
-        """Mix inputs and labels."""
         draw = self.find_partners(draw, batch.inputs)
         mixed = self.mix(batch.inputs, draw["perm"], draw["lam"], {**draw, "target": batch.target})
         if not (isinstance(mixed, tuple) and len(mixed) == 2 and isinstance(mixed[1], Tensor)):
@@ -208,7 +204,6 @@ class PairMixer(Mixer):
         return self._layers
 
     def layer(self, draw: Draw) -> str | None:
-        """The first."""
         return self._layers[0] if self._layers else None
 
     def facts(self) -> list[tuple[str, str]]:
@@ -275,7 +270,6 @@ class PictureMixer(PairMixer):
     """A method for pictures (C, H, W)."""
 
     def bind(self, bound: Bound) -> None:
-        """Refuse examples that are not pictures."""
         super().bind(bound)
         check_pictures(type(self).__name__.lower(), bound.input_shape)
 

@@ -4,8 +4,6 @@ S: steps, B: examples in a batch. Partners are drawn for many steps at once; onl
 features are computed batch by batch on the device.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Rectangles of a picture that are pasted into another one, and the share of the pixels that remain."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """RegMixup (Pinto et al.: Using Mixup as a Regularizer Can Surprisingly Improve Accuracy and OOD, NeurIPS 2022)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """ResizeMix (Qin et al.: ResizeMix: Mixing Data with Preserved Object Information, 2020, arXiv:2012.11101)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +47,6 @@ class ResizeMix(PictureMixer):
         }
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
-        """Resize and paste."""
         pictures = self.pictures(inputs)
         height, width = pictures.shape[-2:]
         if draw["tau"] == 0:
@@ -63,10 +60,8 @@ class ResizeMix(PictureMixer):
         return mixed, outside(pictures, draw["target"], top, top + high, left, left + wide)
 
     def note(self, draw: Draw) -> str:
-        """The scale."""
         return f"tau {draw['tau']:.2f}"
 
     def strips(self) -> list[Strip]:
-        """Over the scale."""
         title, scales = "One pair over the scale of the pasted picture", spread(self.tau_min, self.tau_max)
         return [self.strip(title, "tau", scales, lambda draw, tau: {**draw, "tau": tau})]

@@ -1,7 +1,5 @@
 """SaliencyMix (Uddin et al.: SaliencyMix: A Saliency Guided Data Augmentation Strategy, ICLR 2021)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +35,9 @@ class SaliencyMix(CutMix):
             raise ValueError(f"smooth must be odd and at least 1, got {self.smooth}")
 
     def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
-        """The place is not random."""
         return {}
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
-        """Paste what is salient in the partner."""
         pictures = self.pictures(inputs)
         height, width = pictures.shape[-2:]
         row, column = peaks(self.saliency(pictures, draw["target"]))

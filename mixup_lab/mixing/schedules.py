@@ -4,8 +4,6 @@ A schedule is a pure function of the step, the length of the training and the ga
 keeps), so that a resumed run continues exactly where it stopped.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -86,7 +84,6 @@ class Linear(MixSchedule):
         _in_unit(start=self.start, end=self.end)
 
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """Between start and end."""
         return self.start + (self.end - self.start) * progress
 
 
@@ -117,7 +114,6 @@ class Step(MixSchedule):
             _in_unit(factors=factor)
 
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """The factor of the current part."""
         return float(self.factors[sum(progress >= place for place in self.milestones)])
 
 
@@ -135,7 +131,6 @@ class Cyclic(MixSchedule):
             raise ValueError(f"period_epochs must be greater than 0, got {self.period_epochs}")
 
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """The height of the wave."""
         return self.low + (1 - self.low) * (1 + math.cos(2 * math.pi * epochs / self.period_epochs)) / 2
 
 
@@ -168,7 +163,6 @@ class Adaptive(MixSchedule):
             raise ValueError(f"memory must be in [0, 1), got {self.memory}")
 
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """The moving average as a share of the full gap."""
         average = self.start * self.full_gap
         for gap in gaps:
             average = (1 - self.memory) * max(0.0, gap) + self.memory * average

@@ -1,7 +1,5 @@
 """SmoothMix (Lee et al.: SmoothMix: a Simple Yet Effective Data Augmentation, CVPR Workshops 2020)."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """A trial of a mixing method on a few examples before the first step, so that a mistake in it is one sentence."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 import traceback

@@ -1,7 +1,5 @@
 """A bidirectional LSTM over words (Graves and Schmidhuber, 2005)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

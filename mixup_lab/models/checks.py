@@ -3,8 +3,6 @@
 `model` is always the name of the model in the message; the other arguments are those of the model's constructor.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Sequence
 from math import prod

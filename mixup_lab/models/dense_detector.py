@@ -1,7 +1,5 @@
 """A dense object detector on one map of features."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -3,8 +3,6 @@
 B: examples in a batch, F: values of an encoded row, K: features, D: width of a token.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Layers that several models share, and the initial weights of deep convolutional networks."""
 
-from __future__ import annotations
-
 from torch import nn
 
 

@@ -1,7 +1,5 @@
 """A multi-layer perceptron: the model for tables, and the smallest one for pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """A residual multi-layer perceptron for tables (Gorishniy et al., 2021, arXiv:2106.11959)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

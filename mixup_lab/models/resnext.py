@@ -1,7 +1,5 @@
 """ResNeXt for small pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

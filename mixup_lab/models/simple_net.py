@@ -1,7 +1,5 @@
 """The small LeNet of many tutorials."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import nn

@@ -1,7 +1,5 @@
 """A small convolutional network that learns much for its cost, on a CPU too."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import nn

@@ -1,7 +1,5 @@
 """The VGG-11 of the mixup paper's experiments with speech."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import nn

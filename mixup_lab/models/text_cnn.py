@@ -1,7 +1,5 @@
 """Convolutions over words (Kim: Convolutional Neural Networks for Sentence Classification, EMNLP 2014)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """A small transformer encoder over words (Vaswani et al., 2017), with the norm first (Xiong et al., 2020)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Any model of timm (PyTorch Image Models), fitted to the pictures and classes at hand."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

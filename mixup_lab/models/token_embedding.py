@@ -1,7 +1,5 @@
 """The first layer of all models of texts: from token ids to vectors, with a mask that mixes as they do."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

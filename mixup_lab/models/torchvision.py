@@ -1,7 +1,5 @@
 """Any classification model of torchvision, fitted to the pictures and classes at hand."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The dense detector FCOS of torchvision, with one tensor as its output."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The segmentation models of torchvision, fitted to the pictures and classes at hand."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """U-Net (Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Wide residual networks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import nn

@@ -1,7 +1,5 @@
 """A picture that is laid out in pixels, so that small pictures in it are enlarged by whole factors and stay sharp."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Examples on their way into the model, chosen from the first batches of a training."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """lam over many draws against its law."""
 
-from __future__ import annotations
-
 import warnings
 from collections import Counter
 from dataclasses import dataclass

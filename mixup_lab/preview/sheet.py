@@ -1,7 +1,5 @@
 """The sheet of a preview: examples, the histogram of lam and the strips."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass

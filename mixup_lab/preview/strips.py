@@ -1,7 +1,5 @@
 """One example over the values of a parameter; everything else that is random stays the same."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

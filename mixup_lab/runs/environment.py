@@ -1,7 +1,5 @@
 """Where a run was made: versions, commit. Recorded with the run, never part of its identity."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version

@@ -1,7 +1,5 @@
 """TensorBoard's event files, written without torch: with a fixed wall time, the same content gives the same bytes."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Mapping, Sequence

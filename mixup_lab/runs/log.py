@@ -1,7 +1,5 @@
 """The reports of a run: to the record first (the truth), then to TensorBoard and the progress bar (views of it)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

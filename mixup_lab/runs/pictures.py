@@ -1,7 +1,5 @@
 """A sheet of captioned pictures, for TensorBoard."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What is shown while a run goes: a bar on a terminal, one line an epoch elsewhere."""
 
-from __future__ import annotations
-
 import sys
 import time
 
@@ -43,7 +41,6 @@ class Plain(ProgressView):
         self._primary = primary
 
     def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
-        """The run's name."""
         print(title, flush=True)
 
     def epoch(self, epoch: int, epochs: int, scalars: dict[str, float]) -> None:
@@ -71,23 +68,19 @@ class Bar(ProgressView):
         self._values = ""
 
     def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
-        """Show the bar."""
         self._steps_per_epoch = steps_per_epoch
         self._task = self._bar.add_task(title, total=epochs, completed=done_steps // steps_per_epoch, values="")
         self._bar.start()
 
     def step(self, epoch: int, steps: int, samples_per_second: float) -> None:
-        """Move the bar."""
         values = f"{self._values}  {samples_per_second:,.0f} samples/s".strip()
         self._bar.update(self._task, completed=epoch + steps / self._steps_per_epoch, values=values)
 
     def epoch(self, epoch: int, epochs: int, scalars: dict[str, float]) -> None:
-        """Take over the epoch's values."""
         self._values = _values(scalars, self._primary, speed=False)
         self._bar.update(self._task, completed=epoch, values=_values(scalars, self._primary))
 
     def stop(self) -> None:
-        """Leave the bar as it stands."""
         self._bar.stop()
 
 

@@ -6,8 +6,6 @@ again and appends the same numbers a second time. A line that a kill cut short i
 A directory holds a run from its first event on; files of a process that was killed earlier do not count.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -1,7 +1,5 @@
 """The settings of a run as flat keys, and which of them do not matter to its results."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -7,8 +7,6 @@
 An arm keeps its folder for good, so that a study can be extended by alphas, seeds and axes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time

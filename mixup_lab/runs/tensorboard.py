@@ -1,7 +1,5 @@
 """TensorBoard's view of a run: the same scalars as the record, pictures, histograms, the configuration, hparams."""
 
-from __future__ import annotations
-
 import io
 import os
 import socket

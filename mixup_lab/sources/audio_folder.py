@@ -1,7 +1,5 @@
 """Audio files with a class each: in folders, with their class in their names, or listed in a table."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from mixup_lab.data.source import Loaded

@@ -1,7 +1,5 @@
 """From a list of audio files to pools of spectrograms; the keys that sources of audio share."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -34,7 +32,6 @@ class ClipPool(FilePool):
     """Clips as log-mel spectrograms, float16 (N, 1, M, T): M mel bands, T frames."""
 
     def load(self) -> Tensor:
-        """All clips, from the cache if they are there."""
         return self._all
 
     @cached_property

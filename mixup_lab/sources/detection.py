@@ -3,8 +3,6 @@
 A format gives the pictures and the boxes of each; here files are read, mistakes are reported, and boxes are scaled.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """COCO: one JSON file of instances for each split, and the folder that its pictures lie in."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence

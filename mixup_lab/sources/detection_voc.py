@@ -1,7 +1,5 @@
 """Pascal VOC: `JPEGImages/ID.jpg`, `Annotations/ID.xml`, and lists of IDs in `ImageSets/Main/{train,val,test}.txt`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ Learning Repository, https://doi.org/10.24432/C50P49, licence CC BY 4.0; the sam
 `digits.npz` holds the original values 0..16.
 """
 
-from __future__ import annotations
-
 from importlib.resources import files
 
 import numpy as np

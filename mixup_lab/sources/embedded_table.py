@@ -11,8 +11,6 @@
   Regression*, Annals of Statistics 32, 407-499. The original values, not those that scikit-learn scales over all rows.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """Synthetic pictures that a small model can learn: a smooth pattern for each class, and noise."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The keys that sources of files share, and those that sources of pictures share."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass

@@ -1,7 +1,5 @@
 """Pictures in folders, one folder for each class: `ROOT/train/CLASS/*`, and `val` and `test` if they are there."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from mixup_lab.data.source import Loaded

@@ -1,7 +1,5 @@
 """Pictures with a table of labels: a row for each picture, with its path and one label, several tags or numbers."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """From columns of labels to targets: classes, tags or numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 

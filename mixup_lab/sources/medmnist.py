@@ -5,8 +5,6 @@ Scientific Data 10, 41. The sets are under CC BY 4.0 (DermaMNIST: CC BY-NC 4.0);
 to be cited as well.
 """
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from hashlib import blake2b

@@ -1,7 +1,5 @@
 """Names of the classes of the 2D sets of MedMNIST, as their authors give them (medmnist/info.py, shortened)."""
 
-from __future__ import annotations
-
 _ORGANS = (
     "bladder", "left femur", "right femur", "heart", "left kidney", "right kidney", "liver", "left lung", "right lung",
     "pancreas", "spleen",

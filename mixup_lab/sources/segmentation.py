@@ -1,7 +1,5 @@
 """From pairs of picture and mask to the pools of a data set: for folders and for the sets of torchvision."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Pictures and masks in folders: one folder of each for every split, or a table of the splits."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Google's Speech Commands: one-second recordings of single words, in its official folder and its official splits."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from functools import partial

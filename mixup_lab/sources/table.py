@@ -1,7 +1,5 @@
 """Your own table: rows of numbers and categories, to be sorted into classes, given numbers or tagged."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Texts to be classified, from CSV or TSV files with a column of texts and one of labels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path

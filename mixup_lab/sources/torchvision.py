@@ -1,7 +1,5 @@
 """Well-known data sets of pictures, some with masks, that torchvision can find, and most of which it can download."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

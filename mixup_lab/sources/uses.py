@@ -1,7 +1,5 @@
 """The use of each column of a table: an input, a target, or the split, group or time of its row."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

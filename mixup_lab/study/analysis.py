@@ -1,7 +1,5 @@
 """From runs to an answer: arms are compared with their baselines, paired by seed."""
 
-from __future__ import annotations
-
 import math
 import statistics as stats
 from collections.abc import Iterable, Mapping, Sequence

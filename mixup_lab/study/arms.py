@@ -1,7 +1,5 @@
 """Runs grouped into arms: what differs between arms, and which arm each one is compared with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The answer for other programs: CSV with a line for each run, and everything as JSON."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

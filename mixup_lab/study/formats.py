@@ -1,7 +1,5 @@
 """Numbers, settings and names as every view writes them."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

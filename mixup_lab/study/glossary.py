@@ -1,7 +1,5 @@
 """The columns of the table and the words of the verdicts, explained."""
 
-from __future__ import annotations
-
 from mixup_lab.study.formats import magnitude, p_value
 from mixup_lab.study.results import Answer
 from mixup_lab.study.shown import knows_new_data

@@ -4,8 +4,6 @@ N: test examples, K: parts that a metric is the mean of (classes, tags, targets)
 the recall of a class without examples, is NaN and counts in no mean.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The report as Markdown, for a pull request or a README: the page without its pictures."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """The number that decides: its name, its direction, its unit, and the least difference of interest."""
 
-from __future__ import annotations
-
 import statistics as stats
 from collections.abc import Sequence
 

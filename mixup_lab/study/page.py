@@ -1,7 +1,5 @@
 """The report as one HTML file, light and dark, without scripts or anything from the network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Differences between the runs of an arm and those of its baseline with the same seed."""
 
-from __future__ import annotations
-
 import statistics as stats
 from collections.abc import Sequence
 

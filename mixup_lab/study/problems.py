@@ -1,7 +1,5 @@
 """What limits an answer, and the facts that a reader needs to judge or repeat it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Run directories, and tables of other trainers, as plain values. Nothing is written, and no torch is needed."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math

@@ -12,8 +12,6 @@ A study compares the metric as recorded, so this constant is put back; variances
 with a kink, as `ece` has where a bin is perfectly calibrated, is too large there, never too small.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

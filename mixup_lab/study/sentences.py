@@ -1,7 +1,5 @@
 """The answer in sentences: one for each block of the study, and the details that belong to it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The parts of an answer that all views share: the table of arms, classes, unfinished runs, sums over runs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from mixup_lab.study.formats import DASH, difference, duration, interval, p_value, spread

@@ -1,7 +1,5 @@
 """The table of arms for a terminal of 80 columns."""
 
-from __future__ import annotations
-
 import re
 
 from rich.box import SIMPLE_HEAD

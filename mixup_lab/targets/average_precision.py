@@ -3,8 +3,6 @@
 N: pictures, K: boxes found, M: true boxes, both padded with class -1.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import io

@@ -37,7 +37,6 @@ class Boxes(Target):
     models = "dense_detector or torchvision_detection"
 
     def check(self, where: str, target: np.ndarray) -> None:
-        """Classes within range, boxes of some area."""
         self._require(where, target, np.float32, 3, 5)
         real = target[target[..., 0] >= 0]
         if len(real) and real[:, 0].max() >= len(self.names):
@@ -49,11 +48,9 @@ class Boxes(Target):
             raise UserError("train has no box at all: there is nothing to learn")
 
     def describe_one(self, target: np.ndarray) -> str:
-        """How many boxes of each class."""
         return counted(target[target[:, 0] >= 0, 0], self.names)
 
     def move(self, target: Tensor, transform: Moves, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
-        """Each box as its picture."""
         return transform.move_boxes(target, draw, shape)
 
     def draw(self, tiles: np.ndarray, targets: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -80,7 +77,6 @@ class Boxes(Target):
         return tiles
 
     def legend(self) -> list[tuple[str, np.ndarray]]:
-        """All classes."""
         return [(name, np.array(colour(number), dtype=np.uint8)) for number, name in enumerate(self.names)]
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Detection:

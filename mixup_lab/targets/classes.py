@@ -37,11 +37,9 @@ class Classes(Target):
             raise UserError(f"all examples of train are of class {self.names[low]}: there is nothing to learn")
 
     def strata(self, target: np.ndarray) -> np.ndarray:
-        """The classes."""
         return target
 
     def describe_one(self, target: np.ndarray) -> str:
-        """The name of the class."""
         return self.names[int(target)]
 
     def label_parts(self, own: np.ndarray, partner: np.ndarray, lam: float) -> list[tuple[float, str]]:

@@ -24,7 +24,6 @@ class Numbers(Target):
     kind, noun = "numbers", "number"
 
     def check(self, where: str, target: np.ndarray) -> None:
-        """Finite, and in train not all the same."""
         self._require(where, target, np.float32, 2, len(self.names))
         if not np.isfinite(target).all():
             row, column = np.argwhere(~np.isfinite(target))[0].tolist()
@@ -40,7 +39,6 @@ class Numbers(Target):
         return rank * max(1, min(BINS, len(rank) // 4)) // max(1, len(rank))
 
     def describe_one(self, target: np.ndarray) -> str:
-        """The numbers with four digits."""
         return ", ".join(f"{value:.4g}" for value in target.tolist())
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Regression:

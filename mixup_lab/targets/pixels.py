@@ -58,7 +58,6 @@ class Pixels(Target):
         return ", ".join(names) if len(names) <= 2 else f"{names[0]} +{len(names) - 1}"
 
     def move(self, target: Tensor, transform: Moves, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
-        """Each mask as its picture."""
         return transform.move_masks(target, draw)
 
     def draw(self, tiles: np.ndarray, targets: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -75,7 +74,6 @@ class Pixels(Target):
         return _over(tiles, *(share * one + (1 - share) * other for one, other in both))
 
     def legend(self) -> list[tuple[str, np.ndarray]]:
-        """All classes with a colour."""
         named = zip(self.names, colours(len(self.names)), strict=True)
         return [(name, colour) for name, colour in named if name != UNTINTED]
 

@@ -5,8 +5,6 @@ pixels; a sixth column, if there is one, is what a box counts. Everything is a f
 tensors: nothing waits for the device.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

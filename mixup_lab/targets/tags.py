@@ -41,7 +41,6 @@ class Tags(Target):
         return rarest
 
     def describe_one(self, target: np.ndarray) -> str:
-        """The names of the tags."""
         return ", ".join(name for name, value in zip(self.names, target.tolist(), strict=True) if value > 0) or "no tag"
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> MultiLabel:

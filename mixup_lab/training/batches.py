@@ -4,8 +4,6 @@ All chance of an epoch is drawn before it begins, so that a step draws nothing a
 array is a pure function of seed and epoch: a resumed epoch is drawn again and entered where it was left.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Checkpoints: everything a run needs to continue bit for bit, as data that loads without running code."""
 
-from __future__ import annotations
-
 import pickle
 import warnings
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 What a machine lacks is refused when asked for by name, and replaced with one warning when it only costs speed.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform

@@ -1,7 +1,5 @@
 """Evaluation: always on clean data, with the true counts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The training of one run: `Fit.run` is the loop, to be read from top to bottom."""
 
-from __future__ import annotations
-
 import math
 import shlex
 import time

@@ -1,7 +1,5 @@
 """The objects that mixed batches are made of: a run without what learns from them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Optimizers of torch.optim by name, with the choice of what weight decay applies to."""
 
-from __future__ import annotations
-
 import difflib
 import inspect
 from typing import Any

@@ -1,7 +1,5 @@
 """Sheets of examples: mixed ones as the model sees them, and those that it gets wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

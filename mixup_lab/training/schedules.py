@@ -4,8 +4,6 @@ A schedule gives the factor that multiplies the peak rate. It is a pure function
 training, so a resumed run needs no state of it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

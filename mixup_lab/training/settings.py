@@ -1,7 +1,5 @@
 """What the training loop reads: the `trainer` group as a plain typed object. No torch here: every start loads it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

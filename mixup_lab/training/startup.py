@@ -1,7 +1,5 @@
 """A shortcut at the start of a run, with what it saves."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The training step: one mixed batch, one formula, one update. Static shapes, no wait for the device."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

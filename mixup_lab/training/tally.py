@@ -1,7 +1,5 @@
 """Sums over the steps of an epoch: kept on the device, read once at its end."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A trial of a run's parts on a few examples before the first step, so that a mistake in one of them is a sentence."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

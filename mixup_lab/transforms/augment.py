@@ -4,8 +4,6 @@ Crop and flip, then a policy, then Cutout, then Random Erasing. Each has a rando
 seed share their crops, and what is switched off leaves the others as they were.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -98,9 +96,7 @@ class Augment(Transform):
         return inputs
 
     def move_masks(self, masks: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """Cropped and flipped."""
         return self._crop_flip.move_masks(masks, draw) if self.padding or self.flip else masks
 
     def move_boxes(self, boxes: Tensor, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
-        """Cropped and flipped."""
         return self._crop_flip.move_boxes(boxes, draw, shape) if self.padding or self.flip else boxes

@@ -1,7 +1,5 @@
 """AugMix: a picture is mixed with chains of operations on it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

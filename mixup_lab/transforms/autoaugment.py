@@ -4,8 +4,6 @@ A policy is 25 pairs of operations; each has a name, the probability that it is 
 operation has none).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

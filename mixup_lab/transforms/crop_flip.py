@@ -1,7 +1,5 @@
 """Random crop and horizontal flip, of pictures, masks and boxes."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

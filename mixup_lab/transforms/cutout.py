@@ -1,7 +1,5 @@
 """Cutout, with the keys of `Augment`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from mixup_lab.transforms.augment import Augment

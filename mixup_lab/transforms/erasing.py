@@ -4,8 +4,6 @@ Both draw the place of the rectangle in shares of the picture, because its size 
 all pictures of a batch at once. S: steps; B: pictures of C, H, W in a batch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

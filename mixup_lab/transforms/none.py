@@ -1,7 +1,5 @@
 """No transform."""
 
-from __future__ import annotations
-
 import numpy as np
 from torch import Tensor
 
@@ -15,9 +13,7 @@ class NoTransform(Transform):
     moves_targets = True
 
     def draw(self, rng: np.random.Generator, steps: int, batch_size: int) -> dict[str, np.ndarray]:
-        """Nothing is drawn."""
         return {}
 
     def apply(self, inputs: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """The inputs themselves."""
         return inputs

@@ -8,8 +8,6 @@ are of whole numbers, and sines and cosines are taken on the host.
 Shapes: `B` pictures of `C, H, W` with C 1 or 3, `n` pictures that get the same operation, `L` levels of strength.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

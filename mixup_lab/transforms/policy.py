@@ -5,8 +5,6 @@ Strengths are those of torchvision. All take uint8 pictures of 1 or 3 channels; 
 black.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,7 +31,6 @@ class Policy(Augment):
     smooth: ClassVar[bool] = False
 
     def bind(self, encode: Encoder) -> None:
-        """Also refuse pictures that are neither grey nor RGB."""
         super().bind(encode)
         self._check_channels(encode.shape[0])
 

@@ -1,7 +1,5 @@
 """RandAugment: some operations of one strength."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -4,8 +4,6 @@ Randomness is drawn in one place and applied in another: `draw` makes the number
 function of the batch and of the numbers of one step. S: steps; B: pictures of C, H, W in a batch.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """TrivialAugment: one operation of random strength."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

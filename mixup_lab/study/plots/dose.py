@@ -1,7 +1,5 @@
 """The test score of every arm, over alpha or, without alphas, by name."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

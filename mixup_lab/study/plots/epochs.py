@@ -1,7 +1,5 @@
 """Loss and score over the epochs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Differences to the baseline with their intervals, in rows: of every arm, and of every class."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Arms that differ in alpha alone, as one line with its own colour, marker and style."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A figure as SVG text for a page: small, without metadata, with its own ids and the colours of the page."""
 
-from __future__ import annotations
-
 import io
 import re
 import warnings

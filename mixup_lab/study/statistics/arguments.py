@@ -1,7 +1,5 @@
 """Checks of the arguments of the statistics: differences, fractions, the examples of each seed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How much choosing the best of several arms on val flatters its score."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

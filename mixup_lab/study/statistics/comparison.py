@@ -1,7 +1,5 @@
 """All arms of a study against their baselines: measured one by one, corrected and judged together."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

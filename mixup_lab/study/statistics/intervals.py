@@ -1,7 +1,5 @@
 """Intervals of a mean difference: over seeds alone, and over seeds and test examples together."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, NamedTuple

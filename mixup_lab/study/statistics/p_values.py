@@ -1,7 +1,5 @@
 """p values: the sign-flip test of a mean difference, and Holm's correction where there are several."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

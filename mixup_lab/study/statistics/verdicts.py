@@ -1,7 +1,5 @@
 """Verdicts in words fixed in advance, equivalence, and how many seeds would settle an open question."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import sqrt
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The search: Optuna suggests trials and stores their results, Hydra's launcher runs them."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import shlex

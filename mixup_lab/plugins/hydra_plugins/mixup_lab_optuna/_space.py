@@ -1,7 +1,5 @@
 """The space of a search, from the words of the line in Hydra's grammar."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
