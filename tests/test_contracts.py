@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from mixup_lab.config.build import build
 from mixup_lab.data.source import Loaded
+from mixup_lab.inputs.pictures import Pictures
 from mixup_lab.mixing.mixer import Bound, Request, at_step, upload
 from mixup_lab.models.small_cnn import SmallCNN
 from mixup_lab.seeding import stream
@@ -192,8 +193,7 @@ def test_transform(option, shape):
 def test_transform_looks_at_one_example_only(option):
     """Whatever is beside it: prepared alone, in another order or many steps at once, it becomes the same bits."""
     transform = build("transform", component("transform", option))
-    if hasattr(transform, "bind"):
-        transform.bind((3, 32, 32), (0.4, 0.5, 0.6))
+    transform.bind(Pictures((3, 32, 32), (0.4, 0.5, 0.6), (1, 1, 1)))
     inputs = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (24, 3, 32, 32), dtype=np.uint8))
     draws = transform.draw(stream(0, "transform"), steps=2, batch_size=12)
     draw = {name: torch.from_numpy(values).flatten(0, 1) for name, values in draws.items()}

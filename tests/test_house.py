@@ -110,16 +110,15 @@ LOOKS_ALLOWED = {
     "config/build.py": "any object that a _target_ names",
     "config/errors.py": "errors of Hydra",
     "config/launch.py": "errors of any job, signals of the system",
+    "config/tree.py": "the fast reader of yaml, which some installations lack",
     "config/assemble.py": "`answers`, which a model may declare",
     "mixing/inside.py": "`mixup_layers`, which a model may declare",
     "models/checks.py": "the output of a model of another library",
-    "commands/run.py": "the status of any error",
-    "disk.py": "errors of the system",
     "files/sound.py": "errors of libsndfile",
     "files/threads.py": "functions that some systems lack",
     "study/reading.py": "the fast reader of yaml, which some installations lack",
     "training/device.py": "functions that some versions of torch lack",
-    "training/optimizers.py": "functions of torch",
+    "training/startup.py": "functions of torch",
     "training/stop.py": "signals that some systems lack",
 }
 
