@@ -144,6 +144,14 @@ def test_what_skipping_kept_does_not_hide_errors_later(root: Path, kept: Path) -
         start(root, kept)
 
 
+def test_a_look_at_headers_does_not_serve_skipping_which_decodes(root: Path, kept: Path) -> None:
+    path = root / "train" / "cat" / "0.png"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(UserError, match="truncated"):
+        start(root, kept)
+    assert len(start(root, kept, on_error="skip")) == 15
+
+
 def test_no_cache_writes_nothing(root: Path, kept: Path) -> None:
     start(root, kept, cache=False)
     assert not kept.exists()

@@ -200,6 +200,18 @@ def test_tabs_leave_quotation_marks_alone_and_dev_is_val(tmp_path):
     assert loaded.train.target.tolist() == [0, 2, 1] * 2
 
 
+@pytest.mark.parametrize("ending", ["tsv", "txt"])
+def test_tabs_go_before_commas_in_files_of_texts(tmp_path, ending):
+    (tmp_path / f"all.{ending}").write_text("text\tlabel, short\n" + "well, yes\tx\nno, never\ty\n" * 4)
+    loaded = TextTable(str(tmp_path / f"all.{ending}"), label_column="label, short").load()
+    assert loaded.kind.names == ("x", "y")
+
+
+def test_a_text_may_be_as_long_as_a_book(tmp_path):
+    path = write(tmp_path / "all.csv", [("word " * 60_000, "x"), ("short", "y")] * 2)
+    assert len(TextTable(str(path)).load().train.target) == 4
+
+
 def test_columns_by_number_names_of_files_and_of_classes(tmp_path):
     rows = [(f"text {i}", str(i % 2)) for i in range(10)]
     write(tmp_path / "one.txt", rows, ";", header=False)
