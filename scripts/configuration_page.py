@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write docs/reference/configuration.md from the comments of conf/: python scripts/configuration_page.py
 
-`scripts/docs` does this first; tests/test_docs.py fails while the page differs from conf/.
+tests/test_docs.py fails while the page differs from conf/.
 """
 
 from __future__ import annotations
