@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
 
-from mixup_lab.config.commands import OWN
-from mixup_lab.config.help import FLAGS
+from mixup_lab.config.commands import FLAGS, OWN, Flag
 from mixup_lab.config.tree import Key, Tree, read
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +65,11 @@ def _top(tree: Tree) -> Iterator[str]:
         yield f"## Keys of {command}\n"
         yield from _table(("key", "meaning"), ((f"`{key}`", note) for key, note in own.items()))
     yield "## Flags\n"
-    yield from _table(("flag", "meaning"), ((f"`{flag}`", note) for flag, note in FLAGS))
+    yield from _table(("flag", "meaning"), ((f"`{_words(flag)}`", flag.about) for flag in FLAGS))
+
+
+def _words(flag: Flag) -> str:
+    return " ".join(filter(None, (", ".join(flag.names), flag.value)))
 
 
 def _group(tree: Tree, group: str) -> Iterator[str]:
