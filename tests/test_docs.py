@@ -29,7 +29,7 @@ COMMANDS = sorted({words for page in pages() for words in commands(page)})
 # A command with one of these words is composed, not run.
 COMPOSED = (
     "experiment=", "dataset=cifar10", "dataset=fashion_mnist", "trainer.device=cuda", "hydra/launcher=",
-    "hydra.launcher", "hydra/sweeper=", "model=timm",
+    "hydra.launcher", "model=timm",
 )  # fmt: skip
 # Word in a command -> package that has to be installed for it.
 EXTRAS = {
@@ -81,7 +81,9 @@ def tiny(words: tuple[str, ...], number: int) -> list[str]:
     if command not in ("train", "compare", "preview") or {"--help", "--cfg"} & set(rest) or "resume=RUN_DIR" in rest:
         return list(words)
     if any(word.startswith(COMPOSED) for word in rest):
-        return [*words, "--cfg", "job"]
+        if "-m" in rest:  # of several values the first
+            rest = [re.sub(r"^([^(\[]*?),.*", r"\1", word) for word in rest if word != "-m"]
+        return [command, *rest, "--cfg", "job"]
     given = {key: value for key, _, value in (word.partition("=") for word in rest)}
     rest = [next((begin + end for begin, end in TINY.items() if word.startswith(begin)), word) for word in rest]
     several = command == "compare" or "-m" in rest
@@ -90,6 +92,7 @@ def tiny(words: tuple[str, ...], number: int) -> list[str]:
     rest += [word for word in ALWAYS if word.partition("=")[0] not in given]
     if "dataset.root" in given:
         rest += ["trainer.batch_size=8"] * ("trainer.batch_size" not in given)
+    rest += ["hydra.sweeper.n_trials=2"] * ("hydra/sweeper" in given)
     if command == "compare":
         rest += [f"study=page{number}", "hydra/launcher=basic"]
         rest += ["seed=0"] * ("seed" not in given) + ["aug.alpha=0,1"] * (not {"aug", "aug.alpha"} & set(given))

@@ -101,7 +101,7 @@ def test_the_method_for_pairs_mixes_columns(newcomer):
     summary = summary_of(newcomer / "run")
     assert summary["scalars"]["mix/lam_mean"] == 0.5
     start, *_ = lines_of(newcomer / "run")
-    assert start["data"]["test"] == 24
+    assert start["data"]["test"] == 80
 
 
 def test_the_kind_of_target_is_learnt_and_its_metric_decides(newcomer):
@@ -156,7 +156,7 @@ WRONG = {
     ),
     "more targets than pictures": (
         "my_pictures.py", "ArrayPool(images, target)", "ArrayPool(images[1:], target)",
-        "dataset=stripes", r"got \(119, 1, 8, 8\) and \(120,\)",
+        "dataset=stripes", r"got \(399, 1, 8, 8\) and \(400,\)",
     ),
     "a source that returns something else": (
         "my_pictures.py", "return Loaded(ArrayPool(images, target), None, None, Classes((\"across\", \"down\")))",
