@@ -7,6 +7,7 @@ signals and memory, and begins at once.
 import json
 import os
 import runpy
+import signal
 import socket
 import struct
 import sys
@@ -44,6 +45,7 @@ def become(line: dict[str, Any], out: int, err: int, status: int) -> None:
         os.write(status, struct.pack("i", os.waitstatus_to_exitcode(ended)))
         os._exit(0)
     os.close(status)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background ignores it
     if line["session"]:
         os.setsid()
     for file, number in ((os.open(os.devnull, os.O_RDONLY), 0), (out, 1), (err, 2)):

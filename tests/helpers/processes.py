@@ -40,7 +40,10 @@ def fresh(*words: str, cwd: Path, script: str | None = None, **env: str) -> subp
 def mixup_lab(*words: str, cwd: Path, script: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a line to its end in a process of its own."""
     started = begin(*words, cwd=cwd, script=script, **env)
-    out, err = started.communicate(timeout=120)
+    try:
+        out, err = started.communicate(timeout=120)
+    finally:
+        started.kill()  # if it took too long
     return subprocess.CompletedProcess(words, started.wait(), out, err)
 
 

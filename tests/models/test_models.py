@@ -204,6 +204,15 @@ def _reference_norm(x: Tensor) -> Tensor:
     return (x - mean) / (var + 1e-5).sqrt()
 
 
+def test_mlp_equals_its_formula() -> None:
+    torch.manual_seed(0)
+    model, x = MLP(input_shape=(2, 3), num_outputs=4, hidden=[5, 7]), torch.randn(8, 2, 3)
+    expected = x.reshape(8, 6)
+    for layer in (model.hidden[0][0], model.hidden[1][0]):
+        expected = (expected @ layer.weight.T + layer.bias).clamp(min=0)
+    torch.testing.assert_close(model(x), expected @ model.head.weight.T + model.head.bias)
+
+
 @pytest.mark.parametrize(("num_out", "stride"), [(4, 1), (6, 1), (6, 2)])
 def test_preact_block_equals_its_formula(num_out: int, stride: int) -> None:
     torch.manual_seed(0)

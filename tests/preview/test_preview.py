@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers.command_line import CHECKOUT, in_this_process
+from helpers.command_line import in_this_process
+from helpers.processes import CHECKOUT
 from helpers.trainings import CONF, config_of
 from PIL import Image
 
