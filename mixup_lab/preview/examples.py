@@ -44,7 +44,8 @@ class Beginning:
 
     def __init__(self, parts: Ingredients) -> None:
         self.parts = parts
-        self._batches = Batches(replace(parts, mix_schedule=Constant()))
+        settings = replace(parts.settings, epochs=LOOKED)  # a short run has fewer batches, and no mixing after its end
+        self._batches = Batches(replace(parts, mix_schedule=Constant(), settings=settings))
         epochs = -(-LOOKED // self._batches.steps)
         plans = [self._batches.plan(epoch) for epoch in range(epochs)]
         self.steps = [(plan, step) for plan in plans for step in range(len(plan.order))][:LOOKED]

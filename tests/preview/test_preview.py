@@ -115,6 +115,12 @@ def test_a_schedule_that_starts_with_nothing_is_drawn_at_its_full_strength():
     assert min(example.lam for example in found) < 0.2
 
 
+def test_examples_of_a_run_of_few_steps_are_mixed_too():
+    shown = beginning("aug=mixup", "trainer.epochs=1", "dataset.train_size=32")
+    assert len(shown.steps) == 48 > len(shown.steps[0][0].order) == 2
+    assert all((shown.draw(*place)["lam"] < 1).all() for place in shown.steps)
+
+
 def test_a_batch_that_is_too_large_is_refused():
     with pytest.raises(UserError, match=r"trainer\.batch_size=500 is larger"):
         beginning("trainer.batch_size=500")
