@@ -29,7 +29,7 @@ COMMANDS = sorted({words for page in pages() for words in commands(page)})
 # A command with one of these words is composed, not run.
 COMPOSED = (
     "experiment=", "dataset=cifar10", "dataset=fashion_mnist", "trainer.device=cuda", "hydra/launcher=",
-    "hydra.launcher", "model=timm",
+    "hydra.launcher", "model=timm", "model=torchvision",
 )  # fmt: skip
 # Word in a command -> package that has to be installed for it.
 EXTRAS = {
@@ -92,6 +92,7 @@ def tiny(words: tuple[str, ...], number: int) -> list[str]:
     rest += [word for word in ALWAYS if word.partition("=")[0] not in given]
     if "dataset.root" in given:
         rest += ["trainer.batch_size=8"] * ("trainer.batch_size" not in given)
+    rest += ["model.width=8"] * ("model=unet" in rest)
     rest += ["hydra.sweeper.n_trials=2"] * ("hydra/sweeper" in given)
     if command == "compare":
         rest += [f"study=page{number}", "hydra/launcher=basic"]
