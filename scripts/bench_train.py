@@ -5,8 +5,8 @@
     python scripts/bench_train.py                         # makes a folder of synthetic JPEGs for it
     python scripts/bench_train.py --only step mixup --models simple_net --threads 1
 
-Every figure is a ratio of two things that ran in turn, and the median over the rounds; absolute figures stand beside
-it. The table goes to standard output, all measurements as JSON to --json.
+Every figure is a ratio of two things that ran in turn, and the median over the rounds; absolute figures are printed
+next to it. The table goes to standard output, all measurements as JSON to --json.
 
 step     ours (data, transform, Mixup, update, sums) / bare forward, backward and update on one resident batch
 loop     images per second of ours / of the usual loop: torchvision's ImageFolder, transforms for each picture,

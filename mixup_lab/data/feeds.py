@@ -83,7 +83,7 @@ class Streaming:
         # Forked workers start in milliseconds and share the pool; spawned ones would import torch once an epoch.
         context = "fork" if self.workers and sys.platform == "linux" else None
         with warnings.catch_warnings():
-            # Python 3.12 warns of any fork beside threads. Torch's threads are idle here, and a worker uses one alone.
+            # Python 3.12 warns of any fork in a process with threads; torch's are idle here, and a worker uses one.
             warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
             # How many workers is the user's choice; more than processors is sensible where reading waits for a disk.
             warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)

@@ -213,7 +213,7 @@ def _check_pictures(pools: Iterable[Pool]) -> None:
 def _known_moments(
     train: Split, loaded: Loaded, storage: str, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> Moments:
-    """What the user gives, else what the source knows, else what the training split has."""
+    """The values of the configuration, else those of the source, else those of the training split."""
     channels = loaded.train.shape[0]
     given_mean = loaded.mean if mean is None else checked("mean", mean, channels)
     given_std = loaded.std if std is None else checked("std", std, channels)

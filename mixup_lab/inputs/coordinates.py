@@ -1,7 +1,7 @@
 """Rows of a table as small pictures: parallel coordinates.
 
 Each value is a step from left to right. A number is a height between -3 and 3 standard deviations, with a line at 0;
-flags and one-hot vectors are bars from the bottom, full height for 1: of a mixture two bars of a block stand beside
+flags and one-hot vectors are bars from the bottom, full height for 1: of a mixture two bars of a block stand next to
 each other, as high as the shares.
 """
 

@@ -63,7 +63,7 @@ class Target(ABC):
         """One target (...) in a few words."""
 
     def describe(self) -> str:
-        """What a model has to tell apart or predict: `10 classes`, `1 number`."""
+        """The number of classes, columns or tags: `10 classes`, `1 number`."""
         plural = "es" if self.noun.endswith("s") else "s"
         return f"{len(self.names)} {self.noun}{plural if len(self.names) != 1 else ''}"
 
