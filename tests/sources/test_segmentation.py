@@ -610,6 +610,6 @@ def test_training_sees_masks_where_the_transform_has_moved_them(folder):
         red = (batch.inputs[:, 0] > batch.inputs[:, 2] + 2.1) & (batch.target != VOID)
         assert red.any()
         assert (batch.target[red] == 1).all()
-        ((_, same),) = Beginning(parts).batches([(plan, i)])
+        _, same = Beginning(parts).batch(plan, i)
         assert isinstance(same, Batch)
         assert torch.equal(same.target, batch.target)
