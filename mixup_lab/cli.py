@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mixup_lab import __version__
 from mixup_lab.config.commands import COMMANDS, COMPLETION
-from mixup_lab.config.launch import full_error, launch
+from mixup_lab.config.launch import FULL_ERROR, environment, launch
 from mixup_lab.config.nearest import hint
 from mixup_lab.config.words import quote, tree_of
 from mixup_lab.types import Interrupted, RunFailed, UserError
@@ -26,7 +26,7 @@ from mixup_lab.types import Interrupted, RunFailed, UserError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0 done, 1 failed, 2 a mistake of the user, 128+n signal n."""
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words or os.environ.get("HYDRA_FULL_ERROR") == "1"
+    debug = "--debug" in words or os.environ.get(FULL_ERROR) == "1"
     words = [word for word in words if word != "--debug"]
     name = f"mixup-lab {words[0]}" if words and words[0] in COMMANDS else "mixup-lab"
     try:
@@ -40,7 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as error:  # argparse has printed the mistake
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 2
     except KeyboardInterrupt as error:
-        return _interrupted(name, error, debug)
+        if debug:
+            traceback.print_exception(error)
+        print(f"{name}: {str(error) or 'interrupted'}", file=sys.stderr)
+        return 128 + (error.signum if isinstance(error, Interrupted) else 2)
     except BaseException as error:
         return _failed(name, error, words, debug)
 
@@ -66,7 +69,7 @@ def _main(words: list[str], debug: bool) -> int:
 
         sys.stdout.write(command_help(command, tree_of(words, command), words))
         return 0
-    with full_error("1") if debug else nullcontext():
+    with environment(FULL_ERROR, "1") if debug else nullcontext():
         return _run(command, words)
 
 
@@ -120,13 +123,6 @@ def _versions() -> str:
     except PackageNotFoundError:
         torch = "not installed"
     return f"mixup-lab {__version__} (Python {platform.python_version()}, torch {torch})\n"
-
-
-def _interrupted(name: str, error: KeyboardInterrupt, debug: bool) -> int:
-    if debug:
-        traceback.print_exception(error)
-    print(f"{name}: {str(error) or 'interrupted'}", file=sys.stderr)
-    return 128 + (error.signum if isinstance(error, Interrupted) else 2)
 
 
 def _failed(name: str, error: BaseException, words: list[str], debug: bool) -> int:

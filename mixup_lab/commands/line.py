@@ -107,17 +107,11 @@ def _with_dose(tree: Tree, given: Mapping[str, str], rest: list[str]) -> tuple[l
 def _with_baseline(word: str, dose: str) -> str:
     """Add 0, the baseline, to a list of doses: without it there is nothing to compare with."""
     key, _, value = word.partition("=")
-    numbers = re.fullmatch(r"[\d.eE+\-]+(\s*,\s*[\d.eE+\-]+)*", value)
-    if key != dose or not numbers or any(_is_zero(part) for part in value.split(",")):
-        return word
-    return f"{dose}=0,{value}"
-
-
-def _is_zero(text: str) -> bool:
     try:
-        return float(text) == 0
+        doses = [float(part) for part in value.split(",")]
     except ValueError:
-        return False
+        return word
+    return word if key != dose or 0 in doses else f"{dose}=0,{value}"
 
 
 def _default_study(tree: Tree, given: Mapping[str, str], choices: Mapping[str, str]) -> str:

@@ -51,8 +51,11 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
     register()
     arms: dict[tuple[str, ...], list[int]] = {}
     for job in jobs:
-        seed = next(word for word in job if word.startswith("seed="))
-        arms.setdefault(tuple(word for word in job if word is not seed), []).append(_seed(seed))
+        word = next(word for word in job if word.startswith("seed="))
+        seed = word.removeprefix("seed=")
+        if not seed.isdigit():
+            raise UserError(f"seed must be a whole number, 0 or more, got {seed}")
+        arms.setdefault(tuple(other for other in job if other is not word), []).append(int(seed))
     plan = Plan([axis.lstrip("+") for axis in axes])
     root_of_arm: dict[str, str | None] = {}
     name = flag_value(flags, "--config-name", "-cn") or "compare"
@@ -65,7 +68,9 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
             own_key(cfg, "fail_fast")
             config = parse(cfg)
             arm = identity.arm(config.resolved, choices)
-            data, root = str(choices.get("dataset") or "dataset"), _resolved(config.source.get("root"))
+            data, root = str(choices.get("dataset") or "dataset"), config.source.get("root")
+            if root is not None:
+                root = str(Path(str(root)).expanduser().resolve())
             _refuse_two_roots(root, plan.roots.setdefault(data, root))
             _refuse_two_roots(root, root_of_arm.setdefault(arm, root))
             plan.settings[arm] = identity.settings(config.resolved, choices)
@@ -75,11 +80,6 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
     return plan
 
 
-def _resolved(root: Any) -> str | None:
-    """The folder of the data as study.json names it; None where there is none."""
-    return None if root is None else str(Path(str(root)).expanduser().resolve())
-
-
 def _refuse_two_roots(now: str | None, before: str | None) -> None:
     """The folder of the data does not tell arms apart, so runs on the data of two folders would count as the same."""
     if now != before:
@@ -87,13 +87,6 @@ def _refuse_two_roots(now: str | None, before: str | None) -> None:
             f"dataset.root must have one value in a study, got {before} and {now}; they hold different data, so give"
             " each folder a study of its own with study=NAME"
         )
-
-
-def _seed(word: str) -> int:
-    value = word.partition("=")[2]
-    if not value.isdigit():
-        raise UserError(f"seed must be a whole number, 0 or more, got {value}")
-    return int(value)
 
 
 def _name(mixing: str, mixes: bool, job: Sequence[str], axes: Sequence[str]) -> str:

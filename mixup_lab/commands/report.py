@@ -23,9 +23,13 @@ def main(words: Sequence[str]) -> int:
     if not places:
         raise UserError("report needs a folder of runs or a table: mixup-lab report outputs/STUDY")
     options = options_of(values)
-    out = Path(values["out"]) if "out" in values else _default_out(places[0])
+    out = place = places[0]
+    if "out" in values:
+        out = Path(values["out"])
+    elif place.suffix in TABLES and place.is_file():
+        out = place.with_name(f"{place.stem}_report")
     answer = answer_of(places, options)
-    written = write(answer, out, aggregate=len(places) == 1 and out == places[0])
+    written = write(answer, out, aggregate=len(places) == 1 and out == place)
     show(answer, written)
     return 0
 
@@ -63,10 +67,6 @@ def options_of(values: dict[str, str]) -> Options:
         baseline=values.get("baseline"),
         min_effect=min_effect,
     )
-
-
-def _default_out(place: Path) -> Path:
-    return place.with_name(f"{place.stem}_report") if place.suffix in TABLES and place.is_file() else place
 
 
 def answer_of(places: Sequence[Path], options: Options) -> Answer:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from rich.console import Console, Group, RenderableType
@@ -64,7 +63,7 @@ class Watch:
         self._look()
         for state in self._states.values():
             state.printed = state.status == "ok"  # before this start
-        self._done_before = self._counts()["ok"]
+        self._done_before = sum(state.printed for state in self._states.values())
         self._started = time.monotonic()
         self._stop = threading.Event()
         self._live = Live(console=self._console, auto_refresh=False, transient=True) if sys.stdout.isatty() else None
@@ -74,9 +73,7 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
         self._update()
@@ -88,21 +85,10 @@ class Watch:
             self._update()
 
     def _update(self) -> None:
+        """Look, and print a line for each run that came to an end; on a terminal only for those that failed."""
         self._look()
         if self._live:
             self._live.update(self._table(), refresh=True)
-        self._print()
-
-    def _counts(self) -> Counter[str]:
-        return Counter(state.status for state in self._states.values())
-
-    def _look(self) -> None:
-        for place, state in self._states.items():
-            if state.status != "ok":
-                look(place, state)
-
-    def _print(self) -> None:
-        """A line for each run that came to an end; on a terminal only for those that failed."""
         for place, state in self._states.items():
             if state.printed or state.status not in ("ok", "failed"):
                 continue
@@ -112,6 +98,11 @@ class Watch:
                 count = f"{number:>{len(str(len(self.places)))}}/{len(self.places)}"
                 line = f"  {count}  {place.name} seed={place.seed}  {state.text}"
                 self._console.print(line, markup=False, soft_wrap=True)
+
+    def _look(self) -> None:
+        for place, state in self._states.items():
+            if state.status != "ok":
+                look(place, state)
 
     def _table(self) -> RenderableType:
         seeds = sorted({place.seed for place in self.places})
@@ -128,7 +119,7 @@ class Watch:
         return Group(table, Text(self._status_line(), style="dim"))
 
     def _status_line(self) -> str:
-        counts = self._counts()
+        counts = Counter(state.status for state in self._states.values())
         parts = [f"{counts['ok']} of {len(self.places)} runs done"]
         if counts["failed"]:
             parts.append(f"{counts['failed']} failed")

@@ -11,7 +11,7 @@ from torch import nn
 from mixup_lab.config.build import accepts, build
 from mixup_lab.config.identity import mixes_nothing
 from mixup_lab.config.schema import RunConfig
-from mixup_lab.data.prepare import Data, prepare
+from mixup_lab.data.prepare import prepare
 from mixup_lab.mixing import trial
 from mixup_lab.mixing.mixer import Bound, Mixer
 from mixup_lab.mixing.none import NoMixing
@@ -95,15 +95,12 @@ def ingredients(config: RunConfig) -> Ingredients:
     try_parts(made, stream(config.seed, "trial"))
     with _named("aug: "):
         mixer.bind(Bound(model, task.loss, data.input_shape, task.labels, data.encode.tokens))
-        trial.check(mixer, _few_examples(data, layout), stream(config.seed, "trial"))
+        few = next(data.train.batches([np.arange(min(trial.EXAMPLES, len(data.train)))]))
+        inputs = data.encode(few.inputs)
+        if data.encode.planar:  # as in a training step
+            inputs = inputs.contiguous(memory_format=layout)
+        trial.check(mixer, Batch(inputs, few.target), stream(config.seed, "trial"))
     return made
-
-
-def _few_examples(data: Data, layout: torch.memory_format) -> Batch:
-    """The first examples of train, as a training step has them."""
-    stored = next(data.train.batches([np.arange(min(trial.EXAMPLES, len(data.train)))]))
-    inputs = data.encode(stored.inputs)
-    return Batch(inputs.contiguous(memory_format=layout) if data.encode.planar else inputs, stored.target)
 
 
 @contextmanager

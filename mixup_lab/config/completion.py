@@ -55,7 +55,7 @@ def complete(line: str) -> list[Word]:
     """The words that the last word of a line (up to the cursor, the program's name in front) can become."""
     _, *words = line.split() or [""]
     last = "" if not line or line[-1].isspace() else words.pop() if words else ""
-    return sorted(word for word in _candidates(words, last) if word.text.startswith(last))
+    return sorted({word for word in _candidates(words, last) if word.text.startswith(last)})
 
 
 def _candidates(words: list[str], last: str) -> Iterable[Word]:
@@ -83,7 +83,6 @@ def _flags(top: bool = False) -> list[Word]:
 
 
 def _overrides(tree: Tree, words: Sequence[str], last: str) -> Iterator[Word]:
-    """Groups, options, keys and values."""
     key, equals, value = last.partition("=")
     group = key.lstrip("+~")
     sign = key[: len(key) - len(group)]
@@ -108,14 +107,10 @@ def _overrides(tree: Tree, words: Sequence[str], last: str) -> Iterator[Word]:
 
 def _next_parts(keys: Iterable[tuple[str, str, str]], typed: str, sign: str) -> Iterator[Word]:
     """Of dotted keys the part up to the next dot, or the whole key and `=`."""
-    seen = set()
     for name, value, comment in keys:
         if name.startswith(typed):
             head, dot, _ = name[len(typed) :].partition(".")
-            text = f"{sign}{typed}{head}{dot or '='}"
-            if text not in seen:
-                seen.add(text)
-                yield Word(text, "" if dot else f"{comment} [{value}]".strip())
+            yield Word(f"{sign}{typed}{head}{dot or '='}", "" if dot else f"{comment} [{value}]".strip())
 
 
 def _paths(prefix: str, typed: str, folders_only: bool = False) -> Iterator[Word]:
@@ -123,9 +118,7 @@ def _paths(prefix: str, typed: str, folders_only: bool = False) -> Iterator[Word
     folder = Path(head or ".").expanduser()
     hidden = typed.rpartition("/")[2].startswith(".")
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir() or not folders_only:
-            if path.name.startswith(".") and not hidden:
-                continue
+        if (path.is_dir() or not folders_only) and (hidden or not path.name.startswith(".")):
             yield Word(f"{prefix}{head}{path.name}{'/' if path.is_dir() else ''}")
 
 

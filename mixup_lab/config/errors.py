@@ -88,9 +88,7 @@ def _explain_one(error: BaseException, overrides: Sequence[str], tree: Tree) -> 
 
 def _composition(text: str, overrides: Sequence[str], tree: Tree) -> str | None:
     """Hydra's own errors differ only in their words."""
-    if match := re.match(r"Ambiguous value for argument '(.*)'\n", text) or re.match(
-        r"Sweep parameters '(.*)' req", text
-    ):
+    if match := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'(?:\n| req)", text):
         word = match[1]
         key, _, value = word.partition("=")
         as_list = f", or write {key}=[{value}] if it is a list" if re.fullmatch(r"[^()\[\]{}'\"]+", value) else ""
@@ -102,8 +100,6 @@ def _composition(text: str, overrides: Sequence[str], tree: Tree) -> str | None:
         return f"{word}: '{match[1]}' exists already; leave the + out"
     if match := re.match(r"Multiple values for ([^.\s]+)\.", text):
         return f"'{match[1]}' is chosen twice; write {match[1]}=OPTION once, without +"
-    if match := re.match(r"Could not delete from config. '(.*)' does not exist", text):
-        return _unknown_key(match[1], overrides, tree)
     if match := re.search(r"Could not override '([^']+)'\. No match in the defaults list", text):
         if match[1] in tree.groups():
             return f"the group '{match[1]}' is not in the defaults list; write +{match[1]}=OPTION"
@@ -112,9 +108,9 @@ def _composition(text: str, overrides: Sequence[str], tree: Tree) -> str | None:
         return f"--config-dir: there is no directory {match[1]}"
     if match := re.match(r"You must specify '([^']+)'", text):
         return f"'{match[1]}' has no default; choose one of {', '.join(tree.options(match[1]))}"
-    if match := re.match(r"Override (\S+) looks like a config group override, but config group '(.*)' does not", text):
-        return _unknown_key(match[2], overrides, tree)
-    return None
+    unknown = r"(?:Could not delete from config.|Override \S+ looks like a config group override, but config group)"
+    match = re.match(rf"{unknown} '(.*)' does not", text)
+    return _unknown_key(match[1], overrides, tree) if match else None
 
 
 def _unknown_key(key: str, overrides: Sequence[str], tree: Tree, siblings: Sequence[str] = ()) -> str:

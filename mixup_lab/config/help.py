@@ -78,14 +78,12 @@ class Page:
         for left, right in rows:
             notes = textwrap.wrap(right, max(12, self.width - column), break_on_hyphens=False)
             head = f"{'':{indent}}{left}"
-            pad = " " * max(0, column - len(head))
-            if len(head) + 2 > column and notes:
+            if not notes or len(head) + 2 > column:
                 self.lines.append(head)
-                pad = " " * column
                 head = ""
-            first, *rest = notes or [""]
-            self.lines.append((head + pad + self._style(first, "2")).rstrip() if first else head)
-            self.lines += [" " * column + self._style(note, "2") for note in rest]
+            for note in notes:
+                self.lines.append(f"{head:{column}}{self._style(note, '2')}")
+                head = ""
 
     def __str__(self) -> str:
         return "\n".join(self.lines) + "\n"
@@ -144,7 +142,7 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
         )
         page.text("arm, seed and one for each metric. It writes report.html, report.md, results.csv and report.json.")
         return str(page)
-    _groups(page, tree, overrides)
+    _groups(page, tree)
     _keys(page, tree, overrides)
     page.section("Flags")
     page.rows(_flags(), limit=28)
@@ -153,7 +151,7 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
     return str(page)
 
 
-def _groups(page: Page, tree: Tree, overrides: Sequence[str]) -> None:
+def _groups(page: Page, tree: Tree) -> None:
     page.section("Groups: choose with group=option (* is the default)")
     for group in tree.groups():
         default = tree.chosen.get(group)
@@ -166,20 +164,16 @@ def _groups(page: Page, tree: Tree, overrides: Sequence[str]) -> None:
 def _keys(page: Page, tree: Tree, overrides: Sequence[str]) -> None:
     chosen = tree.choices(overrides)
     given = [group for group in chosen if any(word.lstrip("+").startswith(f"{group}=") for word in overrides)]
-    top = [key for key in tree.keys if "." not in key.name]
     page.section("Keys: set with key=value")
-    page.rows(map(_row, top))
-    shown = {key.name.split(".")[0] for key in tree.keys if "." in key.name}
-    for group in sorted(shown):
+    page.rows(_row(key) for key in tree.keys if "." not in key.name)
+    for group in sorted({key.name.split(".")[0] for key in tree.keys if "." in key.name}):
         page.section(f"Keys of every {group}")
         page.rows(_row(key) for key in tree.keys if key.name.startswith(f"{group}."))
     for group, option in chosen.items():
         if group in given or group == "trainer":
             page.section(f"Keys of {group}={option}")
-            common = {key.name for key in tree.keys}
-            rows = [
-                _row(key) for key in tree.option_keys(group, option) if key.name not in common or group == "trainer"
-            ]
+            common = {key.name for key in tree.keys if group != "trainer"}
+            rows = [_row(key) for key in tree.option_keys(group, option) if key.name not in common]
             page.rows(rows or [("(none)", "")])
 
 

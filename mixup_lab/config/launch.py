@@ -5,7 +5,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +17,7 @@ from mixup_lab.notices import remembering
 from mixup_lab.types import Interrupted, RunFailed, UserError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's variable for whole tracebacks; the processes of a sweep inherit it
 
 
 class JobError(BaseException):
@@ -72,7 +73,7 @@ def launch(command: str, words: Sequence[str]) -> None:
     sys.argv = [argv[0], *words]  # the only way to hand words to Hydra
     # Hydra raises an error only with this variable; without it, it prints it and exits.
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # a worker that is being killed may still write
-    with folder as announced, full_error("1") as before:
+    with folder as announced, environment(FULL_ERROR, "1") as before:
         job = Job(command, target, before, Path(announced))
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=command)(job)()
@@ -88,20 +89,14 @@ def launch(command: str, words: Sequence[str]) -> None:
 
 def find_plugins() -> None:
     """Make our plugins and the user's own classes importable; before Hydra is imported, which looks for plugins."""
-    expose(Path.cwd())
-    expose(_PACKAGE / "plugins")
-
-
-def expose(path: Path) -> None:
-    """Make a folder importable here and in worker processes, which are fresh interpreters under some launchers.
-
-    A console script does not have the working directory on its path, and there a user's own classes may lie.
-    """
-    if str(path) not in sys.path:
-        sys.path.append(str(path))
-    parts = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    if str(path) not in parts:
-        os.environ["PYTHONPATH"] = os.pathsep.join([*parts, str(path)])
+    # A console script does not have the working directory on its path, and there a user's own classes may lie.
+    for path in (str(Path.cwd()), str(_PACKAGE / "plugins")):
+        if path not in sys.path:
+            sys.path.append(path)
+        # For worker processes, which are fresh interpreters under some launchers.
+        parts = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+        if path not in parts:
+            os.environ["PYTHONPATH"] = os.pathsep.join([*parts, path])
 
 
 @contextmanager
@@ -114,11 +109,6 @@ def environment(name: str, value: str | None) -> Iterator[str | None]:
     finally:
         os.environ.pop(name, None)
         os.environ.update({} if before is None else {name: before})
-
-
-def full_error(value: str | None) -> AbstractContextManager[str | None]:
-    """Set Hydra's own variable for whole tracebacks, for a while; the processes of a sweep inherit it."""
-    return environment("HYDRA_FULL_ERROR", value)
 
 
 @dataclass
@@ -146,7 +136,7 @@ class Job:
         hydra_cfg = HydraConfig.get()
         module, function = self.target.split(":")
         try:
-            with full_error(self.full_error), remembering(self.announced):
+            with environment(FULL_ERROR, self.full_error), remembering(self.announced):
                 return getattr(import_module(module), function)(cfg)
         except Interrupted as error:
             if error.signum == getattr(signal, "SIGUSR2", None):

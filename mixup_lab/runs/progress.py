@@ -15,7 +15,7 @@ from rich.progress import (
 
 
 class ProgressView:
-    """The loop reports here; nothing comes back."""
+    """The loop reports here; nothing comes back, and this one shows nothing."""
 
     def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
         """The run begins, or goes on after `done_steps`."""
@@ -28,10 +28,6 @@ class ProgressView:
 
     def stop(self) -> None:
         """Nothing follows."""
-
-
-class Silent(ProgressView):
-    """Shows nothing."""
 
 
 class Plain(ProgressView):
@@ -97,7 +93,7 @@ def _values(scalars: dict[str, float], primary: str, speed: bool = True) -> str:
 def progress_view(kind: str, primary: str) -> ProgressView:
     """`bar`, `plain`, `none`, or `auto`: a bar where standard output is a terminal; `primary` is the metric shown."""
     if kind == "none":
-        return Silent()
+        return ProgressView()
     console = Console()
     if kind == "bar" or (kind == "auto" and console.is_terminal and sys.stdout.isatty()):
         return Bar(console, primary)

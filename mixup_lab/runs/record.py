@@ -49,7 +49,7 @@ class Record:
         clear_leftovers(run_dir)
         if not self.begun:
             self._file.truncate(0)
-        elif not _ends_whole(path):
+        elif not path.read_bytes().endswith(b"\n"):  # a kill cut the last line short
             self._file.write(b"\n")
 
     def config(self, text: str) -> None:
@@ -149,11 +149,6 @@ def _open_alone(path: Path) -> IO[bytes]:
         if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
         file.close()
-
-
-def _ends_whole(path: Path) -> bool:
-    data = path.read_bytes()
-    return not data or data.endswith(b"\n")
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from mixup_lab.study.statistics.arguments import Floats
 
@@ -19,14 +20,6 @@ class LeftOut(NamedTuple):
 
     whole: Floats  # (K,)
     without: Floats  # (N, K)
-
-
-def softmax(logits: NDArray[Any]) -> Floats:
-    """Probabilities (N, C) float64 of logits (N, C)."""
-    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
-    np.exp(shifted, out=shifted)
-    probabilities: Floats = shifted / shifted.sum(1, keepdims=True)
-    return probabilities
 
 
 def ratio(above: Floats, below: Floats, defined: NDArray[np.bool_] | None = None) -> LeftOut:
@@ -125,7 +118,7 @@ def _padded(terms: Floats) -> Floats:
 
 def calibration_error(logits: NDArray[Any], target: NDArray[np.int64]) -> LeftOut:
     """Expected calibration error of the largest probability, in bins of equal width."""
-    confidence = softmax(logits).max(1)
+    confidence = softmax(logits.astype(np.float64), 1).max(1)
     place = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
     gap = (logits.argmax(1) == target) - confidence
     gaps = np.bincount(place, gap, minlength=ECE_BINS)

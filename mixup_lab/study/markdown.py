@@ -35,7 +35,7 @@ def _lines(answer: Answer) -> Iterator[str]:
     yield from _configuration(answer)
     yield from _facts(answer)
     yield "\n## How to read this"
-    yield from (f"\n**{text(term)}.** {text(words)}" for term, words in explanation(answer))
+    yield from (f"\n**{text(term)}.** {text(words)}" for term, words in explanation(answer).items())
 
 
 def _arms(answer: Answer) -> Iterator[str]:
@@ -47,8 +47,8 @@ def _arms(answer: Answer) -> Iterator[str]:
     ]  # fmt: skip
     body = [
         [
-            row.name + (" (best on val)" if row.chosen else ""), row.seeds, row.val, row.test, row.difference,
-            row.retraining, row.new_data, row.p, row.verdict, row.more_seeds, row.trials,
+            row.arm.name + (" (best on val)" if row.chosen else ""), row.seeds, row.val, row.test, row.difference,
+            row.retraining, row.new_data, row.p, row.verdict, row.more_seeds, str(row.arm.trials),
         ]
         for block in shown.rows(answer) for row in block
     ]  # fmt: skip

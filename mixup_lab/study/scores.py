@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from mixup_lab.study import left_out
 from mixup_lab.study.left_out import LeftOut
@@ -61,8 +62,7 @@ def _pseudo_values(parts: LeftOut) -> Floats:
 def _mean_of_defined(parts: Floats) -> Floats:
     defined = ~np.isnan(parts)
     count = defined.sum(-1)
-    mean: Floats = np.where(count > 0, np.where(defined, parts, 0).sum(-1) / np.maximum(count, 1), np.nan)
-    return mean
+    return np.where(count > 0, np.where(defined, parts, 0).sum(-1) / np.maximum(count, 1), np.nan)
 
 
 # ---- classes --------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def _log_loss(arrays: Arrays) -> Floats:
 
 
 def _class_auroc(arrays: Arrays) -> LeftOut:
-    values = left_out.softmax(arrays["logits"])
+    values = softmax(arrays["logits"].astype(np.float64), 1)
     classes = np.arange(values.shape[1])
     if len(classes) == 2:  # the area of each class is that of the other
         values, classes = values[:, 1:], classes[1:]
@@ -131,8 +131,7 @@ def _subset(arrays: Arrays) -> Floats:
 
 
 def _error(arrays: Arrays) -> Floats:
-    error: Floats = arrays["prediction"].astype(np.float64) - arrays["target"]
-    return error
+    return arrays["prediction"].astype(np.float64) - arrays["target"]
 
 
 # ---- masks ----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ def _one(answer: Answer, confirming: bool) -> tuple[str, tuple[str, ...]]:
     (choice,) = answer.choices
     arm, comparison = _compared(answer, choice)
     clause = _clause(f"{arm.name} ({_role(choice, confirming)})", comparison)
-    sentence = f"{_capital(clause) if comparison.code == 'cannot_tell' else clause}."
+    # A name keeps its first letter.
+    sentence = f"{clause[0].upper() + clause[1:] if comparison.code == 'cannot_tell' else clause}."
     if comparison.mean is None:
         return sentence, ()
     details = [f"{_numbers(comparison, comparison.mean, answer.metric)}.", *_other_effects(answer)]
@@ -40,7 +41,8 @@ def _one(answer: Answer, confirming: bool) -> tuple[str, tuple[str, ...]]:
 def _several(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[str, tuple[str, ...]]:
     """For a study of several blocks: each has its own answer."""
     clauses = _clauses(answer, blocks, confirming)
-    numbers = _numbers_of(answer)
+    compared = {choice.baseline: _compared(answer, choice)[1] for choice in answer.choices}
+    numbers = {base: _numbers(one, one.mean, answer.metric) for base, one in compared.items() if one.mean is not None}
     if len(blocks) <= MOST_IN_ONE:
         sentence = " ".join(f"With {blocks[base]}: {clause}." for base, clause in clauses.items())
         details = [f"With {blocks[base]}: {words}." for base, words in numbers.items()]
@@ -102,10 +104,6 @@ def _clause(subject: str, comparison: Comparison) -> str:
     return f"{subject} makes {words}" if comparison.code == "no_difference" else f"{subject} {words}"
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _role(choice: Choice, confirming: bool) -> str:
     if confirming:
         return "the arm to confirm"
@@ -138,12 +136,6 @@ def _numbers(comparison: Comparison, mean: float, metric: Metric) -> str:
     lower = "" if metric.maximize else " (lower is better)"
     change = f"test {metric.name} {difference(mean, metric)} against the baseline{lower}"
     return f"{change}, paired over {n} seed{'s' * (n != 1)}; {spread}"
-
-
-def _numbers_of(answer: Answer) -> dict[str, str]:
-    """The same for each block that has a pair, by its baseline."""
-    compared = {choice.baseline: _compared(answer, choice)[1] for choice in answer.choices}
-    return {base: _numbers(one, one.mean, answer.metric) for base, one in compared.items() if one.mean is not None}
 
 
 def _other_effects(answer: Answer) -> list[str]:

@@ -14,7 +14,6 @@ class Row:
     """A line of the table, formatted."""
 
     arm: Arm
-    name: str
     chosen: bool  # by val, from several
     seeds: str  # "5", or "4 of 5"
     val: str
@@ -26,7 +25,6 @@ class Row:
     code: str  # "baseline" for a baseline
     verdict: str
     more_seeds: str
-    trials: str
 
 
 def blocks(answer: Answer) -> list[list[Arm]]:
@@ -48,7 +46,6 @@ def _row(answer: Answer, arm: Arm) -> Row:
     done, planned = arm.test.n, len(arm.cells)
     return Row(
         arm=arm,
-        name=arm.name,
         chosen=any(choice.arm == arm.id and choice.candidates > 1 for choice in answer.choices),
         seeds=str(done) if done == planned else f"{done} of {planned}",
         val=spread(arm.val, metric),
@@ -60,7 +57,6 @@ def _row(answer: Answer, arm: Arm) -> Row:
         code=against.code if against else "baseline",
         verdict=against.words if against else "baseline" if arm.baseline is None else DASH,
         more_seeds=(DASH if against.more_seeds is None else f"about {against.more_seeds}") if against else "",
-        trials=str(arm.trials),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +43,13 @@ def write_aggregate(answer: Answer, study_dir: Path) -> None:
     began = min((origin.began for origin in origins.values() if origin.began), default=2.0) - 1
     runs = {_plain(arm.name): _Events(began) for arm in answer.arms}
     rows = {arm.id: _row(answer, arm, origins[arm.id].choices) for arm in answer.arms}
+    # TensorBoard uses the columns of any one run for all, and rows of runs also have a seed.
+    columns = [*dict.fromkeys(name for row in rows.values() for name in row), "seed"]
+    metrics = [f"test/{answer.metric.name}", "mean/difference", f"mean/val_{answer.metric.name}"]
     for arm, run in zip(answer.arms, runs.values(), strict=True):
         _arm(run, answer, arm, origins[arm.id].steps_per_epoch)
         # The first letters distinguish the rows of arms from those of runs.
-        run.hparams(f"MEAN {arm.name}", rows[arm.id], _columns(rows.values()), _metrics(answer.metric.name))
+        run.hparams(f"MEAN {arm.name}", rows[arm.id], columns, metrics)
         run.end_hparams()
     for name, arms in _doses(answer.arms).items():
         runs[name] = _Events(began)
@@ -166,11 +169,6 @@ def _dose_response(run: _Events, metric: str, arms: list[Arm]) -> None:
         run.point("dose_response/difference", step, _difference(arm), _DOSE)
 
 
-def _metrics(metric: str) -> list[str]:
-    """Columns of the table, those of runs too: TensorBoard uses the columns of any one run for all."""
-    return [f"test/{metric}", "mean/difference", f"mean/val_{metric}"]
-
-
 def _row(answer: Answer, arm: Arm, choices: Mapping[str, Any] | None) -> dict[str, Any]:
     """The settings of an arm, with the names in its runs."""
     settings = {**answer.settings, **arm.settings}
@@ -190,38 +188,27 @@ def _row(answer: Answer, arm: Arm, choices: Mapping[str, Any] | None) -> dict[st
     return {k: v if isinstance(v, (bool, int, float)) else _word(v) for k, v in row.items() if v is not None}
 
 
-def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """All settings of all rows; rows of runs also have a seed."""
-    return [*dict.fromkeys(name for row in rows for name in row), "seed"]
-
-
 def _charts(metric: str, tags: set[str]) -> list[Any]:
     """The layout; charts without a scalar are left out."""
     from tensorboard.plugins.custom_scalar import layout_pb2
 
-    def margin(title: str, tag: str) -> Any:
+    def chart(title: str, tag: str) -> Any:
+        if tag.startswith("gap/"):
+            return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[f"{tag}$"]))
         series = layout_pb2.MarginChartContent.Series(value=tag, lower=f"low/{tag}", upper=f"high/{tag}")
         return layout_pb2.Chart(title=title, margin=layout_pb2.MarginChartContent(series=[series]))
 
-    def lines(title: str, tag: str) -> Any:
-        return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[f"{tag}$"]))
-
     # TensorBoard shows margin charts of one category in the reverse order.
-    means = {
-        "val/loss": margin("loss on val", "val/loss"),
-        f"val/{metric}": margin(f"{metric} on val", f"val/{metric}"),
-    }
-    gaps = {f"gap/{name}": lines(name, f"gap/{name}") for name in (metric, "loss")}
-    doses = {
-        "dose_response/difference": margin("difference to the baseline", "dose_response/difference"),
-        f"dose_response/test_{metric}": margin(f"{metric} on test", f"dose_response/test_{metric}"),
-    }
+    gaps, dose = {name: f"gap/{name}" for name in (metric, "loss")}, "dose_response"
     titles = {
-        "Means over seeds, with 95 % bands": means,
+        "Means over seeds, with 95 % bands": {"loss on val": "val/loss", f"{metric} on val": f"val/{metric}"},
         "Generalisation gap: clean train minus val, means over seeds": gaps,
-        f"Dose and response: the step is alpha * {DOSE_STEP}": doses,
+        f"Dose and response: the step is alpha * {DOSE_STEP}": {
+            "difference to the baseline": f"{dose}/difference",
+            f"{metric} on test": f"{dose}/test_{metric}",
+        },
     }
-    shown = {title: [chart for tag, chart in charts.items() if tag in tags] for title, charts in titles.items()}
+    shown = {title: [chart(*row) for row in rows.items() if row[1] in tags] for title, rows in titles.items()}
     return [layout_pb2.Category(title=title, chart=charts) for title, charts in shown.items() if charts]
 
 

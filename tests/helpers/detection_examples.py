@@ -11,7 +11,7 @@ from PIL import Image
 from helpers.trainings import Training, config_of
 from mixup_lab.config.assemble import assemble
 from mixup_lab.runs.log import RunLog
-from mixup_lab.runs.progress import Silent
+from mixup_lab.runs.progress import ProgressView
 from mixup_lab.runs.record import Record
 from mixup_lab.runs.tensorboard import TensorBoardView
 from mixup_lab.training.fit import Fit
@@ -101,6 +101,6 @@ class DetectorTraining(Training):
         self.fit = Fit(assemble(config_of(*SMALL, f"dataset.root={root}", *overrides), "fingerprint"), run_dir)
         if resume:
             self.fit.resume()
-        self.log = RunLog(Record(run_dir, resume=resume), TensorBoardView(run_dir), Silent())
+        self.log = RunLog(Record(run_dir, resume=resume), TensorBoardView(run_dir), ProgressView())
         if not resume:
             self.log.record.event("start", arm="arm", seed=0)

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from mixup_lab.config.assemble import assemble
 from mixup_lab.config.schema import RunConfig, parse, register
 from mixup_lab.runs.log import RunLog
-from mixup_lab.runs.progress import Silent
+from mixup_lab.runs.progress import ProgressView
 from mixup_lab.runs.record import Record
 from mixup_lab.runs.tensorboard import TensorBoardView
 from mixup_lab.training.fit import Fit
@@ -53,7 +53,7 @@ class Training:
         self.fit = Fit(assemble(config_of(*base, *overrides), "fingerprint"), run_dir)
         if resume:
             self.fit.resume()
-        self.log = RunLog(Record(run_dir, resume=resume), TensorBoardView(run_dir), Silent())
+        self.log = RunLog(Record(run_dir, resume=resume), TensorBoardView(run_dir), ProgressView())
         if not resume:
             self.log.record.event("start", arm="arm", seed=0)
 

@@ -31,7 +31,7 @@ from mixup_lab.models.speech_lenet import SpeechLeNet
 from mixup_lab.models.speech_vgg11 import SpeechVGG11
 from mixup_lab.preview import shares
 from mixup_lab.runs.log import RunLog
-from mixup_lab.runs.progress import Silent
+from mixup_lab.runs.progress import ProgressView
 from mixup_lab.runs.record import Record
 from mixup_lab.runs.tensorboard import TensorBoardView
 from mixup_lab.sources.audio_folder import AudioFolder
@@ -632,7 +632,7 @@ def test_frequencies_matter_and_their_order(tmp_path):
     """Turned upside down at the test, the same spectrograms are not understood."""
     words = (*WORDS, f"dataset.root={songs(tmp_path / 'songs')}", "trainer.epochs=6", "aug=mixup", "aug.alpha=0.2")
     fit = Fit(assemble(config_of(*words), ""), tmp_path / "run")
-    log = RunLog(Record(tmp_path / "run"), TensorBoardView(tmp_path / "run"), Silent())
+    log = RunLog(Record(tmp_path / "run"), TensorBoardView(tmp_path / "run"), ProgressView())
     fit.run(log, StopRequest())
     log.board.close()
     log.record.close()

@@ -23,7 +23,7 @@ from mixup_lab.preview import shares
 from mixup_lab.preview.examples import Beginning
 from mixup_lab.preview.sheet import Title, draw_sheet
 from mixup_lab.runs.log import RunLog
-from mixup_lab.runs.progress import Silent
+from mixup_lab.runs.progress import ProgressView
 from mixup_lab.runs.record import Record
 from mixup_lab.runs.tensorboard import TensorBoardView
 from mixup_lab.targets.pixels import OPACITY, Pixels, Segmentation, colours
@@ -510,7 +510,7 @@ def run(tmp_path, *words):
     """Train; the scalars and the directory."""
     run_dir = tmp_path / "run"
     fit = Fit(assemble(config_of(*words), "fingerprint"), run_dir)
-    log = RunLog(Record(run_dir), TensorBoardView(run_dir), Silent())
+    log = RunLog(Record(run_dir), TensorBoardView(run_dir), ProgressView())
     log.record.event("start", arm="arm", seed=0)
     try:
         return fit.run(log, StopRequest()), run_dir

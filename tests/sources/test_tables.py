@@ -30,7 +30,7 @@ from mixup_lab.models.resmlp import ResMLP
 from mixup_lab.preview import shares
 from mixup_lab.preview.sheet import Title, draw_sheet
 from mixup_lab.runs.log import RunLog
-from mixup_lab.runs.progress import Silent
+from mixup_lab.runs.progress import ProgressView
 from mixup_lab.runs.record import Record
 from mixup_lab.runs.tensorboard import TensorBoardView
 from mixup_lab.sources.embedded_table import EmbeddedTable
@@ -709,7 +709,7 @@ FAST = ("dataset=table", "model.hidden=[32]", "optimizer=adam", "optimizer.lr=0.
 def scores(run_dir: Path, *overrides: str) -> dict[str, float]:
     """Final scalars of a training."""
     fit = Fit(assemble(config_of(*FAST, *overrides), "fingerprint"), run_dir)
-    log = RunLog(Record(run_dir, resume=False), TensorBoardView(run_dir), Silent())
+    log = RunLog(Record(run_dir, resume=False), TensorBoardView(run_dir), ProgressView())
     try:
         log.record.event("start", arm="arm", seed=0)
         return fit.run(log, StopRequest())
@@ -765,7 +765,7 @@ def test_models_know_the_blocks_and_learn(tmp_path: Path, model: str) -> None:
     if model == "ft_transformer":
         assert fit.parts.data.encode.offers()["blocks"] == (1, 1, 1, 1, 4)
         assert fit.parts.model.tokens.bias.shape == (5, 16)
-    log = RunLog(Record(tmp_path, resume=False), TensorBoardView(tmp_path), Silent())
+    log = RunLog(Record(tmp_path, resume=False), TensorBoardView(tmp_path), ProgressView())
     log.record.event("start", arm="arm", seed=0)
     assert fit.run(log, StopRequest())[name] > 0.7
     log.board.close()

@@ -28,7 +28,7 @@ from mixup_lab.models.text_transformer import TextTransformer
 from mixup_lab.preview.examples import Beginning
 from mixup_lab.preview.sheet import Title, draw_sheet
 from mixup_lab.runs.log import RunLog
-from mixup_lab.runs.progress import Silent
+from mixup_lab.runs.progress import ProgressView
 from mixup_lab.runs.record import Record, read_epochs
 from mixup_lab.runs.tensorboard import TensorBoardView
 from mixup_lab.seeding import stream
@@ -638,7 +638,7 @@ class TextTraining(Training):
         self.fit = Fit(assemble(config_of(*TEXT, f"dataset.root={folder}", *words), "fingerprint"), run_dir)
         if resume:
             self.fit.resume()
-        self.log = RunLog(Record(run_dir, resume=resume), TensorBoardView(run_dir), Silent())
+        self.log = RunLog(Record(run_dir, resume=resume), TensorBoardView(run_dir), ProgressView())
         if not resume:
             self.log.record.event("start", arm="arm", seed=0)
 

@@ -76,7 +76,20 @@ def verdict(
             "no_difference": f"no difference larger than {show(min_effect)}",
         }
         return Verdict(code, words[code], None)
-    return _cannot_tell(values, crossed, reachable, comparisons, min_effect, show, missing)
+    mean = float(values.mean())
+    v = float(np.var(values, ddof=1)) / n if crossed is None else crossed.seed_variance
+    c, m = (None, 2) if crossed is None else (crossed.example_variance, crossed.examples)
+    more = seeds_to_settle(n, mean, v, c, examples=m, comparisons=comparisons, min_effect=min_effect)
+    if more is not None:
+        what = f"about {more} more seed{'s' if more > 1 else ''}"
+    elif c is None:
+        what = f"more seeds would not settle it, {missing}"
+    elif _settled(np.array([1e9]), np.zeros(1), c, m, mean, comparisons, min_effect, True)[0]:
+        what = f"it would take more than {MOST_SEEDS} seeds"
+    else:
+        what = "the test set is too small" + (f" for {show(min_effect)}" if min_effect else "")
+    few = "" if reachable else f"{n} seeds cannot reach p <= {LEVEL:g}; "
+    return Verdict(code, f"cannot tell: {few}{what}", more)
 
 
 def codes(
@@ -96,31 +109,6 @@ def codes(
     conditions = [~np.asarray(reachable), equal, beyond & better, beyond, here & better, here]
     names = ["cannot_tell", "no_difference", "helps", "hurts", "helps_here", "hurts_here"]
     return np.select(conditions, names, "cannot_tell")
-
-
-def _cannot_tell(
-    values: Floats,
-    crossed: Crossed | None,
-    reachable: bool,
-    comparisons: int,
-    min_effect: float,
-    show: Callable[[float], str],
-    missing: str,
-) -> Verdict:
-    n, mean = len(values), float(values.mean())
-    v = float(np.var(values, ddof=1)) / n if crossed is None else crossed.seed_variance
-    c, m = (None, 2) if crossed is None else (crossed.example_variance, crossed.examples)
-    more = seeds_to_settle(n, mean, v, c, examples=m, comparisons=comparisons, min_effect=min_effect)
-    if more is not None:
-        what = f"about {more} more seed{'s' if more > 1 else ''}"
-    elif c is None:
-        what = f"more seeds would not settle it, {missing}"
-    elif _settled(np.array([1e9]), np.zeros(1), c, m, mean, comparisons, min_effect, True)[0]:
-        what = f"it would take more than {MOST_SEEDS} seeds"
-    else:
-        what = "the test set is too small" + (f" for {show(min_effect)}" if min_effect else "")
-    few = "" if reachable else f"{n} seeds cannot reach p <= {LEVEL:g}; "
-    return Verdict("cannot_tell", f"cannot tell: {few}{what}", more)
 
 
 def plain(percent: bool) -> Callable[[float], str]:

@@ -61,12 +61,14 @@ class Search:
             self.study = self._open(storage)
             self._requeue_killed()
             if self.settings.sampler == "grid":
-                for values in itertools.islice(self._grid(), total):
-                    self.study.enqueue_trial(values, skip_if_exists=True)
+                grid = itertools.product(*(axis.values for axis in self.space.values()))
+                for values in itertools.islice(grid, total):
+                    self.study.enqueue_trial(dict(zip(self.space, values, strict=True)), skip_if_exists=True)
             try:
                 while (missing := total - len(self._done())) > 0:
                     self._batch(min(self.settings.n_jobs, missing))
-                    self._give_up_if_all_fail()
+                    if len(self.errors) >= MOST_FAILURES and all(t.state == TrialState.FAIL for t in self._done()):
+                        raise self.errors[0]
             except KeyboardInterrupt:
                 where = shlex.quote(f"hydra.sweep.dir={self.sweep_dir}")
                 print(f"to go on with the search: the same line with {where}", file=sys.stderr)
@@ -100,7 +102,8 @@ class Search:
         """Begin the study or go on with it."""
         chosen = self.settings
         study = self._create(storage, "minimize" if chosen.direction == "minimize" else "maximize")
-        line = {"space": {key: repr(axis.distribution) for key, axis in self.space.items()}, "fixed": self._essential()}
+        fixed = sorted(word for word in self.fixed if word.partition("=")[0].lstrip("+~") not in MACHINE_KEYS)
+        line = {"space": {key: repr(axis.distribution) for key, axis in self.space.items()}, "fixed": fixed}
         if not study.trials and "line" not in study.user_attrs:
             study.set_user_attr("line", line)
         elif study.user_attrs.get("line") != line:
@@ -126,9 +129,6 @@ class Search:
             study.pruner = optuna.pruners.MedianPruner(chosen.pruner_startup_trials, chosen.pruner_warmup_epochs)
         return study
 
-    def _essential(self) -> list[str]:
-        return sorted(word for word in self.fixed if word.partition("=")[0].lstrip("+~") not in MACHINE_KEYS)
-
     def _requeue_killed(self) -> None:
         """Try the unfinished trials of a process that has died again, each in another directory."""
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -143,7 +143,10 @@ class Search:
 
     def _turn(self, run_dirs: Sequence[Path]) -> None:
         """Begin the study anew as one that minimises, if the metric of the first runs is to be minimised."""
-        starts = [start for path in run_dirs if (start := _start(path)) is not None]
+        starts: list[Mapping[str, Any]] = []
+        for path in run_dirs:
+            with suppress(OSError):
+                starts += itertools.islice(read_events(path, "start"), 1)
         if self.settings.direction != "auto" or not starts or starts[0].get("maximize", True):
             return
         if self.study.direction == StudyDirection.MAXIMIZE:
@@ -161,18 +164,13 @@ class Search:
             return total
         size = 1
         for axis in self.space.values():
-            if axis.values is None:
+            if not axis.values:
                 raise UserError(
                     f"hydra.sweeper.sampler=grid needs values, but {axis.key} is an interval; "
                     f"write {axis.key}=a,b,c or {axis.key}=range(a,b)"
                 )
             size *= len(axis.values)
         return min(total, size)
-
-    def _grid(self) -> Iterator[dict[str, Any]]:
-        keys = list(self.space)
-        for values in itertools.product(*(axis.values or () for axis in self.space.values())):
-            yield dict(zip(keys, values, strict=True))
 
     def _batch(self, size: int) -> None:
         """Ask Optuna for some trials, run them side by side as the launcher can, and report their results."""
@@ -215,17 +213,13 @@ class Search:
             self.study.tell(trial, state=TrialState.FAIL)
             self.errors.append(value if isinstance(value, Exception) else RunFailed(f"a run returned {value}"))
 
-    def _give_up_if_all_fail(self) -> None:
-        if len(self.errors) >= MOST_FAILURES and not any(t.state != TrialState.FAIL for t in self._done()):
-            raise self.errors[0]
-
     def _check_values(self) -> None:
         """Compose with the first value of each axis, and with every other choice in its place."""
         first = {key: axis.word(_first(axis)) for key, axis in self.space.items()}
         self._compose(list(first.values()))
         for key, axis in self.space.items():
             if isinstance(axis.distribution, CategoricalDistribution):
-                for value in (axis.values or ())[1:MOST_CHECKED]:
+                for value in axis.values[1:MOST_CHECKED]:
                     self._compose(list((first | {key: axis.word(value)}).values()))
 
     def _compose(self, words: Sequence[str]) -> DictConfig:
@@ -282,10 +276,4 @@ def _compared(words: Sequence[str]) -> list[str]:
 
 def _first(axis: Axis) -> Any:
     distribution: Any = axis.distribution
-    return axis.values[0] if axis.values is not None else distribution.low
-
-
-def _start(run_dir: Path) -> Mapping[str, Any] | None:
-    with suppress(OSError):
-        return next(read_events(run_dir, "start"), None)
-    return None
+    return axis.values[0] if axis.values else distribution.low

@@ -16,7 +16,7 @@ class Axis:
 
     key: str  # as on the line, with + if there is one
     distribution: BaseDistribution
-    values: tuple[Any, ...] | None  # all of them in the order of the line; None: an interval
+    values: tuple[Any, ...]  # all of them in the order of the line; (): an interval
 
     def word(self, value: Any) -> str:
         """The override that sets it; six digits, so that names of runs can be read."""
@@ -50,7 +50,7 @@ def _axis(key: str, override: Override) -> Axis:
     sweep = override.value()
     tags: set[str] = getattr(sweep, "tags", set())
     if isinstance(sweep, IntervalSweep):
-        return Axis(key, _interval(override, sweep, tags), None)
+        return Axis(key, _interval(override, sweep, tags), ())
     # As text in Hydra's own grammar: choices may be lists, and quotation marks have to stay.
     texts = tuple(str(text) for text in override.sweep_string_iterator())
     if isinstance(sweep, RangeSweep) and isinstance(sweep.start, int) and isinstance(sweep.step, int):

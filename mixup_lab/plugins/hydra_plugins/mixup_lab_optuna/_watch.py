@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from optuna.trial import Trial
 
@@ -35,9 +34,7 @@ class Watch:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
         self._over.set()
         if self._prune:
             self._thread.join()

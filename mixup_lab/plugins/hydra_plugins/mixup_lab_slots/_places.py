@@ -35,21 +35,17 @@ def divide(
     Raises:
         UserError: for a setting that is out of range.
     """
-    _at_least_one("slots", slots, auto=True)
-    _at_least_one("slots_per_gpu", slots_per_gpu, auto=False)
-    _at_least_one("threads", threads, auto=True)
+    for key, value in {"slots": slots, "slots_per_gpu": slots_per_gpu, "threads": threads}.items():
+        auto = "auto or " if key != "slots_per_gpu" else ""
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not whole and not (auto and value == "auto"):
+            raise UserError(f"hydra.launcher.{key} must be {auto}a whole number of at least 1, got {value}")
     if slots == "auto":
         slots = max(1, min(len(gpus) * slots_per_gpu or cores, runs))
     if threads == "auto":
         most = int(outer_threads) if outer_threads and outer_threads.isdecimal() else 0
         threads = min(max(1, cores // slots), most or cores)
     return Allotment(slots, threads, tuple(gpus))
-
-
-def _at_least_one(key: str, value: Any, auto: bool) -> None:
-    if not (isinstance(value, int) and not isinstance(value, bool) and value >= 1) and not (auto and value == "auto"):
-        allowed = "auto or a whole number of at least 1" if auto else "a whole number of at least 1"
-        raise UserError(f"hydra.launcher.{key} must be {allowed}, got {value}")
 
 
 def usable_cores() -> int:

@@ -68,7 +68,8 @@ def work_off(requests: Iterator[Request], total: int, allotment: Allotment) -> l
                 if (signals.signum or stops) and not stopping:
                     stopping = True
                     for one in running.values():
-                        _tell(one)
+                        with suppress(OSError):  # it has just ended
+                            one.connection.send_bytes(b"stop")
                 if signals.again:
                     for one in running.values():
                         one.process.kill()
@@ -141,11 +142,6 @@ def _start(context: Any, request: Request, changes: dict[str, str]) -> _Running:
     return _Running(request, process, ours)
 
 
-def _tell(one: _Running) -> None:
-    with suppress(OSError):  # it has just ended
-        one.connection.send_bytes(b"stop")
-
-
 def _ended(running: dict[int, _Running]) -> list[int]:
     """Wait a moment, take the answers that are there, and return the slots whose process is gone."""
     sources: list[Any] = [one.process.sentinel for one in running.values()]
@@ -155,19 +151,16 @@ def _ended(running: dict[int, _Running]) -> list[int]:
     for slot, one in running.items():
         if one.answer is None and (one.connection in ready or slot in over) and one.connection.poll():
             with suppress(EOFError, OSError):
-                one.answer = _answer(one, one.connection.recv_bytes())
+                data = one.connection.recv_bytes()
+                try:
+                    one.answer = pickle.loads(data)
+                except Exception as error:
+                    problem = RuntimeError(f"the result of {one.request} cannot be read: {error!r}")
+                    one.answer = _failed(one, problem)
     for slot in over:
         running[slot].process.join()
         running[slot].connection.close()
     return over
-
-
-def _answer(one: _Running, data: bytes) -> JobReturn | BaseException:
-    try:
-        answer: JobReturn | BaseException = pickle.loads(data)
-    except Exception as error:
-        return _failed(one, RuntimeError(f"the result of {one.request} cannot be read: {error!r}"))
-    return answer
 
 
 def _died(one: _Running) -> JobReturn:

@@ -40,7 +40,11 @@ def main(
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(directory)
-        _own_lines(f"[{number}] ")
+        before: Any = sys.stdout
+        sys.stdout = _MarkedLines(before.buffer, before.encoding, before.errors, line_buffering=True)
+        sys.stdout.mark = f"[{number}] "
+        sys.__stdout__ = sys.stdout  # type: ignore[misc]
+        before.detach()
         if "torch" in sys.modules:  # it has read the variables already
             sys.modules["torch"].set_num_threads(int(environment[THREAD_VARIABLES[0]]))
         answer = _sendable(_run(shared, config))
@@ -176,11 +180,3 @@ class _MarkedLines(TextIOWrapper):
     def isatty(self) -> bool:
         """Never."""
         return False
-
-
-def _own_lines(mark: str) -> None:
-    before: Any = sys.stdout
-    sys.stdout = _MarkedLines(before.buffer, before.encoding, before.errors, line_buffering=True)
-    sys.stdout.mark = mark
-    sys.__stdout__ = sys.stdout  # type: ignore[misc]
-    before.detach()
