@@ -11,12 +11,12 @@ from torch import Tensor
 
 from mixup_lab.mixing.checks import check_pictures, check_tensor
 from mixup_lab.mixing.features import features, last_linear
-from mixup_lab.mixing.functional import like, rows, soft
+from mixup_lab.mixing.functional import rows, soft
 from mixup_lab.mixing.inside import Inside, declared
 from mixup_lab.mixing.law import Law
 from mixup_lab.mixing.mixer import LAMS, UNMIXED, Bound, Draw, Laws, Mixer, Request, Strip, at_least_zero
 from mixup_lab.mixing.partners import BY_DISTANCE, BY_LABEL, PARTNERS, draw_partners, nearest
-from mixup_lab.types import Batch, Inputs, Mixed
+from mixup_lab.types import Batch, Inputs, Mixed, like
 
 LAM_PER = {"batch": "one for each batch", "sample": "one for each example", "pair": "one for each pair of examples"}
 LAW_ARGUMENTS = ("law", "beta", "lam", "lam_min", "lam_max", "fold")
@@ -183,7 +183,6 @@ class PairMixer(Mixer):
     # ---- for a preview -----------------------------------------------------------------------------------------------
 
     def laws(self) -> Laws:
-        """By the arguments, unless the method has a law of its own."""
         return [] if self.own_law else [(self.prob, self._law, self.alpha), (1 - self.prob, UNMIXED, 1.0)]
 
     def find_partners(self, draw: Draw, inputs: Inputs) -> Draw:
@@ -196,18 +195,15 @@ class PairMixer(Mixer):
         return {**draw, "perm": nearest(tensor)}
 
     def partners(self, draw: Draw) -> list[Tensor]:
-        """One, `perm`."""
         return [draw["perm"]] if "perm" in draw else []
 
     def mixed_layers(self) -> tuple[str, ...]:
-        """Those of `layers_inside`."""
         return self._layers
 
     def layer(self, draw: Draw) -> str | None:
         return self._layers[0] if self._layers else None
 
     def facts(self) -> list[tuple[str, str]]:
-        """What shares a lam, who is mixed with whom, and the labels."""
         return [("lam", LAM_PER[self.lam_per]), ("partner", self.partner), ("labels", self.labels)]
 
     def strips(self) -> list[Strip]:

@@ -5,15 +5,16 @@ keeps), so that a resumed run continues exactly where it stopped.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from mixup_lab.mixing.mixer import at_least_zero
 
 SCALES = ("alpha", "prob")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixSchedule(ABC):
+class MixSchedule:
     """One option of the group `mix_schedule`: a factor in [0, 1] of `aug.alpha` or `aug.prob`.
 
     Args:
@@ -32,9 +33,7 @@ class MixSchedule(ABC):
     def __post_init__(self) -> None:
         if self.scales not in SCALES:
             raise ValueError(f"scales must be one of {', '.join(SCALES)}, got {self.scales}")
-        for name in ("warmup_epochs", "off_epochs"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)}")
+        at_least_zero(warmup_epochs=self.warmup_epochs, off_epochs=self.off_epochs)
 
     def __call__(self, step: int, num_steps: int, steps_per_epoch: int, gaps: Sequence[float]) -> float:
         """The factor at `step`, counted from 0 over all `num_steps`.
@@ -52,18 +51,14 @@ class MixSchedule(ABC):
         # The last step before the end has the progress 1.
         return self.factor((step - first) / max(1, last - 1 - first), (step - first) / steps_per_epoch, gaps)
 
-    @abstractmethod
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """The factor, at `progress` in [0, 1] and `epochs` >= 0 since the end of the warm-up."""
+        """The factor, at `progress` in [0, 1] and `epochs` >= 0 since the end of the warm-up. Default: 1."""
+        return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(MixSchedule):
     """Always 1, except for the epochs without mixing."""
-
-    def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """1."""
-        return 1.0
 
 
 def _in_unit(**values: float) -> None:
@@ -92,7 +87,6 @@ class Cosine(Linear):
     """From `start` to `end` along half a cosine."""
 
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """Slow at both ends."""
         return super().factor((1 - math.cos(math.pi * progress)) / 2, epochs, gaps)
 
 
