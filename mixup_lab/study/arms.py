@@ -36,20 +36,21 @@ def group_arms(runs: Iterable[Run], baseline: str | None) -> Grouping:
     """
     groups = _grouped(runs)
     settings = {arm: _settings(members) for arm, members in groups.items()}
-    axes = _axes(groups, settings)
-    baselines = _baselines(groups, axes, baseline)
     alphas = {arm: _alpha(members, settings[arm]) for arm, members in groups.items()}
-    bases = [arm for arm in groups if baselines[arm] is None]
-    bases.sort(key=lambda arm: alphas[arm] or 0)
-    compared = sorted((arm for arm in groups if baselines[arm] is not None), key=lambda arm: alphas[arm] or 0)
+    axes = _axes(groups, settings, alphas)
+    baselines = _baselines(groups, axes, baseline)
+    order = sorted(groups, key=lambda arm: (baselines[arm] is not None, alphas[arm] or 0))
+    bases = [arm for arm in order if baselines[arm] is None]
+    flats = [flat for flat in settings.values() if flat]
+    first = flats[0] if flats else {}
     return Grouping(
         runs=groups,
-        order=bases + compared,
+        order=order,
         names=_unique_names(groups),
         alphas=alphas,
         unmixed={arm: not _mixes(members) or baselines[arm] is None for arm, members in groups.items()},
         axes=axes,
-        shared=_shared(settings),
+        shared={key: first[key] for key in sorted(first) if all(flat.get(key) == first[key] for flat in flats)},
         baselines=baselines,
         blocks={base: _block_name(base, axes) if len(bases) > 1 else "" for base in bases},
     )
@@ -74,14 +75,17 @@ def _settings(members: Sequence[Run]) -> dict[str, Any]:
     return {group: choices[group] for group in GROUPS if group in choices} | flat
 
 
-def _axes(groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _axes(
+    groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, Any]], alphas: dict[str, float | None]
+) -> dict[str, dict[str, Any]]:
     """What differs between arms: axis -> value in each. Keys that follow from the choice of a group are not axes."""
     axes: dict[str, dict[str, Any]] = {}
     for key in dict.fromkeys(key for flat in settings.values() for key in flat):
         group = key.partition(".")[0]
         if key in MACHINE_KEYS or key in ("aug", "aug.alpha", "aug._target_"):
             continue
-        values = {arm: _hashable(flat.get(key)) for arm, flat in settings.items()}
+        chosen = {arm: flat.get(key) for arm, flat in settings.items()}
+        values = {arm: tuple(v) if isinstance(v, list) else v for arm, v in chosen.items()}
         if key != "variant" and "variant" in axes and _follows(axes["variant"], values):
             continue  # a variant bundles settings
         if group in MIXING:  # a baseline mixes nothing, whatever its settings of mixing are
@@ -94,7 +98,6 @@ def _axes(groups: Mapping[str, Sequence[Run]], settings: Mapping[str, dict[str, 
         elif len(set(values.values())) > 1:
             axes[key] = values
     augs = {arm: flat.get("aug") if _mixes(groups[arm]) else "none" for arm, flat in settings.items()}
-    alphas = {arm: _alpha(groups[arm], flat) for arm, flat in settings.items()}
     bundled = axes.get("variant")
     if len({aug for aug in augs.values() if aug != "none"}) > 1 and not (bundled and _follows(bundled, augs)):
         axes["aug"] = augs
@@ -109,10 +112,6 @@ def _follows(choice: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
     """Whether the values are a function of the choice."""
     seen: dict[Any, Any] = {}
     return all(seen.setdefault(choice[arm], v) == v for arm, v in values.items())
-
-
-def _hashable(setting: Any) -> Any:
-    return tuple(setting) if isinstance(setting, list) else setting
 
 
 def _mixes(members: Sequence[Run]) -> bool:
@@ -182,12 +181,3 @@ def _unique_names(groups: Mapping[str, Sequence[Run]]) -> dict[str, str]:
     if len(set(names.values())) < len(names):
         names = {arm: f"{name} {arm[:6]}" for arm, name in names.items()}
     return names
-
-
-def _shared(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Settings that are equal in all arms."""
-    flats = [flat for flat in settings.values() if flat]
-    if not flats:
-        return {}
-    first = flats[0]
-    return {key: first[key] for key in sorted(first) if all(flat.get(key) == first[key] for flat in flats)}

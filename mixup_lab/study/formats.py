@@ -19,18 +19,12 @@ def scaled(x: float | None, metric: Metric) -> float:
     return math.nan if x is None else 100 * x if metric.percent else x
 
 
-def percent(x: float | None) -> str:
-    """A fraction in percent: 0.9722 -> "97.22 %"."""
-    x = finite(x)
-    return DASH if x is None else f"{_fixed(100 * x, 2)} %"
-
-
 def value(x: float | None, metric: Metric) -> str:
     """A value of the metric: "97.22 %", or four significant digits."""
-    if metric.percent:
-        return percent(x)
     x = finite(x)
-    return DASH if x is None else _fixed(x, _decimals(x, 4))
+    if x is None:
+        return DASH
+    return f"{_fixed(100 * x, 2)} %" if metric.percent else _fixed(x, _decimals(x, 4))
 
 
 def spread(moments: Moments, metric: Metric) -> str:

@@ -52,8 +52,12 @@ def write_aggregate(answer: Answer, study_dir: Path) -> None:
         run.hparams(f"MEAN {arm.name}", rows[arm.id], columns, metrics)
         run.end_hparams()
     for name, arms in _doses(answer.arms).items():
-        runs[name] = _Events(began)
-        _dose_response(runs[name], answer.metric.name, arms)
+        run = runs[name] = _Events(began)
+        run.text("dose_response", _DOSE)
+        for arm in arms:
+            step = round((arm.alpha or 0.0) * DOSE_STEP)
+            run.point(f"dose_response/test_{answer.metric.name}", step, _mean(arm.test), _DOSE)
+            run.point("dose_response/difference", step, _difference(arm), _DOSE)
     first = next(iter(runs.values()), None)
     if first is not None:
         first.charts(_charts(answer.metric.name, {tag for run in runs.values() for tag in run.tags}))
@@ -161,29 +165,16 @@ def _doses(arms: tuple[Arm, ...]) -> dict[str, list[Arm]]:
     return doses
 
 
-def _dose_response(run: _Events, metric: str, arms: list[Arm]) -> None:
-    run.text("dose_response", _DOSE)
-    for arm in arms:
-        step = round((arm.alpha or 0.0) * DOSE_STEP)
-        run.point(f"dose_response/test_{metric}", step, _mean(arm.test), _DOSE)
-        run.point("dose_response/difference", step, _difference(arm), _DOSE)
-
-
 def _row(answer: Answer, arm: Arm, choices: Mapping[str, Any] | None) -> dict[str, Any]:
     """The settings of an arm, with the names in its runs."""
     settings = {**answer.settings, **arm.settings}
-    short = {
-        "lr": "optimizer.lr",
-        "weight_decay": "optimizer.weight_decay",
-        "epochs": "trainer.epochs",
-        "batch_size": "trainer.batch_size",
-    }
+    short = ("optimizer.lr", "optimizer.weight_decay", "trainer.epochs", "trainer.batch_size")
     row = {
         "arm": arm.name,
         **{group: choice for group, choice in (choices or {}).items() if isinstance(choice, str)},
         "alpha": arm.alpha,
-        **{name: settings.get(key) for name, key in short.items()},
-        **{key: value for key, value in arm.settings.items() if key not in (*_DOSE_KEYS, *short.values())},
+        **{key.partition(".")[2]: settings.get(key) for key in short},
+        **{key: value for key, value in arm.settings.items() if key not in (*_DOSE_KEYS, *short)},
     }
     return {k: v if isinstance(v, (bool, int, float)) else _word(v) for k, v in row.items() if v is not None}
 

@@ -470,8 +470,8 @@ def test_text_that_no_file_can_hold_is_made_visible():
 
 def test_numbers_read_well():
     accuracy, rmse = answers.ACCURACY, answers.RMSE
-    assert formats.percent(0.9722) == "97.22 %"
-    assert formats.percent(None) == formats.percent(math.nan) == "–"
+    assert formats.value(0.9722, accuracy) == "97.22 %"
+    assert formats.value(None, accuracy) == formats.value(math.nan, accuracy) == "–"
     assert formats.difference(0.0031, accuracy) == "+0.31 points"
     assert formats.difference(-0.0031, accuracy, unit=False) == "−0.31"
     assert formats.difference(-0.00001, accuracy) == "0.00 points", "what rounds to nothing has no sign"

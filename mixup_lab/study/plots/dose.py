@@ -11,7 +11,7 @@ from mixup_lab.look import BLUE, MUTED, PAPER, legend, line_key, name_rows, new_
 from mixup_lab.study.formats import finite, scaled
 from mixup_lab.study.plots.series import series_of
 from mixup_lab.study.plots.svg import inline_svg
-from mixup_lab.study.results import Answer, Arm, Interval, Metric, Moments
+from mixup_lab.study.results import Answer, Arm, Metric
 from mixup_lab.study.statistics.intervals import mean_interval
 
 _CATEGORIES = 12  # up to this many alphas are evenly spaced; more are placed by their logarithm
@@ -108,10 +108,9 @@ def _tests(arm: Arm, metric: Metric) -> list[float]:
     return [scaled(cell.test, metric) for cell in arm.cells if finite(cell.test) is not None]
 
 
-def _mean_interval(moments: Moments, metric: Metric) -> Interval | None:
-    """95 % interval of the mean over seeds, as it is drawn."""
-    ends = mean_interval(moments)
-    return None if ends is None else (scaled(ends[0], metric), scaled(ends[1], metric))
+def _interval(arm: Arm, metric: Metric) -> list[float]:
+    """The ends of the 95 % interval of the mean over seeds; [] without one."""
+    return [scaled(end, metric) for end in mean_interval(arm.test) or ()]
 
 
 def _dots(
@@ -121,11 +120,10 @@ def _dots(
     values = _tests(arm, metric)
     side = 0.28 if upright else -2 * half
     across = centre + side + spread_out(len(values), half)
-    mean, interval = scaled(arm.test.mean, metric), _mean_interval(arm.test, metric)
-    ends = ([centre, centre], interval) if interval else None
+    mean, interval = scaled(arm.test.mean, metric), _interval(arm, metric)
     for xs, ys, look in (
         (across, values, {"marker": "o", "markersize": 3.8, "markeredgewidth": 0, "linestyle": "", "alpha": 0.55}),
-        *(((*ends, {"linewidth": 2}),) if ends else ()),
+        *((([centre, centre], interval, {"linewidth": 2}),) if interval else ()),
         ([centre], [mean], {"marker": marker, "markersize": 8.5, "markeredgecolor": PAPER, "markeredgewidth": 1.2}),
     ):
         ax.plot(*((ys, xs) if upright else (xs, ys)), color=colour, **look)
@@ -134,7 +132,7 @@ def _dots(
 def _band(ax: Axes, arm: Arm, metric: Metric, colour: str, style: Any, upright: bool = False) -> None:
     """The baseline: its mean as a line, the interval of the mean as a band."""
     span, line = (ax.axvspan, ax.axvline) if upright else (ax.axhspan, ax.axhline)
-    interval = _mean_interval(arm.test, metric)
+    interval = _interval(arm, metric)
     if interval:
         span(*interval, facecolor=colour, alpha=0.13, linewidth=0)
     line(scaled(arm.test.mean, metric), color=colour, linewidth=1.1, linestyle=style, alpha=0.8)

@@ -70,7 +70,9 @@ def _curve_look(arm: Arm, k: int) -> tuple[str, str, Any]:
 
 def _curve(ax: Axes, curve: Curve, arm: Arm, k: int, arms: int, scale: float) -> None:
     colour, marker, style = _curve_look(arm, k)
-    keep = _thin(len(curve.epochs))
+    # Evenly spaced points, the first and the last among them.
+    n = len(curve.epochs)
+    keep = np.unique(np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int))
     epochs, mean, low, high = (
         np.array(x, dtype=float)[keep] for x in (curve.epochs, curve.mean, curve.low, curve.high)
     )
@@ -81,11 +83,6 @@ def _curve(ax: Axes, curve: Curve, arm: Arm, k: int, arms: int, scale: float) ->
         epochs, scale * mean, color=colour, linestyle=style, linewidth=1.5, marker=marker, markersize=5,
         markevery=(k * step // arms, step), markeredgecolor=PAPER, markeredgewidth=0.6,
     )  # fmt: skip
-
-
-def _thin(n: int) -> np.ndarray:
-    """Which of n points to draw: evenly spaced, the first and the last among them."""
-    return np.unique(np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int))
 
 
 def _limits(curves: Iterable[Curve], scale: float) -> Interval | None:

@@ -1,7 +1,6 @@
 """All arms of a study against their baselines: measured one by one, corrected and judged together."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,27 +32,30 @@ def compare_arms(
     do not agree, and as in `crossed_interval` and `verdict`.
     """
     measured = [_measure(*arm, counted) for arm in arms]
-    p_holm = holm([one.p for one in measured])
-    p_new_holm = holm([None if one.crossed is None else one.crossed.p_new_data for one in measured])
-    family = max(1, sum(one.p is not None for one in measured))
+    p_alone = [sign_flip_p(values) if len(values) else None for _, values, _, _ in measured]
+    p_holm = holm(p_alone).tolist()
+    p_new_holm = holm([None if crossed is None else crossed.p_new_data for *_, crossed in measured]).tolist()
+    family = max(1, sum(p is not None for p in p_alone))
     show = plain(percent)
     comparisons = []
-    for one, p, p_new in zip(measured, p_holm.tolist(), p_new_holm.tolist(), strict=True):
-        n, crossed = len(one.values), one.crossed
+    for (seeds, values, retraining, crossed), alone, p, p_new in zip(
+        measured, p_alone, p_holm, p_new_holm, strict=True
+    ):
+        n = len(values)
         judged = verdict(
-            one.values, crossed, p, p_new, comparisons=family, min_effect=min_effect, maximize=maximize, show=show,
+            values, crossed, p, p_new, comparisons=family, min_effect=min_effect, maximize=maximize, show=show,
             missing=missing,
         )  # fmt: skip
         comparisons.append(
             Comparison(
-                seeds=one.seeds,
-                differences=tuple(one.values.tolist()),
-                mean=float(one.values.mean()) if n else None,
-                sd=float(np.std(one.values, ddof=1)) if n > 1 else None,
-                retraining=one.retraining,
+                seeds=seeds,
+                differences=tuple(values.tolist()),
+                mean=float(values.mean()) if n else None,
+                sd=float(np.std(values, ddof=1)) if n > 1 else None,
+                retraining=retraining,
                 new_data=None if crossed is None else (crossed.low, crossed.high),
                 test_examples=None if crossed is None else crossed.examples,
-                p=one.p,
+                p=alone,
                 p_holm=p if n else None,
                 smallest_p=min(smallest_p(n, family), p) if n else 1.0,
                 code=judged.code,
@@ -64,15 +66,10 @@ def compare_arms(
     return comparisons
 
 
-class _Measured(NamedTuple):
-    seeds: tuple[int, ...]
-    values: Floats
-    p: float | None
-    retraining: Interval | None
-    crossed: Crossed | None
-
-
-def _measure(seeds: Sequence[int], differences: ArrayLike, examples: Examples | None, counted: bool) -> _Measured:
+def _measure(
+    seeds: Sequence[int], differences: ArrayLike, examples: Examples | None, counted: bool
+) -> tuple[tuple[int, ...], Floats, Interval | None, Crossed | None]:
+    """Seeds in ascending order, their differences, and both intervals."""
     values = vector(differences)
     n = len(values)
     if len(seeds) != n or len(set(seeds)) != n or (examples is not None and len(examples) != n):
@@ -97,10 +94,4 @@ def _measure(seeds: Sequence[int], differences: ArrayLike, examples: Examples | 
         crossed = crossed_interval(ordered, counted=counted)
         if counted and ids and all(are_whole(one) for one in scores):
             resolution = float(np.mean([1 / len(one) for one in ids]))
-    return _Measured(
-        seeds=tuple(int(seeds[i]) for i in order),
-        values=values,
-        p=sign_flip_p(values) if n else None,
-        retraining=seed_interval(values, resolution=resolution),
-        crossed=crossed,
-    )
+    return tuple(int(seeds[i]) for i in order), values, seed_interval(values, resolution=resolution), crossed

@@ -156,8 +156,7 @@ def _partial_crossing(ids: list[NDArray[Any]], values: list[Floats]) -> tuple[fl
     a: Any = csr_array((entries, (row, column)), shape=(n, len(unique)))
     b: Any = csr_array((np.ones(len(entries)), (row, column)), shape=(n, len(unique)))
     if n * len(unique) <= 8 * len(entries):  # mostly full: dense is faster and still O(total)
-        products = [a.toarray(), b.toarray()]
-        a, b = products
+        a, b = a.toarray(), b.toarray()
         both, squares, sums = b @ b.T, a @ a.T, a @ b.T
     else:
         both, squares, sums = ((x @ y.T).toarray() for x, y in ((b, b), (a, a), (a, b)))
