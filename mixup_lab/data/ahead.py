@@ -26,7 +26,6 @@ class Encoded(Encoder):
         self.shape, self.noun = encoder.shape, encoder.noun
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """The inputs themselves."""
         return inputs
 
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:

@@ -61,8 +61,7 @@ def decode(path: str, shape: tuple[int, int, int], stretch: bool = False) -> np.
             # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice what is needed leaves the rest to the resizing.
             opened.draft(None, (2 * max(height, width), 2 * max(height, width)))
             ImageOps.exif_transpose(opened, in_place=True)
-            fit = _stretch if stretch else _cover
-            pixels = np.asarray(fit(_converted(opened, channels), height, width))
+            pixels = np.asarray(_sized(_converted(opened, channels), height, width, stretch))
     except Exception as error:  # Pillow's decoders raise nearly anything
         raise _unreadable(path, error) from error
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
@@ -113,19 +112,16 @@ def _converted(image: Image.Image, channels: int) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _cover(image: Image.Image, height: int, width: int) -> Image.Image:
+def _sized(image: Image.Image, height: int, width: int, stretch: bool) -> Image.Image:
     if image.size == (width, height):
         return image
     scale = max(width / image.width, height / image.height)
-    size = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+    covering = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+    size = (width, height) if stretch else covering
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)  # Pillow's resizing is antialiased
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return image.crop((left, top, left + width, top + height))
-
-
-def _stretch(image: Image.Image, height: int, width: int) -> Image.Image:
-    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _unreadable(path: str, error: Exception) -> UserError:

@@ -182,7 +182,6 @@ class TextFile(TableFile):
                 yield Piece(list(zip(*rows, strict=True)) or [()] * width, places, dropped, file.buffer.tell())
 
     def lines(self) -> Iterator[int]:
-        """The line that each record ends at, from 1."""
         with self._open() as file:
             records = self._records(file, self._delimiter)
             if self._header:

@@ -18,7 +18,8 @@ def in_threads(one: Callable[[int], T], total: int, title: str) -> list[T]:
         return [one(i) for i in range(start, min(start + CHUNK, total))]
 
     results: list[T] = []
-    pool = ThreadPoolExecutor(_processors())
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    pool = ThreadPoolExecutor(processors)
     try:
         with track(title, total) as advance:
             for result in pool.map(part, range(0, total, CHUNK)):
@@ -27,7 +28,3 @@ def in_threads(one: Callable[[int], T], total: int, title: str) -> list[T]:
     finally:
         pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nothing new is begun
     return results
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

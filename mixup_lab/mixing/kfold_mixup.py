@@ -73,7 +73,6 @@ class KFoldMixup(PairMixer):
         return [(self.prob, own, self.alpha), (1 - self.prob, UNMIXED, 1.0)]
 
     def partners(self, draw: Draw) -> list[Tensor]:
-        """All k - 1."""
         return list(draw["perms"])
 
     def largest_share(self, draws: dict[str, np.ndarray], lam: np.ndarray) -> np.ndarray:

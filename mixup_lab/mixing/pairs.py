@@ -183,7 +183,6 @@ class PairMixer(Mixer):
     # ---- for a preview -----------------------------------------------------------------------------------------------
 
     def laws(self) -> Laws:
-        """By the arguments, unless the method has a law of its own."""
         return [] if self.own_law else [(self.prob, self._law, self.alpha), (1 - self.prob, UNMIXED, 1.0)]
 
     def find_partners(self, draw: Draw, inputs: Inputs) -> Draw:
@@ -196,18 +195,15 @@ class PairMixer(Mixer):
         return {**draw, "perm": nearest(tensor)}
 
     def partners(self, draw: Draw) -> list[Tensor]:
-        """One, `perm`."""
         return [draw["perm"]] if "perm" in draw else []
 
     def mixed_layers(self) -> tuple[str, ...]:
-        """Those of `layers_inside`."""
         return self._layers
 
     def layer(self, draw: Draw) -> str | None:
         return self._layers[0] if self._layers else None
 
     def facts(self) -> list[tuple[str, str]]:
-        """What shares a lam, who is mixed with whom, and the labels."""
         return [("lam", LAM_PER[self.lam_per]), ("partner", self.partner), ("labels", self.labels)]
 
     def strips(self) -> list[Strip]:

@@ -62,7 +62,6 @@ class Constant(MixSchedule):
     """Always 1, except for the epochs without mixing."""
 
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """1."""
         return 1.0
 
 
@@ -92,7 +91,6 @@ class Cosine(Linear):
     """From `start` to `end` along half a cosine."""
 
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """Slow at both ends."""
         return super().factor((1 - math.cos(math.pi * progress)) / 2, epochs, gaps)
 
 

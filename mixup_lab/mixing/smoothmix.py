@@ -34,7 +34,6 @@ class SmoothMix(MaskMixer):
             raise ValueError(f"0 < sigma_min <= sigma_max must hold, got {self.sigma_min} and {self.sigma_max}")
 
     def masks(self, rng: np.random.Generator, lam: np.ndarray, height: int, width: int) -> np.ndarray:
-        """1 less the spot."""
         n, longer = len(lam), max(height, width)
         centre = rng.random((2, n, 1, 1))
         sigma = longer * rng.uniform(self.sigma_min, self.sigma_max, (n, 1, 1))

@@ -72,15 +72,11 @@ class DenseNetBC(nn.Sequential):
             width += num_layers * growth
             if index < 2:
                 kept = max(1, int(width * reduction))
-                layers.append(_transition(width, kept, dropout))
+                convolution = nn.Conv2d(width, kept, 1, bias=False)
+                layers.append(nn.Sequential(*norm_relu(width), convolution, drop(dropout), nn.AvgPool2d(2)))
                 width = kept
             stages.append(nn.Sequential(*layers))
         self.stages = nn.Sequential(*stages)
         self.norm = norm_relu(width)
         self.head = pooled_linear(width, num_outputs)
         he_normal(self)
-
-
-def _transition(num_in: int, num_out: int, dropout: float) -> nn.Sequential:
-    """BN - ReLU - 1x1 - 2x2 mean. `(B, num_in, H, W)` to `(B, num_out, H // 2, W // 2)`."""
-    return nn.Sequential(*norm_relu(num_in), nn.Conv2d(num_in, num_out, 1, bias=False), drop(dropout), nn.AvgPool2d(2))

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from mixup_lab.models.checks import check_flat, check_probability
 from mixup_lab.models.layers import drop
 
 
-class MLP(nn.Module):
+class MLP(nn.Sequential):
     """Flatten, then linear - ReLU - dropout per hidden layer, then linear. `(B, ...)` to `(B, num_outputs)`.
 
     Args:
@@ -34,11 +34,7 @@ class MLP(nn.Module):
         for units in hidden:
             layers.append(nn.Sequential(nn.Linear(num_inputs, units), nn.ReLU(inplace=True), drop(dropout)))
             num_inputs = units
+        self.flat = nn.Flatten()
         self.hidden = nn.Sequential(*layers)
         self.mixup_layers = tuple(f"hidden.{i}" for i in range(len(layers)))
         self.head = nn.Linear(num_inputs, num_outputs)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """`(B, ...)` to logits `(B, num_outputs)`."""
-        logits: Tensor = self.head(self.hidden(inputs.flatten(1)))
-        return logits

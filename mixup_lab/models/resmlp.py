@@ -8,7 +8,7 @@ from mixup_lab.models.checks import check_at_least, check_flat, check_probabilit
 from mixup_lab.models.layers import drop
 
 
-class ResMLP(nn.Module):
+class ResMLP(nn.Sequential):
     """Linear, then residual blocks, then BatchNorm - ReLU - linear: the ResNet of the paper, section 3.2.
 
     A block is x + dropout(linear(dropout(ReLU(linear(BatchNorm(x)))))). `(B, ...)` to `(B, num_outputs)`.
@@ -40,15 +40,11 @@ class ResMLP(nn.Module):
             raise ValueError(f"expansion must leave at least one unit of width {width}, got {expansion}")
         check_probability(dropout=dropout, residual_dropout=residual_dropout)
         inner = int(expansion * width)
+        self.flat = nn.Flatten()
         self.stem = nn.Linear(num_inputs, width)
         self.blocks = nn.Sequential(*(_Block(width, inner, dropout, residual_dropout) for _ in range(depth)))
         self.head = nn.Sequential(nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, num_outputs))
         self.mixup_layers = ("stem", *(f"blocks.{k}" for k in range(depth)))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """`(B, ...)` to outputs `(B, num_outputs)`."""
-        outputs: Tensor = self.head(self.blocks(self.stem(inputs.flatten(1))))
-        return outputs
 
 
 class _Block(nn.Module):

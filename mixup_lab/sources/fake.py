@@ -1,6 +1,7 @@
 """Synthetic pictures that a small model can learn: a smooth pattern for each class, and noise."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from mixup_lab.targets.classes import Classes
 WAVES = 3  # plane waves that make up a pattern
 
 
+@dataclass
 class FakeImages:
     """Deterministic pictures without any files, to try things out.
 
@@ -26,38 +28,33 @@ class FakeImages:
         UserError: for values outside their range.
     """
 
-    def __init__(
-        self,
-        num_classes: int = 4,
-        train: int = 256,
-        test: int = 64,
-        shape: Sequence[int] = (3, 16, 16),
-        noise: float = 1.0,
-        seed: int = 0,
-    ) -> None:
-        check(num_classes >= 2, "num_classes", num_classes, "at least 2")
-        for key, count in (("train", train), ("test", test)):
-            check(count >= num_classes, key, count, f"at least num_classes ({num_classes})")
-        check(len(shape) == 3 and min(shape) >= 1, "shape", list(shape), "[channels, height, width], each at least 1")
-        check(0 <= noise < float("inf"), "noise", noise, "0 or more")
-        check(seed >= 0, "seed", seed, "0 or more")
-        self._counts = train, test
-        self._shape = tuple(shape)
-        self._num_classes = num_classes
-        self._noise = noise
-        self._seed = seed
+    num_classes: int = 4
+    train: int = 256
+    test: int = 64
+    shape: Sequence[int] = (3, 16, 16)
+    noise: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self.num_classes >= 2, "num_classes", self.num_classes, "at least 2")
+        for key, count in (("train", self.train), ("test", self.test)):
+            check(count >= self.num_classes, key, count, f"at least num_classes ({self.num_classes})")
+        right = len(self.shape) == 3 and min(self.shape) >= 1
+        check(right, "shape", list(self.shape), "[channels, height, width], each at least 1")
+        check(0 <= self.noise < float("inf"), "noise", self.noise, "0 or more")
+        check(self.seed >= 0, "seed", self.seed, "0 or more")
 
     def load(self) -> Loaded:
         """Draw the patterns, then train, then test."""
-        rng = np.random.default_rng(self._seed)
+        rng = np.random.default_rng(self.seed)
         patterns = self._patterns(rng)
-        train, test = (self._pool(rng, patterns, count) for count in self._counts)
-        return Loaded(train, None, test, Classes(tuple(f"class {k}" for k in range(self._num_classes))))
+        train, test = (self._pool(rng, patterns, count) for count in (self.train, self.test))
+        return Loaded(train, None, test, Classes(tuple(f"class {k}" for k in range(self.num_classes))))
 
     def _patterns(self, rng: np.random.Generator) -> np.ndarray:
         """(K, C, H, W) with mean about 0 and standard deviation 1: a few plane waves of low frequency."""
-        channels, height, width = self._shape
-        shape = (self._num_classes, channels, WAVES, 1, 1)
+        channels, height, width = self.shape
+        shape = (self.num_classes, channels, WAVES, 1, 1)
         y, x = np.arange(height)[:, None] / height, np.arange(width) / width
         turns = rng.uniform(-1.5, 1.5, shape) * y + rng.uniform(-1.5, 1.5, shape) * x + rng.random(shape)
         waves: np.ndarray = np.cos(2 * np.pi * turns).sum(2)
@@ -65,8 +62,8 @@ class FakeImages:
         return waves
 
     def _pool(self, rng: np.random.Generator, patterns: np.ndarray, count: int) -> ArrayPool:
-        target = rng.permutation(np.arange(count, dtype=np.int64) % self._num_classes)
-        values = patterns[target] + self._noise * rng.standard_normal((count, *self._shape))
-        contrast = 64 / np.sqrt(1 + self._noise**2)  # two standard deviations to either side are seen
+        target = rng.permutation(np.arange(count, dtype=np.int64) % self.num_classes)
+        values = patterns[target] + self.noise * rng.standard_normal((count, *self.shape))
+        contrast = 64 / np.sqrt(1 + self.noise**2)  # two standard deviations to either side are seen
         images = np.clip(np.rint(128 + contrast * values), 0, 255).astype(np.uint8)
         return ArrayPool(images, target)

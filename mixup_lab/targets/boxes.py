@@ -80,7 +80,6 @@ class Boxes(Target):
         return [(name, np.array(colour(number), dtype=np.uint8)) for number, name in enumerate(self.names)]
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Detection:
-        """The losses of a dense detector; see `Detection`."""
         self._refuse_class_settings(settings)
         real = torch.from_numpy(target[target[..., 0] >= 0])
         each = torch.bincount(real[:, 0].long(), minlength=len(self.names))
@@ -212,7 +211,6 @@ class Detection(Task):
         return {"label_mass": mass}
 
     def train_scalars(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        """`mix/label_shift`."""
         return label_shift(sums["label_mass"], self.label_shares)
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:

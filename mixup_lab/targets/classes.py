@@ -27,7 +27,6 @@ class Classes(Target):
     strata_are_classes = True
 
     def check(self, where: str, target: np.ndarray) -> None:
-        """At least two classes, all within range, and in train not one class alone."""
         self._require_two()
         self._require(where, target, np.int64, 1)
         low, high = int(target.min()), int(target.max())
@@ -50,7 +49,6 @@ class Classes(Target):
         return [(float(shares[k]), self.names[k]) for k in np.argsort(-shares, kind="stable") if shares[k] > 0]
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Classification:
-        """Cross-entropy; see `Classification`."""
         counts = np.bincount(target, minlength=len(self.names))
         kind = settings.get("class_weights")
         weights = None if kind is None else weights_of(kind, counts).to(device)
@@ -124,12 +122,10 @@ class Classification(Task):
         return {"accuracy_mixed": hit.sum(), "label_mass": mass}
 
     def train_scalars(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        """`train/accuracy_mixed` and `mix/label_shift`."""
         accuracy = float(sums["accuracy_mixed"]) / len(sums["lam"])
         return {"train/accuracy_mixed": accuracy, **label_shift(sums["label_mass"], self.label_shares)}
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Logits (B, C) and targets (B,)."""
         return {"logits": output, "target": target}
 
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:

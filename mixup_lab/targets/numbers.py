@@ -42,7 +42,6 @@ class Numbers(Target):
         return ", ".join(f"{value:.4g}" for value in target.tolist())
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Regression:
-        """Squared error; see `Regression`."""
         self._refuse_class_settings(settings)
         values = torch.from_numpy(target).double()
         return Regression(*(v.float().to(device) for v in (values.mean(0), values.std(0, correction=0))))

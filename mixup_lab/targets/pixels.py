@@ -37,7 +37,6 @@ class Pixels(Target):
     placed = True
 
     def check(self, where: str, target: np.ndarray) -> None:
-        """At least two classes, all within range or void; not void alone, and in train not one class alone."""
         self._require_two()
         self._require(where, target, np.uint8, 3)
         labels = label_counts(target).nonzero()[0]
@@ -78,7 +77,6 @@ class Pixels(Target):
         return [(name, colour) for name, colour in named if name != UNTINTED]
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Segmentation:
-        """Cross-entropy per pixel; see `Segmentation`."""
         kind, smoothing = settings.get("class_weights"), settings.get("label_smoothing", 0.0)
         weights = None if kind is None else weights_of(kind, label_counts(target)[: len(self.names)]).to(device)
         return Segmentation(len(self.names), smoothing, weights)

@@ -23,7 +23,6 @@ class Tags(Target):
     kind, noun = "tags", "tag"
 
     def check(self, where: str, target: np.ndarray) -> None:
-        """Zeros and ones, some of them ones; in train every tag has examples of both."""
         self._require(where, target, np.float32, 2, len(self.names))
         if not np.isin(target, (0, 1)).all():
             raise UserError(f"tags of {where} must be 0 or 1, found {target[~np.isin(target, (0, 1))][0]:g}")
@@ -44,7 +43,6 @@ class Tags(Target):
         return ", ".join(name for name, value in zip(self.names, target.tolist(), strict=True) if value > 0) or "no tag"
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> MultiLabel:
-        """A binary cross-entropy for each tag; see `MultiLabel`."""
         self._refuse_class_settings(settings)
         counts = torch.from_numpy(target).sum(0, dtype=torch.float64)
         return MultiLabel(self.names, counts / counts.sum())
@@ -82,12 +80,10 @@ class MultiLabel(Task):
         return {"accuracy_mixed": hit.mean(1).sum(), "label_mass": between.sum(0)}
 
     def train_scalars(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        """`train/accuracy_mixed` over all tags, and `mix/label_shift`."""
         accuracy = float(sums["accuracy_mixed"]) / len(sums["lam"])
         return {"train/accuracy_mixed": accuracy, **label_shift(sums["label_mass"], self.label_shares)}
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`logits` and `target`, (B, T)."""
         return {"logits": output, "target": target}
 
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:

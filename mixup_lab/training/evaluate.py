@@ -1,6 +1,7 @@
 """Evaluation: always on clean data, with the true counts."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,21 +12,14 @@ from mixup_lab.targets.target import Task
 from mixup_lab.training.device import Precision
 
 
+@dataclass(frozen=True)
 class Evaluator:
-    """How every split is evaluated in a run: same task, same precision, same batches.
+    """How every split is evaluated in a run: same task, same precision, same batches."""
 
-    Args:
-        task: gives the metrics.
-        encode: turns a stored batch into what the model takes.
-        precision: as in training.
-        batch_size: examples at a time; does not change the metrics.
-    """
-
-    def __init__(self, task: Task, encode: Callable[[Tensor], Tensor], precision: Precision, batch_size: int) -> None:
-        self.task = task
-        self.encode = encode
-        self.precision = precision
-        self.batch_size = batch_size
+    task: Task
+    encode: Callable[[Tensor], Tensor]  # from a stored batch to what the model takes
+    precision: Precision  # as in training
+    batch_size: int  # examples at a time; does not change the metrics
 
     @torch.inference_mode()
     def observe(self, model: nn.Module, split: Split, positions: np.ndarray | None = None) -> dict[str, Tensor]:

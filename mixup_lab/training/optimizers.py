@@ -52,16 +52,10 @@ def make_optimizer(
     parameters = [p for p in model.parameters() if p.requires_grad]
     if "fused" in takes and "fused" not in arguments and all(p.device.type in ("cpu", "cuda") for p in parameters):
         arguments["fused"] = True
-    if decay_norm_bias:
-        return _made(cls, [{"params": parameters}], arguments)
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.dim() >= 2]},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return _made(cls, [g for g in groups if g["params"]], arguments)
-
-
-def _made(cls: Any, groups: list[dict[str, Any]], arguments: dict[str, Any]) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    if not decay_norm_bias:
+        without = {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0}
+        groups = [g for g in ({"params": [p for p in parameters if p.dim() >= 2]}, without) if g["params"]]
     optimizer = (cls if arguments.get("differentiable") else uncompiled(cls))(groups, **arguments)
     assert isinstance(optimizer, torch.optim.Optimizer)
     return optimizer

@@ -44,7 +44,6 @@ class Constant:
         _at_least_zero(warmup_epochs=self.warmup_epochs)
 
     def __call__(self, step: int, num_steps: int, steps_per_epoch: int) -> float:
-        """Factor at the step."""
         return _warm_up(step, self.warmup_epochs * steps_per_epoch)
 
 
@@ -59,7 +58,6 @@ class Cosine:
         _at_least_zero(min_factor=self.min_factor, warmup_epochs=self.warmup_epochs)
 
     def __call__(self, step: int, num_steps: int, steps_per_epoch: int) -> float:
-        """Factor at the step."""
         warmup = self.warmup_epochs * steps_per_epoch
         if step < warmup:
             return _warm_up(step, warmup)
@@ -79,7 +77,6 @@ class MultiStep:
         _at_least_zero(gamma=self.gamma, warmup_epochs=self.warmup_epochs)
 
     def __call__(self, step: int, num_steps: int, steps_per_epoch: int) -> float:
-        """Factor at the step."""
         passed = sum(step >= milestone * steps_per_epoch for milestone in self.milestones)
         return float(self.gamma**passed) * _warm_up(step, self.warmup_epochs * steps_per_epoch)
 
@@ -104,7 +101,6 @@ class OneCycle:
             )
 
     def __call__(self, step: int, num_steps: int, steps_per_epoch: int) -> float:
-        """Factor at the step."""
         start = 1 / self.div_factor
         peak = self.pct_start * num_steps - 1
         if step <= peak:
@@ -130,7 +126,6 @@ class WarmupStableDecay:
             raise ValueError(f"decay_fraction must be in [0, 1], got {self.decay_fraction}")
 
     def __call__(self, step: int, num_steps: int, steps_per_epoch: int) -> float:
-        """Factor at the step."""
         falling = 1 - _progress(step, (1 - self.decay_fraction) * num_steps, num_steps)
         return _warm_up(step, self.warmup_epochs * steps_per_epoch) * (
             self.min_factor + (1 - self.min_factor) * falling

@@ -85,7 +85,6 @@ class Augment(Transform):
         return draw
 
     def apply(self, inputs: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """uint8 (B, C, H, W) to the same, in the same memory format; `draw` holds one step's values (B, ...)."""
         if self.padding or self.flip:
             inputs = self._crop_flip.apply(inputs, draw)
         inputs = self.apply_policy(inputs, draw)

@@ -67,7 +67,6 @@ class AugMix(Policy):
         return {**drawn(rng, operation, level), "weight": weight.astype(np.float32)}
 
     def apply_policy(self, inputs: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """uint8 (B, C, H, W) to the same, in the same memory format."""
         batch = len(inputs)
         # The chains are independent: one large batch.
         copies = inputs.repeat_interleave(self.width, 0)

@@ -137,10 +137,6 @@ def _warp(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
     return out.round_().to(torch.uint8)
 
 
-def _brightness(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
-    return _bytes(x * _factor(setting))
-
-
 def _color(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
     """Grey pictures have no colour to change."""
     return x if x.shape[1] == 1 else _between(_grey(x), x, setting)
@@ -165,14 +161,6 @@ def _sharpness(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
     return _bytes(out)
 
 
-def _posterize(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
-    return x & _factor(setting).to(torch.uint8)
-
-
-def _solarize(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
-    return x ^ ((x >= _factor(setting).to(torch.uint8)).to(torch.uint8) * 255)
-
-
 def _autocontrast(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
     """Each channel from 0 to 255; a channel of one level stays."""
     low, high = x.amin((2, 3), keepdim=True).float(), x.amax((2, 3), keepdim=True).float()
@@ -192,21 +180,17 @@ def _equalize(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
     return table.to(torch.uint8).gather(1, levels).view(x.shape)
 
 
-def _invert(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
-    return ~x
-
-
 KERNELS: tuple[tuple[tuple[str, ...], Kernel], ...] = (
     (WARPS, _warp),
-    (("Brightness",), _brightness),
+    (("Brightness",), lambda x, setting, smooth: _bytes(x * _factor(setting))),
     (("Color",), _color),
     (("Contrast",), _contrast),
     (("Sharpness",), _sharpness),
-    (("Posterize",), _posterize),
-    (("Solarize",), _solarize),
+    (("Posterize",), lambda x, setting, smooth: x & _factor(setting).to(torch.uint8)),
+    (("Solarize",), lambda x, setting, smooth: x ^ ((x >= _factor(setting).to(torch.uint8)).to(torch.uint8) * 255)),
     (("AutoContrast",), _autocontrast),
     (("Equalize",), _equalize),
-    (("Invert",), _invert),
+    (("Invert",), lambda x, setting, smooth: ~x),
 )  # in the order of NAMES; Identity is not there
 
 

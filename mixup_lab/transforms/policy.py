@@ -35,7 +35,6 @@ class Policy(Augment):
         self._check_channels(encode.shape[0])
 
     def apply_policy(self, inputs: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """uint8 (B, C, H, W) to the same, in the same memory format."""
         return self.operated(inputs, draw["operation"], draw["level"], draw["negative"])
 
     def operated(self, inputs: Tensor, operation: Tensor, level: Tensor, negative: Tensor) -> Tensor:
