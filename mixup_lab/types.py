@@ -49,14 +49,7 @@ class Mixed(NamedTuple):
         own, partner = criterion(output, self.target), criterion(output, self.partner)
         if own.dim() == 0:
             raise ValueError('the criterion reduces its losses to one; make it with reduction="none"')
-        return self.weighted(partner.lerp(own, self.lam_of(own)))
-
-    def lam_of(self, loss: Tensor) -> Tensor:
-        """lam, broadcastable to the loss of each element: (B,), (B, H, W) or (B, C, H, W)."""
-        lam = self.lam.to(loss.dtype)
-        if lam.dim() == 1:
-            return lam.reshape(-1, *[1] * (loss.dim() - 1))
-        return lam.unsqueeze(1) if loss.dim() > lam.dim() else lam  # every channel of a pixel has the pixel's lam
+        return self.weighted(partner.lerp(own, like(self.lam, own)))
 
     def weighted(self, loss: Tensor) -> Tensor:
         """The loss of each element (B, ...) times the weight of its example."""
@@ -71,6 +64,17 @@ class Mixed(NamedTuple):
         """The last `count` rows: the mixed ones, where a method puts the examples as they are before them."""
         weight = None if self.weight is None else self.weight[-count:]
         return Mixed(self.inputs[-count:], self.target[-count:], self.partner[-count:], self.lam[-count:], weight)
+
+
+def like(lam: Tensor, values: Tensor) -> Tensor:
+    """`lam` in the dtype and with the dimensions of `values` (B, ...), to be multiplied with them.
+
+    (B,) becomes (B, 1, ...); (B, H, W) becomes (B, 1, H, W) where the values have channels.
+    """
+    lam = lam.to(values.dtype)
+    if lam.dim() == 1:
+        return lam.reshape(-1, *[1] * (values.dim() - 1))
+    return lam.unsqueeze(1) if values.dim() > lam.dim() else lam
 
 
 class Labels(NamedTuple):

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -12,7 +11,6 @@ from mixup_lab.config.build import accepts, build
 from mixup_lab.config.identity import mixes_nothing
 from mixup_lab.config.schema import RunConfig
 from mixup_lab.data.prepare import prepare
-from mixup_lab.mixing import trial
 from mixup_lab.mixing.mixer import Bound, Mixer
 from mixup_lab.mixing.none import NoMixing
 from mixup_lab.seeding import stream, torch_seed
@@ -20,9 +18,9 @@ from mixup_lab.targets.target import Target
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients
-from mixup_lab.training.trial import try_parts
+from mixup_lab.training.trial import try_mixer, try_parts
 from mixup_lab.transforms.transform import Transform
-from mixup_lab.types import Batch, UserError
+from mixup_lab.types import UserError
 
 
 def assemble(config: RunConfig, fingerprint: str) -> Parts:
@@ -92,14 +90,10 @@ def ingredients(config: RunConfig) -> Ingredients:
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model = model.to(device).to(memory_format=layout)
     made = Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
-    try_parts(made, stream(config.seed, "trial"))
+    batch = try_parts(made, stream(config.seed, "trial"))
     with _named("aug: "):
         mixer.bind(Bound(model, task.loss, data.input_shape, task.labels, data.encode.tokens))
-        few = next(data.train.batches([np.arange(min(trial.EXAMPLES, len(data.train)))]))
-        inputs = data.encode(few.inputs)
-        if data.encode.planar:  # as in a training step
-            inputs = inputs.contiguous(memory_format=layout)
-        trial.check(mixer, Batch(inputs, few.target), stream(config.seed, "trial"))
+        try_mixer(mixer, batch, stream(config.seed, "trial"))
     return made
 
 

@@ -6,9 +6,9 @@ A source is any object whose constructor takes the keys of its `conf/dataset/NAM
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -81,6 +81,11 @@ class Loaded:
     times: np.ndarray | None = None
     dropped: int = 0
     keep: Callable[[str, Callable[[], np.ndarray]], np.ndarray] | None = None
+
+    @classmethod
+    def of(cls, pools: Mapping[str, Pool], kind: Target, **rest: Any) -> Loaded:
+        """From the pools of the splits that there are; `rest` are further fields."""
+        return cls(pools["train"], pools.get("val"), pools.get("test"), kind, **rest)
 
 
 class Source(Protocol):

@@ -24,9 +24,7 @@ class Encoder(ABC):
     pictures: bool = False  # uint8 (C, H, W) before encoding: transforms change them
     tokens: bool = False  # token ids, which are mixed inside the model
     planar: bool = False  # (C, H, W) after encoding: the memory format matters
-    together: bool = (
-        False  # steps are so short that several are encoded and mixed at once, and all rows ahead if they fit
-    )
+    together: bool = False  # steps are short: several are encoded and mixed at once, and all rows ahead if they fit
     mean: tuple[float, ...] = ()  # of pictures, per channel on the scale [0, 1]
 
     def to(self, device: torch.device) -> Encoder:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mixup_lab.types import Inputs
+from mixup_lab.types import Inputs, like
 
 
 def interpolate(inputs: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
@@ -43,17 +43,6 @@ def paste(inputs: Tensor, patches: Tensor, perm: Tensor, top: int, left: int) ->
     else:
         torch.index_select(patches, 0, perm, out=place)
     return mixed
-
-
-def like(lam: Tensor, values: Tensor) -> Tensor:
-    """`lam` in the dtype and with the dimensions of `values` (B, ...), to be multiplied with them.
-
-    (B,) becomes (B, 1, ...); (B, H, W) becomes (B, 1, H, W) where the values have channels.
-    """
-    lam = lam.to(values.dtype)
-    if lam.dim() == 1:
-        return lam.reshape(-1, *[1] * (values.dim() - 1))
-    return lam.unsqueeze(1) if values.dim() > lam.dim() else lam
 
 
 def each(function: Callable[..., Tensor], *inputs: Inputs) -> Inputs:

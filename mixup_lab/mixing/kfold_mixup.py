@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixup_lab.mixing.functional import each, like, rows, soft
+from mixup_lab.mixing.functional import each, rows, soft
 from mixup_lab.mixing.law import Law
 from mixup_lab.mixing.mixer import LAMS, UNMIXED, Draw, Laws, Request, Strip
 from mixup_lab.mixing.pairs import PairMixer
 from mixup_lab.mixing.partners import draw_partners
-from mixup_lab.types import Batch, Inputs, Mixed
+from mixup_lab.types import Batch, Inputs, Mixed, like
 
 
 @dataclass

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from mixup_lab.mixing.checks import check_tensor
-from mixup_lab.mixing.functional import like
 from mixup_lab.mixing.mixer import Draw, at_least_zero
 from mixup_lab.mixing.mixup import Mixup
-from mixup_lab.types import Inputs
+from mixup_lab.types import Inputs, like
 
 LEVEL = (2, 5)  # parameters of Beta, which the strength of the noise is drawn from
 MEAN_LEVEL = 2 / 7

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from mixup_lab.mixing.checks import check_pictures, check_tensor
 from mixup_lab.mixing.features import features, last_linear
-from mixup_lab.mixing.functional import like, rows, soft
+from mixup_lab.mixing.functional import rows, soft
 from mixup_lab.mixing.inside import Inside, declared
 from mixup_lab.mixing.law import Law
 from mixup_lab.mixing.mixer import LAMS, UNMIXED, Bound, Draw, Laws, Mixer, Request, Strip, at_least_zero
 from mixup_lab.mixing.partners import BY_DISTANCE, BY_LABEL, PARTNERS, draw_partners, nearest
-from mixup_lab.types import Batch, Inputs, Mixed
+from mixup_lab.types import Batch, Inputs, Mixed, like
 
 LAM_PER = {"batch": "one for each batch", "sample": "one for each example", "pair": "one for each pair of examples"}
 LAW_ARGUMENTS = ("law", "beta", "lam", "lam_min", "lam_max", "fold")

@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mixup_lab.mixing.mixer import at_least_zero
+
 SCALES = ("alpha", "prob")
 
 
@@ -32,9 +34,7 @@ class MixSchedule(ABC):
     def __post_init__(self) -> None:
         if self.scales not in SCALES:
             raise ValueError(f"scales must be one of {', '.join(SCALES)}, got {self.scales}")
-        for name in ("warmup_epochs", "off_epochs"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)}")
+        at_least_zero(warmup_epochs=self.warmup_epochs, off_epochs=self.off_epochs)
 
     def __call__(self, step: int, num_steps: int, steps_per_epoch: int, gaps: Sequence[float]) -> float:
         """The factor at `step`, counted from 0 over all `num_steps`.

@@ -110,9 +110,8 @@ class AudioSource(CachedSource):
         groups = None
         if listing.groups is not None:
             groups = np.unique(np.array(listing.groups["train"]), return_inverse=True)[1].astype(np.int64)
-        train, kind = pools["train"], Classes(listing.class_names)
-        loaded = Loaded(train, pools.get("val"), pools.get("test"), kind, groups=groups, dropped=dropped)
-        return replace(loaded, fit=lambda rows: replace(loaded, encoder=_fitted(train, made.floor, rows)))
+        loaded = Loaded.of(pools, Classes(listing.class_names), groups=groups, dropped=dropped)
+        return replace(loaded, fit=lambda rows: replace(loaded, encoder=_fitted(pools["train"], made.floor, rows)))
 
     def _header(self, name: str) -> Header:
         return read_header(f"{self.root}/{name}", self.skip)

@@ -28,5 +28,4 @@ class ImageFolder(PictureSource):
         dropped = problems.report(f"of {sum(map(len, listing.names.values()))} pictures in {self.root}")
         listing = listing.keeping(opened.keep, self.root)
         pools = {split: opened.pool(split, listing.names[split], target) for split, target in listing.target.items()}
-        train, kind = pools["train"], Classes(listing.class_names)
-        return Loaded(train, pools.get("val"), pools.get("test"), kind, dropped=dropped, keep=train.keep)
+        return Loaded.of(pools, Classes(listing.class_names), dropped=dropped, keep=pools["train"].keep)

@@ -94,8 +94,4 @@ class ImageTable(PictureSource):
             numbers = rows.numbered(self.group_column)
             groups = {split: numbers[kept] for split, kept in opened.splits.items()}
             report_split_groups(f"{self._csv}, dataset.group_column={self.group_column}", groups, "rows")
-        train = pools["train"]
-        return Loaded(
-            train, pools.get("val"), pools.get("test"), kind,
-            groups=groups.get("train"), dropped=dropped, keep=train.keep,
-        )  # fmt: skip
+        return Loaded.of(pools, kind, groups=groups.get("train"), dropped=dropped, keep=pools["train"].keep)

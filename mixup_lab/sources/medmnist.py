@@ -52,7 +52,7 @@ class MedMNIST:
                     f" {pools['train'].shape}"
                 )
         _tell_copies(path, pools)
-        return Loaded(pools["train"], pools["val"], pools["test"], _kind(self.name or path.stem, pools))
+        return Loaded.of(pools, _kind(self.name or path.stem, pools))
 
     def _path(self) -> Path:
         if self.root.is_file():

@@ -43,8 +43,7 @@ class MaskSource(PictureSource):
         for split, listed in opened.splits.items():
             target = labels.apply(raw[split], [f"{self.root}/{mask}" for _, mask in listed])
             pools[split] = opened.pool(split, [picture for picture, _ in listed], target)
-        train, kind = pools["train"], Pixels(labels.names)
-        return Loaded(train, pools.get("val"), pools.get("test"), kind, dropped=dropped, keep=train.keep)
+        return Loaded.of(pools, Pixels(labels.names), dropped=dropped, keep=pools["train"].keep)
 
     def _header(self, pair: Pair) -> Header:
         """That of the picture, if the pair can be used."""

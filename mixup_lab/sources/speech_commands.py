@@ -6,7 +6,7 @@ from functools import partial
 
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.clips import Row, clips_of
-from mixup_lab.files.folders import Listing, check_folder, files_below
+from mixup_lab.files.folders import files_below
 from mixup_lab.files.sound import SUFFIXES, decoder
 from mixup_lab.notices import say
 from mixup_lab.sources.audio_source import AudioSource
@@ -36,10 +36,6 @@ class SpeechCommands(AudioSource):
         decoder("dataset=speech_commands")
         if not os.path.isdir(self.root):
             raise UserError(f"dataset.root={self.root} does not exist; unpack {ORIGIN} into it (there is no download)")
-        return self.load_clips(self._listing())
-
-    def _listing(self) -> Listing:
-        check_folder(self.root)
         with os.scandir(self.root) as entries:
             words = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(("_", ".")))
         rows = {}
@@ -51,7 +47,7 @@ class SpeechCommands(AudioSource):
                 if path not in rows:
                     raise UserError(f"{self.root}/{name} names {path}, which is not there; unpack {ORIGIN} again")
                 rows[path] = rows[path]._replace(split=split)
-        return clips_of(f"dataset.root={self.root}", list(rows.values()))
+        return self.load_clips(clips_of(f"dataset.root={self.root}", list(rows.values())))
 
     def _listed(self, name: str, words: list[str]) -> list[str]:
         """The entries of a list that are of these words."""

@@ -156,10 +156,7 @@ class Table(CachedSource):
         names = [column.name for column in others]
         own = {key: tables["train"].extras[:, names.index(name)] for key, name in self.uses.special.items()}
         groups = own["group"].astype(np.int64) if "group" in own else None
-        loaded = Loaded(
-            pools["train"], pools.get("val"), pools.get("test"), kind,
-            groups=groups, times=own.get("time"), dropped=dropped,
-        )  # fmt: skip
+        loaded = Loaded.of(pools, kind, groups=groups, times=own.get("time"), dropped=dropped)
         texts = [column.texts if column.kind == TEXT else None for column in inputs]
         return replace(loaded, fit=partial(with_encoder, loaded, [column.name for column in inputs], texts))
 

@@ -83,8 +83,7 @@ class TextTable(FileSource):
         dropped = sum(table.dropped for table in tables.values())
         labels = self._labels(tables["train"])
         pools = {split: self._pool(table, labels) for split, table in tables.items()}
-        kind = Classes(self._names(labels))
-        loaded = Loaded(pools["train"], pools.get("val"), pools.get("test"), kind, dropped=dropped)
+        loaded = Loaded.of(pools, Classes(self._names(labels)), dropped=dropped)
         texts = {split: table.columns[self._column("text_column")] for split, table in tables.items()}
         return replace(loaded, fit=lambda rows: self._fitted(loaded, texts, rows))
 

@@ -51,7 +51,6 @@ class Batches:
                 f"trainer.batch_size={self.size} is larger than the training split ({count} examples)"
                 f"; try trainer.batch_size={2 ** (max(1, count // 3).bit_length() - 1)}"
             )
-        self._layout = torch.channels_last if parts.settings.channels_last else torch.contiguous_format
 
     def plan(self, epoch: int, gaps: Sequence[float] = ()) -> EpochPlan:
         """All chance of epoch number `epoch`, from 0; `gaps` are what an adaptive schedule of mixing follows."""
@@ -87,17 +86,12 @@ class Batches:
         for start, batch in self._transformed(plan, first):
             pairs = zip(torch.split(batch.inputs, self.size), torch.split(batch.target, self.size), strict=True)
             for step, (inputs, target) in enumerate(pairs, start):
-                yield step, Batch(inputs if together else self.encoded(inputs), target)
+                yield step, Batch(inputs if together else self.parts.encoded(inputs), target)
 
     def stored(self, plan: EpochPlan, step: int) -> Batch:
         """The batch of one step as it is stored, before its transform."""
         (batch,) = self.parts.data.train.batches([plan.order[step]])
         return batch
-
-    def encoded(self, inputs: Tensor) -> Tensor:
-        """Encode a stored batch as the model takes it. Arithmetic by channel is faster before the new layout."""
-        inputs = self.parts.data.encode(inputs)
-        return inputs.contiguous(memory_format=self._layout) if self.parts.data.encode.planar else inputs
 
     def _transformed(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Batch]]:
         """Batches of several steps in one, with the number of the first: it spares many small operations.
@@ -111,7 +105,7 @@ class Batches:
         for start, batch in zip(starts, stored, strict=True):
             draw = {name: values[start : start + several].flatten(0, 1) for name, values in plan.transform.items()}
             inputs, target = self.parts.transformed(batch, draw)
-            yield start, Batch(self.encoded(inputs) if data.encode.together else inputs, target)
+            yield start, Batch(self.parts.encoded(inputs) if data.encode.together else inputs, target)
 
 
 def alike(order: np.ndarray, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -66,7 +66,7 @@ class Fit:
         self.parts, self.run_dir = parts, run_dir
         self.batches = Batches(parts)
         self.precision = Precision(settings.precision, parts.device)
-        self.evaluator = Evaluator(parts.task, self.batches.encoded, self.precision, settings.eval_batch_size)
+        self.evaluator = Evaluator(parts.task, parts.encoded, self.precision, settings.eval_batch_size)
         self.ema = _moving_average(parts.model, settings.ema_decay)
         self.checkpoint = Checkpoint(
             parts.model, self.ema, parts.optimizer, self.precision, parts.fingerprint, parts.data.digest, parts.device

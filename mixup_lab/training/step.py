@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from mixup_lab.targets.target import Task
 from mixup_lab.training.device import Precision
-from mixup_lab.types import Mixed
+from mixup_lab.types import Mixed, like
 
 
 def train_step(
@@ -34,7 +34,7 @@ def train_step(
         scores = task.normalize(output)  # the part that the losses of both labels share, such as the softmax
         own = task.element_loss(scores, piece.target)  # L(output, own): (B,), or (B, H, W) with a label for each pixel
         partner = task.element_loss(scores, piece.partner)  # L(output, partner)
-        each = torch.lerp(partner, own, piece.lam_of(own))  # lam * L(output, own) + (1 - lam) * L(output, partner)
+        each = torch.lerp(partner, own, like(piece.lam, own))  # lam * L(output, own) + (1 - lam) * L(output, partner)
         loss = piece.weighted(each).mean()
         if accumulate > 1:
             loss = loss * (len(piece.lam) / len(mixed.lam))

@@ -14,10 +14,11 @@ from PIL import Image
 from torch import nn
 
 from mixup_lab.config.build import build
-from mixup_lab.mixing import Batch, Bound, Labels, ManifoldMixup, Mixed, Mixer, Mixup, PairMixer, SaliencyMix, trial
+from mixup_lab.mixing import Batch, Bound, Labels, ManifoldMixup, Mixed, Mixer, Mixup, PairMixer, SaliencyMix
 from mixup_lab.mixing.functional import interpolate
 from mixup_lab.models.small_cnn import SmallCNN
 from mixup_lab.seeding import stream
+from mixup_lab.training.trial import try_mixer
 
 losses = nn.CrossEntropyLoss(reduction="none")
 
@@ -35,7 +36,7 @@ def bound(mixer):
 
 
 def check(mixer, size=3):
-    trial.check(mixer, batch(size), stream(0, "trial"))
+    try_mixer(mixer, batch(size), stream(0, "trial"))
 
 
 class Fade(Mixer):
