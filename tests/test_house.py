@@ -118,7 +118,7 @@ LOOKS_ALLOWED = {
     "files/threads.py": "functions that some systems lack",
     "study/reading.py": "the fast reader of yaml, which some installations lack",
     "training/device.py": "functions that some versions of torch lack",
-    "training/startup.py": "functions of torch",
+    "training/optimizers.py": "functions of torch",
     "training/stop.py": "signals that some systems lack",
 }
 

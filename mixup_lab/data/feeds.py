@@ -73,11 +73,7 @@ class Streaming:
         for batch in self._start(rows, on_gpu):
             if isinstance(batch, UserError):
                 raise batch
-            inputs, target = batch
-            yield Batch(
-                inputs.to(self.device, non_blocking=on_gpu),
-                target.to(self.device, non_blocking=on_gpu),
-            )
+            yield Batch(*(part.to(self.device, non_blocking=on_gpu) for part in batch))
 
     def _start(self, rows: Sequence[np.ndarray], pin_memory: bool) -> Iterator[Any]:
         # Forked workers start in milliseconds and share the pool; spawned ones would import torch once an epoch.

@@ -40,11 +40,6 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixup-lab"
 
 
-def chosen_folder(cache: bool, cache_dir: str | None) -> Path | None:
-    """The folder of the cache, as the user sets it; None: there is no cache."""
-    return (Path(cache_dir).expanduser() if cache_dir else default_folder()) if cache else None
-
-
 @dataclass
 class Cache:
     """Arrays that belong to one folder or file of data in one state.

@@ -36,12 +36,8 @@ class Column:
         self.name, self.kind = name, kind
         self.missing = frozenset(missing)
         self.codes = _Codes(name, self.missing, largest)
+        self.texts = self.codes.texts  # of the codes 0, 1, ...
         self._missing_numbers = [n for n in map(_number, missing) if n is not None]
-
-    @property
-    def texts(self) -> list[str]:
-        """Of the codes 0, 1, ..."""
-        return self.codes.texts
 
     def convert(self, values: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, list[int]]:
         """Some values as float64 with NaN for missing ones, and the places of those that cannot be read."""

@@ -103,10 +103,9 @@ class TableEncoder(Encoder):
         self, learnt: Learnt, numbers: Sequence[int], categories: Sequence[int], device: torch.device | str = "cpu"
     ) -> None:
         self._made_of = learnt, numbers, categories
-        flags = len(learnt.flagged)
-        self.blocks: tuple[int, ...] = (1,) * len(numbers) + (1,) * flags + learnt.widths
+        self._flags = len(learnt.flagged)
+        self.blocks: tuple[int, ...] = (1,) * (len(numbers) + self._flags) + learnt.widths
         self.shape = (sum(self.blocks),)
-        self._flags = flags
         with torch.device(device):
             self._numbers = None if list(numbers) == list(range(len(numbers))) else torch.tensor(numbers)
             self._mean, self._scale = torch.tensor(learnt.mean), torch.tensor(learnt.scale)

@@ -12,6 +12,7 @@ from mixup_lab.inputs.bpe import BPE, END, characters, learn
 
 TOKENIZERS = ("words", "spaces", "bpe")
 PADDING, UNKNOWN = 0, 1  # the first two ids
+SPECIAL = ("", "[?]")  # their names
 BPE_SIZE = 8000  # tokens, where nothing else is said
 # A word with what apostrophes and hyphens hold together; a clitic that stands apart, as in "it 's"; any other sign.
 WORD = re.compile(r"\w+(?:['’\-]\w+)*|['’]\w+|[^\w\s]")
@@ -64,7 +65,7 @@ def learn_vocabulary(texts: Iterable[Sequence[str]], tokenizer: str, size: int |
     counts = Counter(word for words in texts for word in words)
     if tokenizer != "bpe":
         found = sorted((word for word, n in counts.items() if n >= least), key=lambda word: (-counts[word], word))
-        return Vocabulary(_named(found if size is None else found[: max(0, size - 2)]), _whole)
+        return Vocabulary((*SPECIAL, *(found if size is None else found[: max(0, size - 2)])), lambda word: (word,))
     singles: Counter[str] = Counter()
     for word, n in counts.items():
         for symbol in characters(word):
@@ -72,7 +73,7 @@ def learn_vocabulary(texts: Iterable[Sequence[str]], tokenizer: str, size: int |
     kept = sorted(symbol for symbol, n in singles.items() if n >= least)
     merges = learn(counts, (BPE_SIZE if size is None else size) - 2 - len(kept), max(2, least))
     names = dict.fromkeys([*kept, *(left + right for left, right in merges)])  # two merges may give one token
-    return Vocabulary(_named(names), BPE(merges))
+    return Vocabulary((*SPECIAL, *names), BPE(merges))
 
 
 def padded(ids: Sequence[Sequence[int]], length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,11 +90,3 @@ def spelt(tokens: Iterable[str]) -> str:
     if any(part.endswith(END) for part in parts):
         return "".join(part.removesuffix(END) + " " * part.endswith(END) for part in parts).rstrip()
     return " ".join(parts)
-
-
-def _whole(word: str) -> tuple[str]:
-    return (word,)
-
-
-def _named(found: Iterable[str]) -> tuple[str, ...]:
-    return ("", "[?]", *found)

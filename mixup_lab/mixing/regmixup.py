@@ -33,7 +33,8 @@ class RegMixup(Mixup):
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
         """The clean examples, then the mixed ones. The mean over both rows of weight 2 and 2 * eta is the sum above."""
         mixed = super().apply(batch, draw)
-        own = self.clean(batch, mixed)
+        whole = torch.ones_like(mixed.lam)
+        own = self._labelled(batch, batch.inputs, torch.arange(len(whole), device=whole.device), whole)
         target, partner, lam = (torch.cat(pair) for pair in zip(own[1:4], mixed[1:4], strict=True))
         inputs = each(lambda *pair: torch.cat(pair), own.inputs, mixed.inputs)
         one = torch.ones(len(batch.target), device=lam.device)
@@ -47,8 +48,3 @@ class RegMixup(Mixup):
             return torch.cat([clean, mix(second)])
 
         super().mix_inside(layer, mix_second)
-
-    def clean(self, batch: Batch, mixed: Mixed) -> Mixed:
-        """The examples as they are, with labels of the kind that the mixed ones have."""
-        whole = torch.ones_like(mixed.lam)
-        return self._labelled(batch, batch.inputs, torch.arange(len(whole), device=whole.device), whole)

@@ -5,7 +5,6 @@ keeps), so that a resumed run continues exactly where it stopped.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ SCALES = ("alpha", "prob")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixSchedule(ABC):
+class MixSchedule:
     """One option of the group `mix_schedule`: a factor in [0, 1] of `aug.alpha` or `aug.prob`.
 
     Args:
@@ -52,17 +51,14 @@ class MixSchedule(ABC):
         # The last step before the end has the progress 1.
         return self.factor((step - first) / max(1, last - 1 - first), (step - first) / steps_per_epoch, gaps)
 
-    @abstractmethod
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        """The factor, at `progress` in [0, 1] and `epochs` >= 0 since the end of the warm-up."""
+        """The factor, at `progress` in [0, 1] and `epochs` >= 0 since the end of the warm-up. Default: 1."""
+        return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(MixSchedule):
     """Always 1, except for the epochs without mixing."""
-
-    def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
-        return 1.0
 
 
 def _in_unit(**values: float) -> None:

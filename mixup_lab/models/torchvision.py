@@ -73,9 +73,8 @@ def check_weights(name: str, weights: str | None) -> None:
     from torchvision import models
 
     if weights is not None and weights != "DEFAULT":
-        check_name(
-            f"weights of torchvision's {name}", weights, [entry.name for entry in models.get_model_weights(name)]
-        )
+        allowed = [entry.name for entry in models.get_model_weights(name)]
+        check_name(f"weights of torchvision's {name}", weights, allowed)
 
 
 @contextmanager

@@ -44,7 +44,9 @@ def draw_sheet(parts: Ingredients, title: Title) -> tuple[bytes, tuple[int, int]
     examples, encode = beginning.examples(), parts.data.encode
     untouched = all(torch.equal(example.mixed, example.own) and not example.layer for example in examples)
     canvas = Canvas(LEFT + CONTENT + RIGHT)
-    _heading(canvas, title)
+    y = canvas.down(62)
+    canvas.text(16, y + 18, title.heading, size=14, weight="bold")
+    canvas.text(16, y + 38, short(title.about, 150), color=plain(MUTED))
     _examples(canvas, parts, examples, untouched)
     facts = list(title.facts)
     shares = None
@@ -58,12 +60,6 @@ def draw_sheet(parts: Ingredients, title: Title) -> tuple[bytes, tuple[int, int]
     for strip in _strips(parts, examples):
         _strip(canvas, encode, strip)
     return canvas.png(), (canvas.width, canvas.height)
-
-
-def _heading(canvas: Canvas, title: Title) -> None:
-    y = canvas.down(62)
-    canvas.text(16, y + 18, title.heading, size=14, weight="bold")
-    canvas.text(16, y + 38, short(title.about, 150), color=plain(MUTED))
 
 
 def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], untouched: bool) -> None:
@@ -189,13 +185,14 @@ def _strips(parts: Ingredients, examples: Sequence[Example]) -> list[DrawnStrip]
     """Of the example that is mixed most evenly, if possible with a partner of another label."""
     most = max(len(example.others) for example in examples)
     fit = [example for example in examples if len(example.others) == most]
-    chosen = min(fit, key=lambda example: (_alike(example.targets), abs(example.lam - 0.5)))
+
+    def order(example: Example) -> tuple[bool, float]:
+        alike = all(torch.equal(target, example.targets[0]) for target in example.targets)
+        return alike, abs(example.lam - 0.5)
+
+    chosen = min(fit, key=order)
     inputs = torch.stack([chosen.own, *chosen.others])
     return strips(parts.mixer, Batch(inputs, torch.stack(chosen.targets)), parts.seed)
-
-
-def _alike(targets: Sequence[Tensor]) -> bool:
-    return all(torch.equal(target, targets[0]) for target in targets)
 
 
 def _strip(canvas: Canvas, encode: Encoder, strip: DrawnStrip) -> None:

@@ -1,6 +1,5 @@
 """One example over the values of a parameter; everything else that is random stays the same."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,29 +24,29 @@ class DrawnStrip:
     lam: tuple[float, ...]  # as it was really done
 
 
-def strips(mixer: Mixer, batch: Batch, seed: int, values: Sequence[float] = ()) -> list[DrawnStrip]:
+def strips(mixer: Mixer, batch: Batch, seed: int) -> list[DrawnStrip]:
     """The strips of a method: none where it has nothing that could be varied.
 
     Args:
         mixer: bound to the run's model.
         batch: the example and its partners, (1 + partners, ...).
         seed: of the run; decides masks and places, which are the same in all of a strip.
-        values: of the parameter; by default those of the method.
     """
-    return [_drawn(strip, batch, seed, tuple(values) or strip.values) for strip in mixer.strips()]
+    return [_drawn(strip, batch, seed) for strip in mixer.strips()]
 
 
-def _drawn(strip: Strip, batch: Batch, seed: int, values: tuple[float, ...]) -> DrawnStrip:
+def _drawn(strip: Strip, batch: Batch, seed: int) -> DrawnStrip:
     def mixed(draw: Draw, value: float) -> Mixed:
         return strip.apply(batch, draw, value).last(len(batch.target))
 
     def from_half(draw: Draw) -> float:  # a rectangle may stick out, for example
-        return round(abs(float(mixed(draw, values[len(values) // 2]).lam.mean()) - 0.5), 3)
+        return round(abs(float(mixed(draw, strip.values[len(strip.values) // 2]).lam.mean()) - 0.5), 3)
 
     draw = min((_one_draw(strip.mixer, batch, seed, number) for number in range(TRIED)), key=from_half)
-    done = [mixed(draw, value) for value in values]
+    done = [mixed(draw, value) for value in strip.values]
     inputs = torch.stack([one.inputs[0] for one in done])
-    return DrawnStrip(strip.title, strip.parameter, values, inputs, tuple(float(one.lam[0].mean()) for one in done))
+    lam = tuple(float(one.lam[0].mean()) for one in done)
+    return DrawnStrip(strip.title, strip.parameter, strip.values, inputs, lam)
 
 
 def _one_draw(mixer: Mixer, batch: Batch, seed: int, number: int) -> Draw:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.clips import clips_by_csv, clips_by_folder, clips_by_name
-from mixup_lab.files.folders import Listing
 from mixup_lab.files.sound import decoder
 from mixup_lab.sources.audio_source import AudioSource
 from mixup_lab.types import UserError
@@ -53,12 +52,11 @@ class AudioFolder(AudioSource):
     def load(self) -> Loaded:
         """List the files and read their lengths; the spectrograms follow later."""
         decoder(f"dataset.root={self.root}")
-        return self.load_clips(self._listing())
-
-    def _listing(self) -> Listing:
         if self.csv is not None:
             columns = {f"{key}_column": getattr(self, f"{key}_column") for key in ("path", "label", "split", "group")}
-            return clips_by_csv(self.root, self.csv, columns, self.group_pattern, self.skip)
-        if self.label_pattern is not None:
-            return clips_by_name(self.root, self.label_pattern, self.group_pattern)
-        return clips_by_folder(self.root, self.group_pattern)
+            listing = clips_by_csv(self.root, self.csv, columns, self.group_pattern, self.skip)
+        elif self.label_pattern is not None:
+            listing = clips_by_name(self.root, self.label_pattern, self.group_pattern)
+        else:
+            listing = clips_by_folder(self.root, self.group_pattern)
+        return self.load_clips(listing)

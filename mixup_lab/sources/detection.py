@@ -85,8 +85,7 @@ def _check_apart(splits: dict[str, list[Annotated]]) -> None:
     split_of: dict[str, str] = {}
     for split, pictures in splits.items():
         for picture in pictures:
-            other = split_of.setdefault(picture.name, "")
-            if other:
+            if other := split_of.get(picture.name):
                 both = f"{other} and {split}" if other != split else f"{split} twice"
                 raise UserError(f"{picture.name} is in {both}; a picture belongs to one split, once")
             split_of[picture.name] = split

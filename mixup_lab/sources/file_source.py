@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from itertools import compress
+from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from PIL import __version__ as pillow
 
-from mixup_lab.files.cache import Cache, chosen_folder
+from mixup_lab.files.cache import Cache, default_folder
 from mixup_lab.files.headers import Problems, read_headers
 from mixup_lab.files.keys import ON_ERROR, check, check_choice, path_given
 from mixup_lab.files.picture import Header, common_shape, decode, read_header
@@ -66,7 +67,8 @@ class CachedSource(FileSource):
 
     def cache_of(self, origin: str, digest: str) -> Cache:
         """The cache of the files that `origin` holds or lists, in the state that `digest` stands for."""
-        return Cache.of(origin, digest, chosen_folder(self.cache, self.cache_dir))
+        folder = Path(self.cache_dir).expanduser() if self.cache_dir else default_folder()
+        return Cache.of(origin, digest, folder if self.cache else None)
 
 
 @dataclass

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 
@@ -75,7 +74,10 @@ class Table(CachedSource):
 
     def load(self) -> Loaded:
         """Read the files, or map what an earlier start has read."""
-        files = {split: open_table(path, self.delimiter, self.header) for split, path in self._paths().items()}
+        paths = split_files(self.root, {split: (split,) for split in SPLITS}, (*TEXTS, *PARQUET))
+        if "split" in self.uses.special and len(paths) > 1:
+            raise UserError(f"dataset.split_column is for one file; dataset.root={self.root} has a file for each split")
+        files = {split: open_table(path, self.delimiter, self.header) for split, path in paths.items()}
         self.uses.check(files)
         inputs, others = self.uses.columns(files["train"].names, self.missing, self.task)
         tables, dropped = self._tables(files, inputs, others)
@@ -88,13 +90,6 @@ class Table(CachedSource):
         if "split" in self.uses.special:
             tables = self._by_column(tables["train"], others)
         return self._loaded(tables, inputs, others, dropped)
-
-    def _paths(self) -> dict[str, Path]:
-        """The file of each split that there is."""
-        paths = split_files(self.root, {split: (split,) for split in SPLITS}, (*TEXTS, *PARQUET))
-        if "split" in self.uses.special and len(paths) > 1:
-            raise UserError(f"dataset.split_column is for one file; dataset.root={self.root} has a file for each split")
-        return paths
 
     def _tables(
         self, files: dict[str, TableFile], inputs: Sequence[Column], others: Sequence[Column]

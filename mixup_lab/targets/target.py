@@ -114,9 +114,8 @@ class Target(ABC):
 
     def _require(self, where: str, target: np.ndarray, dtype: type, dims: int, last: int | None = None) -> None:
         if target.dtype != dtype or target.ndim != dims or (last is not None and target.shape[-1] != last):
-            needed = f"{np.dtype(dtype)} of {dims} dimension{'s'[: dims > 1]}" + (
-                f", the last of {last}" if last else ""
-            )
+            ending = f", the last of {last}" if last else ""
+            needed = f"{np.dtype(dtype)} of {dims} dimension{'s'[: dims > 1]}{ending}"
             raise UserError(
                 f"targets of {where} must be {needed} for {self.kind}; the source gave {target.dtype} {target.shape}"
             )

@@ -65,9 +65,11 @@ class Fit:
         settings, train = parts.settings, parts.data.train
         self.parts, self.run_dir = parts, run_dir
         self.batches = Batches(parts)
+        self.steps = self.batches.steps  # of an epoch
         self.precision = Precision(settings.precision, parts.device)
         self.evaluator = Evaluator(parts.task, parts.encoded, self.precision, settings.eval_batch_size)
-        self.ema = _moving_average(parts.model, settings.ema_decay)
+        average = settings.ema_decay and get_ema_multi_avg_fn(settings.ema_decay)  # type: ignore[no-untyped-call]
+        self.ema = AveragedModel(parts.model, multi_avg_fn=average, use_buffers=True) if average else None
         self.checkpoint = Checkpoint(
             parts.model, self.ema, parts.optimizer, self.precision, parts.fingerprint, parts.data.digest, parts.device
         )
@@ -146,11 +148,6 @@ class Fit:
         tally.add(loss, output, mixed)
 
     # ---- where the run stands ---------------------------------------------------------------------------------------
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        return self.batches.steps
 
     @property
     def done_steps(self) -> int:
@@ -276,10 +273,3 @@ class Fit:
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def _moving_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    if decay is None:
-        return None
-    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)

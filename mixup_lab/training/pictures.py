@@ -11,24 +11,23 @@ from mixup_lab.runs.pictures import captioned_grid
 from mixup_lab.targets.target import Target
 from mixup_lab.types import Mixed
 
+MIXED = 9  # mixed examples on a sheet
 TILE = 128  # pixels, at most
 SWATCH = 10  # height of a colour in a legend
 GAP = 2  # white pixels between the answer and the truth
 
 
-def mixed_sheet(
-    mixed: Mixed, encode: Encoder, kind: Target, count: int = 9, partners: Tensor | None = None
-) -> np.ndarray:
-    """The first `count` examples, as their encoder draws them: uint8 (height, width, 3).
+def mixed_sheet(mixed: Mixed, encode: Encoder, kind: Target, partners: Tensor | None = None) -> np.ndarray:
+    """The first MIXED examples, as their encoder draws them: uint8 (height, width, 3).
 
     If the model mixes inside, there is no mixture to be drawn: give the encoded `partners` (B, ...), to be drawn below.
     """
-    tiles = encode.draw(mixed.inputs[:count], TILE)
-    if partners is not None and bool((mixed.lam[:count] < 1).any()):
-        tiles = np.concatenate([tiles, encode.draw(partners[:count], TILE)], 1)
-    own, partner, lam = (part[:count].cpu().numpy() for part in (mixed.target, mixed.partner, mixed.lam))
+    tiles = encode.draw(mixed.inputs[:MIXED], TILE)
+    if partners is not None and bool((mixed.lam[:MIXED] < 1).any()):
+        tiles = np.concatenate([tiles, encode.draw(partners[:MIXED], TILE)], 1)
+    own, partner, lam = (part[:MIXED].cpu().numpy() for part in (mixed.target, mixed.partner, mixed.lam))
     tiles = kind.draw_mixed(tiles, own, partner, lam, encode.shape)
-    return _with_legend(captioned_grid(tiles, label_lines(mixed, kind, count)), kind)
+    return _with_legend(captioned_grid(tiles, label_lines(mixed, kind, MIXED)), kind)
 
 
 def mistakes_sheet(

@@ -55,18 +55,15 @@ class Tally:
         if not self.pending:
             return
         losses, *parts, lams = zip(*self.pending, strict=True)
-        output, target, partner, lam = map(_joined, (*parts, _alike(lams)))
+        # A single part, which may be large, is not copied.
+        joined = (part[0] if len(part) == 1 else torch.cat(list(part)) for part in (*parts, _alike(lams)))
+        output, target, partner, lam = joined
         self.pending = []
         shares = lam if lam.dim() == 1 else lam.flatten(1).mean(1)
         for name, values in (("losses", torch.stack(losses)), ("lam", shares)):
             self.kept.setdefault(name, []).append(values)
         for name, value in self.task.train_sums(output, target, partner, lam).items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    """The parts as one tensor; a single part, which may be large, is not copied."""
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _alike(lams: Sequence[Tensor]) -> list[Tensor]:

@@ -50,7 +50,7 @@ _SEARCHED = {
 }
 POLICIES = {
     name: [
-        [(step.split()[0], int(step.split()[1]) / 100, int(step.split()[2])) for step in pair.split("+")]
+        tuple((step.split()[0], int(step.split()[1]) / 100, int(step.split()[2])) for step in pair.split("+"))
         for pair in text.split(",")
     ]
     for name, text in _SEARCHED.items()
