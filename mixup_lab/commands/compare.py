@@ -83,9 +83,7 @@ def _answer(line: Line, study: Path, options: Options) -> Answer:
     answer = report.answer_of([study], options)
     confirmed = answer.confirmed.choices if answer.confirmed else ()
     if len(confirmed) < len(answer.choices):
-        # As many as these verdicts need, and not fewer than by default.
-        enough = next(n for n in count(SEEDS) if smallest_p(n, len(answer.choices)) <= LEVEL)
-        commands["confirm"] = _command([*typed, f"confirm={enough}"])
+        commands["confirm"] = _command([*typed, f"confirm={_enough_seeds(len(answer.choices))}"])
     chosen = {choice.arm for choice in answer.choices}
     more = max(
         (arm.comparison.more_seeds or 0 for arm in answer.arms if arm.comparison and arm.id in chosen), default=0
@@ -99,6 +97,11 @@ def _answer(line: Line, study: Path, options: Options) -> Answer:
 
 def _command(words: Sequence[str]) -> str:
     return shlex.join(["mixup-lab", "compare", *words])
+
+
+def _enough_seeds(comparisons: int) -> int:
+    """Seeds that so many verdicts need at least, and not fewer than by default."""
+    return next(n for n in count(SEEDS) if smallest_p(n, comparisons) <= LEVEL)
 
 
 def _confirm(line: Line, study: Path, answer: Answer, seeds: int) -> bool:

@@ -236,6 +236,7 @@ def test_confirm_uses_fresh_seeds_alone(line, tmp_path):
     assert again.count("3 finished before") == 2
 
 
+@pytest.mark.slow
 def test_every_block_is_answered_and_confirmed(line, tmp_path):
     study = tmp_path / "outputs/s"
     words = [*TINY, "aug.alpha=0.4,1", "seed=0,1", "dataset.train_size=64,128", "trainer.epochs=1"]
