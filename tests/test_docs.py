@@ -95,8 +95,9 @@ def tiny(words: tuple[str, ...], number: int) -> list[str]:
     rest += ["model.width=8"] * ("model=unet" in rest)
     rest += ["hydra.sweeper.n_trials=2"] * ("hydra/sweeper" in given)
     if command == "compare":
+        one_method = "aug.alpha" not in given and "," not in given.get("aug", "")
         rest += [f"study=page{number}", "hydra/launcher=basic"]
-        rest += ["seed=0"] * ("seed" not in given) + ["aug.alpha=0,1"] * (not {"aug", "aug.alpha"} & set(given))
+        rest += ["seed=0"] * ("seed" not in given) + ["aug.alpha=0,1"] * one_method
     return [command, *rest]
 
 

@@ -18,7 +18,7 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
     "compare": (
         ("mixup-lab compare", "the baseline and alpha 0.1, 0.2, 0.4, 1; 8 seeds"),
         ("mixup-lab compare dataset=image_folder dataset.root=DIR model=small_cnn", "your own pictures"),
-        ("mixup-lab compare aug.alpha=0,0.2,1 seed=range(10)", "other alphas and seeds"),
+        ("mixup-lab compare aug.alpha=0,0.2,1 'seed=range(10)'", "other alphas and seeds"),
         ("mixup-lab compare dataset.train_size=200,1000", "mixing with little and with more data"),
         ("mixup-lab compare confirm=8", "with a verdict from fresh seeds"),
     ),
