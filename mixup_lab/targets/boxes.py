@@ -186,6 +186,10 @@ class Detection(Task):
         self.normaliser = boxes_per_picture * CELLS
         self.label_shares = label_shares
 
+    def accepts(self, output: Tensor) -> bool:
+        """Maps (B, C + 5, h, w), or points (B, P, C + 8)."""
+        return super().accepts(output) or (output.dim() == 3 and output.shape[2] == self.num_outputs + 3)
+
     def element_loss(self, scores: Tensor, target: Tensor) -> Tensor:
         """(B, C + 5, h, w) or (B, P, C + 8), and boxes (B, M, 5), or (B, M, 6) with what each counts -> (B,)."""
         answer = self._read(scores)

@@ -143,6 +143,10 @@ class Task(ABC):
     num_outputs: int  # outputs (channels, if the output is a map) that a model needs
     labels = Labels()  # what a mixing method may know about the targets
 
+    def accepts(self, output: Tensor) -> bool:
+        """Whether outputs (B, ...) of a model have a valid shape. Default: one dimension is `num_outputs`."""
+        return self.num_outputs in output.shape[1:]
+
     def normalize(self, output: Tensor) -> Tensor:
         """The part of the loss that is the same for every label, (B, ...) to (B, ...). Default: nothing."""
         return output

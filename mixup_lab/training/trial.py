@@ -53,7 +53,7 @@ def try_parts(made: Ingredients, rng: np.random.Generator) -> Batch:
         with _part("model", model, n):
             output = model.eval()(inputs)
         model.train(was_training)
-        if not isinstance(output, Tensor) or task.num_outputs not in output.shape[1:]:
+        if not isinstance(output, Tensor) or not task.accepts(output):
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             wanted = f"{n} examples with {task.num_outputs} output{'s' * (task.num_outputs > 1)} each"
             raise UserError(f"model: {type(model).__name__} must return {wanted}, got {shape}")

@@ -168,7 +168,7 @@ def test_a_signal_saves_and_the_printed_command_goes_on(tmp_path, whole, signum,
     saved = torch.load(run_dir / "checkpoint.pt", weights_only=True)["state"]
     assert 3 <= saved["epoch"] < 150
 
-    command = shlex.split(err.strip().split("go on with: ")[1])
+    command = shlex.split(err.strip().split("continue with: ")[1])
     assert command[:2] == ["mixup-lab", "train"]
     done = mixup_lab(*command[1:], cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
