@@ -1,6 +1,7 @@
 """One example over the values of a parameter; everything else that is random stays the same."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,15 +25,16 @@ class DrawnStrip:
     lam: tuple[float, ...]  # as it was really done
 
 
-def strips(mixer: Mixer, batch: Batch, seed: int) -> list[DrawnStrip]:
+def strips(mixer: Mixer, batch: Batch, seed: int, values: Sequence[float] = ()) -> list[DrawnStrip]:
     """The strips of a method: none where it has nothing that could be varied.
 
     Args:
         mixer: bound to the run's model.
         batch: the example and its partners, (1 + partners, ...).
         seed: of the run; decides masks and places, which are the same in all of a strip.
+        values: of the parameter; by default those of the method.
     """
-    return [_drawn(strip, batch, seed) for strip in mixer.strips()]
+    return [_drawn(replace(s, values=tuple(values) or s.values), batch, seed) for s in mixer.strips()]
 
 
 def _drawn(strip: Strip, batch: Batch, seed: int) -> DrawnStrip:

@@ -187,10 +187,12 @@ import os, signal
 from mixup_lab.models.mlp import MLP
 
 class Signals(MLP):
-    '''Asks to stop when it is evaluated, after the last step of a run of one epoch.'''
+    '''Asks to stop when it is first evaluated after a step: after the last one of a run of one epoch.'''
+    trained = sent = False
     def forward(self, inputs):
-        if not self.training:
-            os.kill(os.getpid(), signal.SIGTERM) if not hasattr(self, "sent") else None
+        self.trained = self.trained or self.training
+        if self.trained and not self.training and not self.sent:
+            os.kill(os.getpid(), signal.SIGTERM)
             self.sent = True
         return super().forward(inputs)
 """
