@@ -26,6 +26,7 @@ if not (CHECKOUT / "CONTRIBUTING.md").is_file():
     pytest.skip("the pages are not here", allow_module_level=True)
 
 COMMANDS = sorted({words for page in pages() for words in commands(page)})
+README = commands(CHECKOUT / "README.md")
 # A command with one of these words is composed, not run.
 COMPOSED = (
     "experiment=", "dataset=cifar10", "dataset=fashion_mnist", "trainer.device=cuda", "hydra/launcher=",
@@ -37,7 +38,7 @@ EXTRAS = {
 }  # fmt: skip
 # What is put in the place of settings that take long: beginning of a word -> how it goes on.
 TINY = {
-    "trainer.epochs=": "1", "trainer.batch_size=": "8", "seed=": "0,1", "confirm=": "2",
+    "trainer.epochs=": "1", "trainer.batch_size=": "8", "seed=": "0", "confirm=": "1",
     "dataset.image_size=[": "64,64]",
 }  # fmt: skip
 ALWAYS = ("trainer.epochs=1", "trainer.device=cpu", "trainer.threads=1", "trainer.progress=none")
@@ -101,7 +102,12 @@ def tiny(words: tuple[str, ...], number: int) -> list[str]:
     return [command, *rest]
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def marks(words: tuple[str, ...]) -> list[pytest.MarkDecorator]:
+    """Studies are slow; the quick tests run those of the README alone."""
+    return [pytest.mark.slow] * (words[0] == "compare" and words not in README)
+
+
+@pytest.mark.parametrize("words", [pytest.param(words, marks=marks(words), id=" ".join(words)) for words in COMMANDS])
 def test_commands_run(words, folder, monkeypatch, capsys):
     for word, package in EXTRAS.items():
         if word in " ".join(words) and not _installed(package):

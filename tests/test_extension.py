@@ -68,7 +68,17 @@ def test_every_file_of_the_page_belongs_to_a_component():
     assert len(options) == 7
 
 
-@pytest.mark.parametrize("words", COMPONENTS.values(), ids=COMPONENTS)
+# Quick runs have these; "four of them" uses most of the others.
+QUICK = ("a method that does not", "a kind of target", "four of them")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, id=name, marks=[pytest.mark.slow] * (name not in QUICK))
+        for name, words in COMPONENTS.items()
+    ],
+)
 def test_own_components_train_preview_and_are_compared_and_reported(words, newcomer):
     line = (*OWN, TRUST, *words, *TINY)
     succeed("train", *line, "hydra.run.dir=run", cwd=newcomer)

@@ -34,6 +34,7 @@ def test_an_old_python_gets_one_sentence(copy, tmp_path):
     assert done.stderr == f"scripts/test: PYTHON={old} is not a Python of version 3.11 or newer\n"
 
 
+@pytest.mark.slow
 def test_an_environment_that_is_up_to_date_is_left_alone(copy, tmp_path):
     # The environment is a link to the one of the tests; the stamp says what it was installed for.
     programs = copy / ".venv" / "bin"

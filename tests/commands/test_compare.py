@@ -279,6 +279,7 @@ def test_every_block_is_answered_and_confirmed(line, tmp_path):
     assert waiting in confirmed["problems"]
 
 
+@pytest.mark.slow
 def test_variants_are_compared_with_none_of_them(line, tmp_path):
     """Bundles of settings of any group are arms of one study, and may be added to it later."""
     words = ("compare", "dataset=fake", "model=mlp", "trainer.epochs=1", "trainer.batch_size=32", "trainer.threads=1",
@@ -307,6 +308,7 @@ PICTURES = ("dataset=image_folder", "dataset.workers=0", "dataset.cache=false", 
             "aug.alpha=1", "seed=0")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_other_data_under_the_name_of_a_study_is_refused(line, tmp_path):
     study = tmp_path / "outputs/s"
     cats, dogs = (small_folder(tmp_path / name, ("train", "val", "test")) for name in ("cats", "dogs"))

@@ -296,6 +296,7 @@ def test_settings_out_of_range(slots, per_gpu, threads, key):
 # ---- slots --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_slots_train_the_same_bits_and_a_mistake_stops_no_other(tmp_path, in_process):
     done = train("aug.alpha=0.4,-1", "seed=0,1,2,3", "hydra.sweep.dir=sweep", *SLOTS, cwd=tmp_path)
     assert_same_sweep(tmp_path, done, in_process)
