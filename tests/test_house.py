@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "transforms": ("inputs",),
     "sources": ("data", "files", "inputs", "targets"),
     "training": ("data", "inputs", "mixing", "models", "runs", "targets", "transforms"),
-    "study": ("runs",),
+    "study": ("files", "runs"),
     "preview": ("training", "data", "inputs", "mixing", "models", "runs", "targets", "transforms"),
     "config": ("training", "data", "inputs", "mixing", "models", "runs", "targets", "transforms"),
     "commands": ("config", "preview", "study", "training", "runs", "targets", "data"),

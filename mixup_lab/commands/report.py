@@ -10,8 +10,9 @@ from mixup_lab.config.commands import REPORT
 from mixup_lab.config.nearest import unknown_key
 from mixup_lab.disk import write_atomically, writing
 from mixup_lab.study.analysis import Options, analyse
-from mixup_lab.study.reading import TABLES, Run, read
+from mixup_lab.study.reading import Run, read
 from mixup_lab.study.results import Answer
+from mixup_lab.study.tables import TABLES
 from mixup_lab.types import UserError
 
 FILES = ("report.html", "report.md", "results.csv", "report.json")
@@ -28,7 +29,7 @@ def main(words: Sequence[str]) -> int:
         out = Path(values["out"])
     elif place.suffix in TABLES and place.is_file():
         out = place.with_name(f"{place.stem}_report")
-    answer = answer_of(places, options)
+    answer = answer_of(places, options, values.get("arm"), values.get("seed"))
     written = write(answer, out, aggregate=len(places) == 1 and out == place)
     show(answer, written)
     return 0
@@ -69,9 +70,12 @@ def options_of(values: dict[str, str]) -> Options:
     )
 
 
-def answer_of(places: Sequence[Path], options: Options) -> Answer:
-    """Read and analyse; a folder `confirm` in the only place holds the runs of a confirmation."""
-    runs = read(places)
+def answer_of(places: Sequence[Path], options: Options, arm: str | None = None, seed: str | None = None) -> Answer:
+    """Read and analyse; a folder `confirm` in the only place holds the runs of a confirmation.
+
+    `arm` and `seed` name the columns of a table of another trainer.
+    """
+    runs = read(places, arm, seed)
     name = places[0].resolve().name if len(places) == 1 else " + ".join(place.resolve().name for place in places)
     line = " ".join(shlex.quote(str(place)) for place in places)
     commands = {"report": f"mixup-lab report {line}"}

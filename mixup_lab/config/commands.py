@@ -76,7 +76,7 @@ FLAGS = (
 
 ANALYSIS = {
     "metric": "NAME of the metric to decide by; default: the task's own",
-    "maximize": "true if higher is better, false if lower; default: the task's own, or guessed from the name",
+    "maximize": "true if higher is better, false if lower; default: the task's own, or clear from the name",
     "baseline": "NAME of the arm to compare all others with; default: the unmixed one with the same settings",
     "min_effect": "smallest difference of interest, in points for metrics in percent (default 0.1)",
 }
@@ -89,5 +89,7 @@ COMPARE = {
 REPORT = {
     **ANALYSIS,
     "out": "DIR for the report; default: the first folder",
+    "arm": "COLUMN that names the arm in a table of another trainer (default arm)",
+    "seed": "COLUMN of the seed in such a table (default seed)",
 }
 OWN = {"compare": COMPARE, "report": REPORT}

@@ -132,14 +132,17 @@ class TextFile(TableFile):
         delimiter: one character, `tab`, or a space for any number of spaces; None: as the first lines have it.
         header: whether the first line names the columns; else they are c0, c1, ...
         plain_tabs: in files with tabs a quotation mark is a character like others: a sentence often begins so.
+        hints: messages name the keys of `conf/dataset` that help.
 
     Raises:
         UserError: for an empty file, a name that occurs twice, and a file that is not such a table.
     """
 
-    def __init__(self, path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False) -> None:
+    def __init__(
+        self, path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False, hints: bool = True
+    ) -> None:
         csv.field_size_limit(LONGEST)
-        self.path, self._header, self._plain_tabs = path, header, plain_tabs
+        self.path, self._header, self._plain_tabs, self._hints = path, header, plain_tabs, hints
         with self._errors(), self._open() as file:
             start = list(itertools.islice(file, SNIFFED))
         if not any(line.strip() for line in start):
@@ -150,7 +153,8 @@ class TextFile(TableFile):
         with self._errors():
             first = _first(self._records(start, self._delimiter))
         if len(first) < 2:
-            raise UserError(f"{path} seems to have only one column; dataset.delimiter=... sets what separates values")
+            hint = "; dataset.delimiter=... sets the character that separates values" if hints else ""
+            raise UserError(f"{path} seems to have only one column{hint}")
         super().__init__(path, [name.strip() if header else "" for name in first], header)
 
     def pieces(self, skip: bool, numbers: bool) -> Iterator[Piece]:
@@ -204,8 +208,9 @@ class TextFile(TableFile):
         width = len(self.names)
         for number, row in zip(numbers, rows, strict=True):
             if len(row) not in (0, width) and not skip:
+                hint = SKIP_HINT if self._hints else ""
                 raise UserError(
-                    f"{self.where(number)}: {len(row)} value{'s'[: len(row) != 1]} instead of {width}{SKIP_HINT}"
+                    f"{self.where(number)}: {len(row)} value{'s'[: len(row) != 1]} instead of {width}{hint}"
                 )
         kept = [(number, row) for number, row in zip(numbers, rows, strict=True) if len(row) == width]
         dropped = sum(bool(row) for row in rows) - len(kept)

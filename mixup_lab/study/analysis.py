@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mixup_lab.study.arms import Grouping, group_arms
-from mixup_lab.study.metric import choose, least_effect, of
+from mixup_lab.study.metric import choose, least_effect, of, settled
 from mixup_lab.study.pairs import Pairs, class_differences
 from mixup_lab.study.problems import facts, problems_of
 from mixup_lab.study.reading import Run
@@ -46,6 +46,7 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
     if not runs:
         raise UserError(f"{study} has no runs")
     metric = choose(runs, options.metric, options.maximize)
+    runs = [settled(run, metric) for run in runs]
     groups = group_arms(runs, options.baseline)
     seeds = sorted({run.seed for run in runs})
     cells = {arm: _cells(arm, groups.runs[arm], seeds, metric) for arm in groups.order}

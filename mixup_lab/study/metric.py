@@ -1,22 +1,15 @@
 """The number that decides: its name, its direction, its unit, and the least difference of interest."""
 
 import statistics as stats
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mixup_lab.study.formats import finite, magnitude
+from mixup_lab.study.metric_names import is_percent, more_is_better, tag
 from mixup_lab.study.reading import Run
 from mixup_lab.study.results import Metric
 from mixup_lab.types import UserError
 
-# Fractions between 0 and 1: shown in percent, differences in points.
-PERCENT = (
-    "accuracy", "balanced_accuracy", "subset_accuracy", "pixel_accuracy", "macro_recall", "recall", "precision",
-    "specificity", "auroc", "auc", "f1", "micro_f1", "macro_f1", "map", "map50", "map75", "iou", "miou", "dice", "ece",
-)  # fmt: skip
-# Words in the names of metrics where less is better, as in "log_loss".
-SMALLER_IS_BETTER = (
-    "loss", "error", "err", "rmse", "mae", "mse", "mape", "nll", "ece", "brier", "perplexity", "wer", "cer",
-)  # fmt: skip
 MIN_POINTS = 0.001  # default least difference of interest, for metrics in percent: 0.1 point
 MIN_SHARE = 0.01  # for others: this share of the baseline's mean
 
@@ -33,29 +26,40 @@ def choose(runs: Sequence[Run], name: str | None, maximize: bool | None) -> Metr
         UserError: if no finished run has the metric, or it is open which one decides.
     """
     finished = [run for run in runs if run.scalars]
-    splits = sorted({key for run in finished for key in run.scalars})
-    names = list(dict.fromkeys(key.rpartition("/")[2] if key.startswith(("val/", "test/")) else key for key in splits))
+    names = list(dict.fromkeys(name for run in finished for name in _with_test(run.scalars)))
     directions = {
         str(run.start["primary"]): bool(run.start.get("maximize", True)) for run in runs if "primary" in run.start
     }
     if name is None and len(directions) > 1:
         raise UserError(f"runs are judged by different metrics ({', '.join(directions)}); choose one with metric=NAME")
-    name = name.removeprefix("test/").removeprefix("val/") if name else next(iter(directions), None)
+    name = tag(name).rpartition("/")[2] if name else next(iter(directions), None)
     if name is None:
         if len(names) > 1 and "accuracy" not in names:
             raise UserError(f"which metric decides? Choose one with metric=NAME: {', '.join(names)}")
         name = "accuracy" if "accuracy" in names or not names else names[0]
-    if finished and not any(of(run, name, "test") is not None for run in finished):
+    scores = [score for run in finished if (score := of(run, name, "test")) is not None]
+    if finished and not scores:
         raise UserError(f"metric={name} is not in any finished run; these are: {', '.join(names)}")
     if maximize is None:
         maximize = directions.get(name, more_is_better(name))
-    scores = [score for run in finished if (score := of(run, name, "test")) is not None]
-    return Metric(name, maximize, name.lower() in PERCENT and all(0 <= score <= 1 for score in scores))
+    if maximize is None:
+        raise UserError(
+            f"is a higher {name} better, or a lower one? Its name does not tell: add maximize=true or maximize=false"
+        )
+    return Metric(name, maximize, is_percent(name) and all(0 <= score <= 1 for score in scores))
 
 
-def more_is_better(name: str) -> bool:
-    """The direction of a metric by its name."""
-    return not any(part in SMALLER_IS_BETTER for part in name.lower().replace("-", "_").split("_"))
+def _with_test(scalars: Mapping[str, float]) -> list[str]:
+    """The metrics of the test split; in a table of another trainer without such names those without a split."""
+    marked = [key.removeprefix("test/") for key in scalars if key.startswith("test/")]
+    return marked or [key for key in scalars if "/" not in key]
+
+
+def settled(run: Run, metric: Metric) -> Run:
+    """The run itself; a finished run without a test score of the metric counts as failed."""
+    if run.status != "ok" or of(run, metric.name, "test") is not None:
+        return run
+    return replace(run, status="failed", error=f"test {metric.name} is missing or not a finite number")
 
 
 def of(run: Run, metric: str, split: str) -> float | None:

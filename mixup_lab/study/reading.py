@@ -1,14 +1,12 @@
 """Run directories, and tables of other trainers, as plain values. Nothing is written, and no torch is needed."""
 
-import csv
-import json
-import math
+import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import yaml
@@ -17,11 +15,10 @@ from mixup_lab.runs import store
 from mixup_lab.runs.record import Event, check_schema, read_events, read_summary
 from mixup_lab.runs.settings import flat
 from mixup_lab.study.scores import KEYS, scores
+from mixup_lab.study.tables import TABLES, table_runs
 from mixup_lab.types import UserError
 
-T = TypeVar("T")
 NO_RUNS = ("_aggregate", "confirm")  # folders of a study without runs of its own
-TABLES = (".csv", ".jsonl")
 AGREE = 1e-4  # relative difference allowed between the mean score of the examples and the recorded metric
 
 
@@ -41,6 +38,8 @@ class Run:
     start: Event = field(default_factory=dict)
     epochs: tuple[Event, ...] = ()
     notes: tuple[str, ...] = ()
+    # In a table of another trainer: metric with its split -> codes and scores of the groups that it is the mean of.
+    groups: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def settings(self) -> dict[str, Any]:
         """The flat configuration of the run; {} without config.yaml."""
@@ -63,6 +62,8 @@ class Run:
 
     def scores(self, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Ids and scores of the test examples, each (m,), with the metric as their mean; None if unknown."""
+        if self.groups:
+            return self.groups.get(f"test/{metric}", self.groups.get(metric))
         arrays = self.predictions()
         values = None if arrays is None else scores(self.kind, metric, arrays)
         recorded = self.scalars.get(f"test/{metric}")
@@ -91,8 +92,8 @@ class Run:
         return kept if "id" in kept else None
 
 
-def read(places: Sequence[Path]) -> list[Run]:
-    """All runs below some folders, or in the tables (.csv, .jsonl) of another trainer.
+def read(places: Sequence[Path], arm: str | None = None, seed: str | None = None) -> list[Run]:
+    """All runs below some folders, or in the tables of another trainer, where `arm` and `seed` name two columns.
 
     Raises:
         UserError: for a place without runs, and for records that this version cannot read.
@@ -100,7 +101,7 @@ def read(places: Sequence[Path]) -> list[Run]:
     runs: list[Run] = []
     for place in places:
         if place.suffix in TABLES and place.is_file():
-            runs += read_table(place)
+            runs += read_table(place, arm, seed)
             continue
         if not place.exists():
             raise UserError(f"{place} does not exist")
@@ -181,63 +182,27 @@ def _never_begun(folder: Path, error: str, log: Path) -> Run | None:
 
 def _mixes_by_name(name: str) -> bool:
     """Whether an arm mixes, by its name alone: no run of it has begun, or another trainer made it."""
-    return not (name == "baseline" or name.startswith("baseline,") or name.lower() in ("erm", "none"))
+    return not re.fullmatch(r"baseline(,.*)?|erm|none|0(\.0*)?", name, re.IGNORECASE)
 
 
-def read_table(path: Path) -> list[Run]:
-    """Runs of any trainer: columns `arm`, `seed`, and one for each metric. CSV with a header, or JSON lines.
-
-    Raises:
-        UserError: for a missing column, a value that is not a number, or a pair of arm and seed that comes twice.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    runs: list[Run] = []
-    seen: set[tuple[str, int]] = set()
-    for line, row in _rows(path, text):
-        where = f"{path}, line {line}"
-        cells = {column: value for column, value in row.items() if value not in (None, "")}
-        for column in ("arm", "seed"):
-            if column not in cells:
-                raise UserError(f"{where}: '{column}' is missing; columns: arm, seed, one for each metric")
-        arm, seed = str(cells.pop("arm")), _converted(int, cells.pop("seed"), f"{where}: seed must be a whole number")
-        if (arm, seed) in seen:
-            raise UserError(f"{where}: arm {arm} has seed {seed} twice")
-        seen.add((arm, seed))
-        scalars = {key: _converted(float, value, f"{where}: {key} must be a number") for key, value in cells.items()}
-        finite = bool(scalars) and all(map(math.isfinite, scalars.values()))
-        problem = None if finite else "a value is not finite" if scalars else "there is no value"
-        status = "ok" if finite else "failed"
-        runs.append(Run(arm, arm, seed, status, scalars if finite else {}, _mixes_by_name(arm), error=problem))
-    if not runs:
-        raise UserError(f"{path} has no rows")
-    return runs
-
-
-def _converted(kind: Callable[[Any], T], value: Any, problem: str) -> T:
-    try:
-        return kind(value)
-    except (TypeError, ValueError):
-        raise UserError(f"{problem}, got {value!r}") from None
-
-
-def _rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    if path.suffix == ".csv":
-        reader = csv.DictReader(text.splitlines())
-        for row in reader:
-            if None in row:
-                raise UserError(f"{path}, line {reader.line_num}: more values than columns")
-            yield reader.line_num, {str(k).strip(): v.strip() if isinstance(v, str) else v for k, v in row.items()}
-        return
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, line {number}: must be an object with arm, seed and metrics")
-        yield number, row
+def read_table(path: Path, arm: str | None = None, seed: str | None = None) -> list[Run]:
+    """Runs of any trainer; arguments and errors as in `table_runs`."""
+    runs, notes = table_runs(path, arm, seed)
+    codes = {name: k for k, name in enumerate(sorted({name for r in runs for g in r.groups.values() for name in g}))}
+    return [
+        Run(
+            arm=run.arm,
+            name=run.arm,
+            seed=run.seed,
+            status="ok" if run.scalars else "failed",
+            scalars=run.scalars,
+            mixes=_mixes_by_name(run.arm),
+            error=None if run.scalars else "there is no value",
+            groups={
+                metric: (np.array([codes[name] for name in scores]), np.array(list(scores.values())))
+                for metric, scores in run.groups.items()
+            },
+            notes=() if k else tuple(notes),
+        )
+        for k, run in enumerate(runs)
+    ]

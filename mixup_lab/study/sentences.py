@@ -19,7 +19,7 @@ def say(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[st
         confirming: whether these are the fresh runs of a confirmation, which did not choose an arm.
     """
     if not answer.choices:
-        return "There is no answer yet: no arm besides the baseline has finished a run.", ()
+        return _without_choice(answer)
     return _one(answer, confirming) if len(blocks) == 1 else _several(answer, blocks, confirming)
 
 
@@ -28,14 +28,31 @@ def _one(answer: Answer, confirming: bool) -> tuple[str, tuple[str, ...]]:
     (choice,) = answer.choices
     arm, comparison = _compared(answer, choice)
     clause = _clause(f"{arm.name} ({_role(choice, confirming)})", comparison)
-    # A name keeps its first letter.
-    sentence = f"{clause[0].upper() + clause[1:] if comparison.code == 'cannot_tell' else clause}."
+    sentence = f"{_capital(clause)}."
     if comparison.mean is None:
         return sentence, ()
     details = [f"{_numbers(comparison, comparison.mean, answer.metric)}.", *_other_effects(answer)]
     if not confirming:
         details += [*_optimism(choice, answer.metric), *_trials(answer)]
     return sentence, tuple(details)
+
+
+def _without_choice(answer: Answer) -> tuple[str, tuple[str, ...]]:
+    """Where no arm can be chosen: there are no val scores, as in many tables of other trainers."""
+    compared = [(arm, arm.comparison) for arm in answer.arms if arm.comparison and arm.comparison.mean is not None]
+    if not compared:
+        return "There is no answer yet: no arm besides the baseline has finished a run.", ()
+    clauses = {arm.name: _clause(arm.name, one) for arm, one in compared}
+    numbers = {arm.name: _numbers(one, one.mean or 0.0, answer.metric) for arm, one in compared}
+    if len(compared) == 1:
+        return f"{_capital(*clauses.values())}.", (f"{numbers[compared[0][0].name]}.",)
+    helping, hurting = (
+        [arm.name for arm, one in compared if one.code in (code, f"{code}_here")] for code in ("helps", "hurts")
+    )
+    verdicts = [f"{', '.join(names)} {word}" for names, word in ((helping, "help"), (hurting, "hurt")) if names]
+    sentence = "; ".join(verdicts) or f"None of {len(compared)} arms is shown to help or to hurt"
+    details = [f"{_capital(clauses[name])}; {numbers[name]}." for name in clauses]
+    return f"{sentence}.", (*details, "There are no val scores, so no arm is chosen as the best one.")
 
 
 def _several(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[str, tuple[str, ...]]:
@@ -102,6 +119,11 @@ def _clause(subject: str, comparison: Comparison) -> str:
     if comparison.code == "cannot_tell":
         return f"cannot tell whether {subject} helps: {words.removeprefix('cannot tell').removeprefix(': ')}"
     return f"{subject} makes {words}" if comparison.code == "no_difference" else f"{subject} {words}"
+
+
+def _capital(clause: str) -> str:
+    """The clause as the beginning of a sentence; the name of an arm keeps its first letter."""
+    return f"C{clause[1:]}" if clause.startswith("cannot tell") else clause
 
 
 def _role(choice: Choice, confirming: bool) -> str:

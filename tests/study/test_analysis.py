@@ -13,7 +13,7 @@ from helpers.studies import config_of, write_run, write_study
 from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.formats import interval
-from mixup_lab.study.reading import read, read_run, read_table
+from mixup_lab.study.reading import read, read_run
 from mixup_lab.types import UserError
 
 RNG = np.random.default_rng(0)
@@ -374,49 +374,3 @@ def test_nothing_finished(tmp_path):
     answer = answer_of(tmp_path)
     assert answer.choices == ()
     assert "no answer yet" in answer.sentence
-
-
-# ---- tables of other trainers -------------------------------------------------------------------------------------
-
-
-def test_csv_and_jsonl_say_the_same(tmp_path):
-    rows = [
-        {"arm": arm, "seed": s, "rmse": round(rmse + s / 10, 3)}
-        for arm, rmse in (("a", 3), ("b", 2))
-        for s in (0, 1, 2)
-    ]
-    table = tmp_path / "t.csv"
-    table.write_text("arm,seed,rmse\n" + "".join(f"{r['arm']},{r['seed']},{r['rmse']}\n" for r in rows))
-    lines = tmp_path / "t.jsonl"
-    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    answers = [answer_of(path, baseline="a") for path in (table, lines)]
-    assert answers[0] == answers[1]
-    metric = answers[0].metric
-    assert (metric.name, metric.maximize, metric.percent) == ("rmse", False, False)
-    np.testing.assert_allclose(by_name(answers[0])["b"].comparison.differences, [-1, -1, -1])
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("arm,seed\n", "has no rows"),
-        ("name,seed,acc\na,0,1\n", "line 2: 'arm' is missing"),
-        ("arm,seed,acc\na,x,1\n", "line 2: seed must be a whole number, got 'x'"),
-        ("arm,seed,acc\na,0,good\n", "line 2: acc must be a number, got 'good'"),
-        ("arm,seed,acc\na,0,1\na,0,1\n", "line 3: arm a has seed 0 twice"),
-        ("arm,seed,acc\na,0,1,2\n", "line 2: more values than columns"),
-    ],
-)
-def test_tables_that_are_wrong(tmp_path, text, sentence):
-    path = tmp_path / "t.csv"
-    path.write_text(text)
-    with pytest.raises(UserError, match=sentence):
-        read_table(path)
-
-
-def test_a_nan_in_a_table_is_a_failed_run(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text("arm,seed,accuracy\nerm,0,0.5\nerm,1,0.6\nmix,0,nan\nmix,1,0.7\n")
-    answer = answer_of(path)
-    assert by_name(answer)["mix"].comparison.seeds == (1,)
-    assert answer.problems[0] == "failed: mix seed 0: a value is not finite"
