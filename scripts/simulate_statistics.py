@@ -86,9 +86,14 @@ def judge(differences: Array, min_effect: float = 0.001) -> Array:
     result = intervals.estimate(means, covariance, m, differing, m**-2.0)
     p = p_values.holm_rows(p_values.flip_all(means))
     p_new = p_values.holm_rows(result.p)
-    bound = np.abs(result.mean) + intervals.half_width(result, means.shape[-1], 1 - statistics.LEVEL)
-    reachable = (statistics.smallest_p(n, arms) <= statistics.LEVEL) | (p <= statistics.LEVEL)
-    return verdicts.codes(result.mean, p, p_new, bound, reachable, min_effect, True)
+    alone = np.sqrt(result.seed_variance)
+    equal = [
+        statistics.equivalence_p(result.mean, se, df, min_effect) for se, df in ((result.se, result.df), (alone, n - 1))
+    ]
+    level = statistics.look_level(1)
+    reachable = (statistics.smallest_p(n, arms) <= level) | (p <= level)
+    all_p = statistics.PValues(p, p_new, p_values.holm_rows(np.maximum(*equal)))
+    return verdicts.codes(result.mean, all_p, reachable, level, True)
 
 
 def studies(

@@ -4,7 +4,6 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,7 +19,7 @@ from mixup_lab.runs.record import read_result
 from mixup_lab.study.analysis import Options
 from mixup_lab.study.reading import read_run
 from mixup_lab.study.results import Answer, Arm
-from mixup_lab.study.statistics import LEVEL, smallest_p
+from mixup_lab.study.statistics import look_level, seeds_needed
 
 SHOWING = {name for flag in FLAGS if flag.shows for name in flag.names}
 
@@ -101,7 +100,7 @@ def _command(words: Sequence[str]) -> str:
 
 def _enough_seeds(comparisons: int) -> int:
     """Seeds that so many verdicts need at least, and not fewer than by default."""
-    return next(n for n in count(SEEDS) if smallest_p(n, comparisons) <= LEVEL)
+    return max(SEEDS, seeds_needed(comparisons, look_level(1)))
 
 
 def _confirm(line: Line, study: Path, answer: Answer, seeds: int) -> bool:

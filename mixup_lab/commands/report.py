@@ -9,6 +9,7 @@ from pathlib import Path
 from mixup_lab.config.commands import REPORT
 from mixup_lab.config.nearest import unknown_key
 from mixup_lab.disk import write_atomically, writing
+from mixup_lab.runs import store
 from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.reading import Run, read
 from mixup_lab.study.results import Answer
@@ -81,11 +82,24 @@ def answer_of(places: Sequence[Path], options: Options, arm: str | None = None, 
     commands = {"report": f"mixup-lab report {line}"}
     if all(place.is_dir() for place in places):
         commands["look"] = f"tensorboard --logdir {shlex.quote(os.path.commonpath([str(place) for place in places]))}"
-    answer = analyse(runs, name, options, commands)
+    single = len(places) == 1 and places[0].is_dir()
+    answer = analyse(runs, name, replace(options, looks=store.read_looks(places[0]) if single else ()), commands)
+    if single:
+        _note_look(places[0], answer)
     fresh = places[0] / "confirm"
-    if len(places) == 1 and fresh.is_dir() and answer.choices:
-        return replace(answer, confirmed=_confirmed(answer, read([fresh]), options))
+    if single and fresh.is_dir() and answer.choices:
+        confirmed = _confirmed(answer, read([fresh]), replace(options, looks=store.read_looks(fresh)))
+        if confirmed is not None:
+            _note_look(fresh, confirmed)
+        return replace(answer, confirmed=confirmed)
     return answer
+
+
+def _note_look(study: Path, answer: Answer) -> None:
+    """Whoever sees a verdict has looked: the next look has a smaller level."""
+    counting = [len(arm.comparison.seeds) for arm in answer.arms if arm.comparison and arm.comparison.counts]
+    if counting:
+        store.note_look(study, max(counting))
 
 
 def _confirmed(answer: Answer, runs: Sequence[Run], options: Options) -> Answer | None:

@@ -1,6 +1,7 @@
 """A study on disk: a folder of arms, each a folder of seeds, and `study.json`, which describes them.
 
-    STUDY/study.json           settings that all arms share, axes, where the data lies, and the folder of each arm
+    STUDY/study.json           settings that all arms share, axes, where the data lies, the folder of each arm, and the
+                               numbers of seeds at which verdicts were written
     STUDY/ARM/seed=S/          a run
     STUDY/ARM/seed=S/error.log the errors of that run, if there were any
 
@@ -12,6 +13,7 @@ import re
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,21 @@ def read_manifest(study: Path) -> dict[str, Any] | None:
             " version, or begin a new study with study=NAME"
         )
     return manifest
+
+
+def read_looks(study: Path) -> tuple[int, ...]:
+    """The numbers of seeds at which a verdict on a study was written, in order; () for other folders."""
+    manifest = read_manifest(study)
+    return () if manifest is None else tuple(int(n) for n in manifest.get("looks", ()))
+
+
+def note_look(study: Path, seeds: int) -> None:
+    """Remember that a verdict was written at so many seeds. A study that cannot be written to stays as it is."""
+    with suppress(OSError), locked(study / ".lock"):
+        manifest = read_manifest(study)
+        if manifest is not None and seeds not in manifest.get("looks", ()):
+            manifest["looks"] = [*manifest.get("looks", ()), seeds]
+            write_atomically(study / "study.json", json.dumps(manifest, indent=1) + "\n")
 
 
 def enter(

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mixup_lab.study.arms import Grouping, group_arms
+from mixup_lab.study.learning import obstacle, references, weaker_than_linear
 from mixup_lab.study.metric import choose, least_effect, of, settled
 from mixup_lab.study.pairs import Pairs, class_differences
 from mixup_lab.study.problems import facts, problems_of
 from mixup_lab.study.reading import Run
-from mixup_lab.study.results import Answer, Arm, Cell, Choice, Curve, Metric, Moments
+from mixup_lab.study.results import Answer, Arm, Cell, Choice, Comparison, Curve, Metric, Moments
 from mixup_lab.study.sentences import say
-from mixup_lab.study.statistics import compare_arms, optimism_of_choosing, seed_interval
+from mixup_lab.study.statistics import Paired, compare_arms, honest_estimate, optimism_of_choosing, seed_interval
 from mixup_lab.types import UserError
 
 CURVES = ("train_clean/{}", "val/{}", "train_clean/loss", "val/loss")
@@ -29,6 +30,7 @@ class Options:
     baseline: str | None = None  # name of the arm that all others are compared with
     min_effect: float | None = None  # points for metrics in percent, else in the metric's own unit
     confirm: bool = False  # these are the fresh runs of a confirmation
+    looks: tuple[int, ...] = ()  # numbers of seeds at which verdicts on this study were written before
 
 
 def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping[str, str]) -> Answer:
@@ -56,9 +58,15 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
     base_scores = [cell.test for cell in cells[groups.order[0]] if cell.test is not None]
     min_effect, explained = least_effect(metric, options.min_effect, base_scores)
     comparisons = compare_arms(
-        paired, min_effect, metric.maximize, metric.percent, pairs.missing, counted=metric.percent
-    )
-    comparison_of = dict(zip(compared, comparisons, strict=True))
+        paired, min_effect, maximize=metric.maximize, percent=metric.percent, counted=metric.percent,
+        carved=pairs.carved, looks=options.looks, missing=pairs.missing,
+    )  # fmt: skip
+    obstacles = {base: why for base in groups.blocks if (why := _obstacle(groups, base, metric)) is not None}
+    comparison_of = {
+        arm: _without_verdict(comparison) if base in obstacles else comparison
+        for (arm, base), comparison in zip(compared.items(), comparisons, strict=True)
+    }
+    by_arm = dict(zip(compared, paired, strict=True))
     costs = {arm: _seconds_per_epoch(groups.runs[arm]) for arm in groups.order}
     arms = tuple(
         Arm(
@@ -81,7 +89,7 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
     choices = tuple(
         choice
         for base, block in groups.blocks.items()
-        if (choice := _choice([arm for arm in arms if arm.baseline == base], base, block, metric)) is not None
+        if (choice := _choice([arm for arm in arms if arm.baseline == base], base, block, metric, by_arm)) is not None
     )
     answer = Answer(
         study=study,
@@ -90,9 +98,14 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
         sentence="",
         details=(),
         arms=arms,
+        carved=pairs.carved,
         axes={axis: tuple(dict.fromkeys(values[arm] for arm in groups.order)) for axis, values in groups.axes.items()},
         choices=choices,
         confirmed=None,
+        references=tuple(
+            reference for base in groups.blocks for reference in references(groups.runs[base], base, metric)
+        ),
+        obstacles=obstacles,
         curves=tuple(_curves(groups, metric)),
         classes=tuple(
             entry
@@ -105,9 +118,20 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
         commands=dict(commands),
     )
     sentence, details = say(answer, groups.blocks, options.confirm)
+    weak = [weaker_than_linear(groups.runs[base], metric, min_effect) for base in groups.blocks]
+    details = (*details, *dict.fromkeys(line for line in weak if line))
     if explained and details and not options.confirm:
         details = (*details, explained)
     return replace(answer, sentence=sentence, details=details)
+
+
+def _obstacle(groups: Grouping, base: str, metric: Metric) -> str | None:
+    others = [run for arm, other in groups.baselines.items() if other == base for run in groups.runs[arm]]
+    return obstacle(groups.runs[base], others, metric)
+
+
+def _without_verdict(comparison: Comparison) -> Comparison:
+    return replace(comparison, code="no_verdict", words="no verdict", more_seeds=None, counts=False)
 
 
 def _cells(arm: str, members: Sequence[Run], seeds: Sequence[int], metric: Metric) -> tuple[Cell, ...]:
@@ -142,7 +166,9 @@ def _ratio(a: float | None, b: float | None) -> float | None:
     return a / b if a is not None and b else None
 
 
-def _choice(candidates: Sequence[Arm], base: str, block: str, metric: Metric) -> Choice | None:
+def _choice(
+    candidates: Sequence[Arm], base: str, block: str, metric: Metric, paired: Mapping[str, Paired]
+) -> Choice | None:
     """The arm that is best on val, of those that are compared with one baseline; None if none has a result."""
     candidates = [arm for arm in candidates if arm.val.mean is not None]
     if not candidates:
@@ -153,7 +179,11 @@ def _choice(candidates: Sequence[Arm], base: str, block: str, metric: Metric) ->
     chosen = candidates[optimism.chosen]
     epochs = [sign * (c.best_test - c.test) for c in chosen.cells if c.best_test is not None and c.test is not None]
     best_epoch = stats.fmean(epochs) if epochs else None
-    return Choice(chosen.id, base, block, len(candidates), best_epoch, optimism.bias if len(candidates) > 1 else 0.0)
+    honest = honest_estimate(
+        val, [cell.seed for cell in chosen.cells], [paired[arm.id] for arm in candidates], counted=metric.percent
+    )
+    bias = optimism.bias if len(candidates) > 1 else 0.0
+    return Choice(chosen.id, base, block, len(candidates), best_epoch, bias, honest)
 
 
 def _curves(groups: Grouping, metric: Metric) -> Iterable[Curve]:

@@ -1,8 +1,9 @@
 """The columns of the table and the words of the verdicts, explained."""
 
+from mixup_lab.study import shown
 from mixup_lab.study.formats import magnitude, p_value
 from mixup_lab.study.results import Answer
-from mixup_lab.study.shown import knows_new_data
+from mixup_lab.study.statistics.p_values import FIRST_LOOK
 
 MEANS = ("accuracy", "subset_accuracy", "loss", "mae")  # metrics that are means over examples
 
@@ -13,14 +14,20 @@ def explanation(answer: Answer) -> dict[str, str]:
     against = [arm.comparison for arm in answer.arms if arm.comparison]
     better = "above zero is better" if metric.maximize else "below zero is better"
     point = " A point is one hundredth: from 97 % to 98 % is one point." if metric.percent else ""
-    examples = max((comparison.test_examples or 0 for comparison in against), default=0)
-    basis = f" It rests on {examples:,} different test examples." if examples else ""
-    if against and not knows_new_data(answer):
+    basis = f" It rests on {shown.basis(answer)}." if shown.basis(answer) else ""
+    if any(comparison.test_groups for comparison in against):
+        basis += " New data means new groups: the examples of one group are right or wrong together."
+    if not answer.carved:
+        basis += " It does not allow for another training set."
+    if against and not shown.knows_new_data(answer):
         basis = " There is none here: it needs a score of the metric for each test example of every run."
     elif metric.name not in MEANS:
         basis += " This metric is not a mean over examples; leaving out each example shows what it contributes."
     reach = min((comparison.smallest_p for comparison in against), default=1.0)
     least = f" The smallest p that this study can reach for its best arm is {p_value(reach)}." if against else ""
+    again = "other splits of these data included" if answer.carved else "test on the very same examples"
+    place = "these data" if answer.carved else "this test set"
+    level = min((comparison.level for comparison in against), default=FIRST_LOOK)
     effect = magnitude(answer.min_effect, metric) if answer.min_effect else "that number"
     return {
         "Difference": (
@@ -29,9 +36,9 @@ def explanation(answer: Answer) -> dict[str, str]:
             f"Here {better}.{point}"
         ),
         "Interval for retraining": (
-            "Train again with other seeds, test on the very same examples, and the mean difference comes out a little "
-            "different. This interval allows for that luck alone. Of 100 intervals made in this way, about 95 contain "
-            "the true value."
+            f"Train again with other seeds, {again}, and the mean difference comes out a little different. "
+            "This interval allows for that luck alone. Of 100 intervals made in this way, about 95 contain the true "
+            "value."
         ),
         "Interval for new data": (
             "It allows for the luck of training and for the luck of which examples happen to be in the test set. "
@@ -41,15 +48,16 @@ def explanation(answer: Answer) -> dict[str, str]:
             "If the arm made no difference at all, each seed would come out ahead or behind as a coin falls. p is how "
             "often coins alone give a mean difference as large as the one seen. Try many arms, and one of them will "
             "look good by luck; Holm's correction raises p to make up for that. Few seeds cannot give a small p, "
-            f"whatever they show.{least}"
+            f"whatever they show.{least} Where an arm fails badly once in a while, coins are a poor picture: 8 seeds "
+            "often miss a failure that happens once in 20 trainings."
         ),
         "Helps, hurts": (
-            "Both for other trainings and for other data, p after Holm is at most 0.05. "
-            "These words and their rules were fixed before any run."
+            f"Both for other trainings and for other data, p after Holm is at most {level:g}. "
+            "These words and their rules were fixed before any run. The first look at a study has the level 0.04, the "
+            "second 0.005, and so on: all looks together are wrong in at most 5 % of studies."
         ),
-        "Helps (hurts) on this test set": (
-            "p is at most 0.05 for other trainings on these test examples. For other test examples, these runs do not "
-            "show it."
+        f"Helps (hurts) on {place}": (
+            f"p is at most {level:g} for other trainings, {again}. For new data these runs do not show it."
         ),
         "No difference larger than …": (
             f"Whatever the difference is, gain or loss, it is shown to be smaller than {effect}, "
@@ -57,8 +65,14 @@ def explanation(answer: Answer) -> dict[str, str]:
         ),
         "Cannot tell": (
             "These runs are compatible with a gain and with none. That is not the same as no difference. "
-            "Where more seeds would probably settle it, the table gives about how many. "
-            "Where the test set is called too small, only more test examples would settle it."
+            "Where more seeds would probably settle it, if the true difference is what these seeds show, the table "
+            f"gives about how many. Where the {'data' if answer.carved else 'test'} set is called too small, only more "
+            "test examples would settle it."
+        ),
+        "No verdict": (
+            "The models have not learnt enough: the baseline is not better than an answer that ignores the input, or "
+            "its score on val was still getting better in most runs when training ended. The difference of two such "
+            "models says nothing about mixing."
         ),
         "Trials": (
             "How many configurations were tried with mixing and how many without. "

@@ -52,6 +52,10 @@ def _arms(answer: Answer) -> Iterator[str]:
         ]
         for block in shown.rows(answer) for row in block
     ]  # fmt: skip
+    body += [
+        [reference.name, "", "", formats.spread(reference.test, answer.metric), *[""] * 7]
+        for block in shown.rows(answer) for reference in shown.references(answer, block)
+    ]  # fmt: skip
     yield from _table(head, body, "lrrrrrrrlrr")
 
 

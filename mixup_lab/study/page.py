@@ -11,11 +11,14 @@ from mixup_lab.study.glossary import explanation
 from mixup_lab.study.results import Answer
 from mixup_lab.visible import visible
 
-_SIGNS = {"helps": "▲", "helps_here": "△", "hurts": "▼", "hurts_here": "▽", "no_difference": "=", "cannot_tell": "?"}
+_SIGNS = {
+    "helps": "▲", "helps_here": "△", "hurts": "▼", "hurts_here": "▽", "no_difference": "=", "cannot_tell": "?",
+    "no_verdict": "–",
+}  # fmt: skip
 _COMMANDS = {
     "repeat": "Run it again",
-    "extend": "Continue with more seeds",
     "confirm": "Confirm on fresh seeds",
+    "extend": "Continue with more seeds",
     "report": "Write this report again",
     "look": "Look at the curves",
 }

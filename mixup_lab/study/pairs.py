@@ -6,11 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mixup_lab.study.metric import of
-from mixup_lab.study.reading import Run
+from mixup_lab.study.reading import Run, Scores
 from mixup_lab.study.results import ClassDifference, Metric
-from mixup_lab.study.statistics import MISSING, seed_interval
-
-Scores = tuple[np.ndarray, np.ndarray]  # ids and scores of test examples, each (m,)
+from mixup_lab.study.statistics import MISSING, Paired, by_group, seed_interval
 
 
 class Pairs:
@@ -19,13 +17,13 @@ class Pairs:
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
         self.problems: list[str] = []
-        self.missing = MISSING  # why an arm has no scores of examples, as the end of a verdict
+        self.missing = MISSING  # why an arm has no scores of single examples
+        self.carved = False  # whether seeds have different test examples
+        self._ids: np.ndarray | None = None  # of the test examples of the first run
         self._baselines: dict[int, Scores | None] = {}  # read once, for all arms that are compared with them
 
-    def of(
-        self, members: Sequence[Run], baseline: Sequence[Run], name: str
-    ) -> tuple[list[int], list[float], list[Scores] | None]:
-        """Seeds, differences on test, and differences of single test examples; None without scores of all of them."""
+    def of(self, members: Sequence[Run], baseline: Sequence[Run], name: str) -> Paired:
+        """The pairs of an arm."""
         partners = {run.seed: run for run in baseline}
         seeds: list[int] = []
         differences: list[float] = []
@@ -39,12 +37,20 @@ class Pairs:
             if len({one.start.get("data", {}).get("digest") for one in (run, partner)}) > 1:
                 self.problems.append(f"{name} seed {run.seed} has other data than its baseline: the pair is left out")
                 continue
+            self.carved |= "test" in run.start.get("data", {}).get("carved", ())
             seeds.append(run.seed)
             differences.append(own - other)
             if examples is not None:
                 scores = self._differences(run, partner, name)
                 examples = None if scores is None else [*examples, scores]
-        return seeds, differences, examples if seeds else None
+        if not examples:
+            return Paired(seeds, differences)
+        size = len(np.unique(np.concatenate([one.ids for one in examples])))
+        groups = [by_group(one.groups, one.values) for one in examples if one.groups is not None]
+        if len(groups) < len(examples):
+            return Paired(seeds, differences, [(one.ids, one.values) for one in examples], size)
+        count = len(np.unique(np.concatenate([codes for codes, _ in groups])))
+        return Paired(seeds, differences, groups, size, count)
 
     def _differences(self, run: Run, base: Run, name: str) -> Scores | None:
         """Differences of the scores of single test examples; None, and a problem, where these are not known."""
@@ -52,10 +58,12 @@ class Pairs:
         if id(base) not in self._baselines:
             self._baselines[id(base)] = base.scores(self.metric.name)
         other = self._baselines[id(base)]
-        if own is not None and other is not None and np.array_equal(own[0], other[0]):
-            return own[0], own[1] - other[1]
+        if own is not None and other is not None and np.array_equal(own.ids, other.ids):
+            self._ids = own.ids if self._ids is None else self._ids
+            self.carved |= not np.array_equal(self._ids, own.ids)
+            return Scores(own.ids, own.values - other.values, own.groups)
         if own is None and other is None and run.predictions() is not None and base.predictions() is not None:
-            self.missing = f"{self.metric.name} has no score of single examples"
+            self.missing = f"since {self.metric.name} has no score of single examples"
             self.problems.append(
                 f"{self.metric.name} has no score of single test examples: intervals are over seeds alone, for other"
                 " trainings on the same test set, and there is none for new data"

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from mixup_lab.study.arms import Grouping
 from mixup_lab.study.reading import Run
 
+FEW_TRAINING = 2000  # examples; of more the luck of the training set is small beside that of a test set
+
 
 def problems_of(runs: Sequence[Run], groups: Grouping, seeds: Sequence[int]) -> list[str]:
     """Failures first, then missing pairs, then notes and differences between the runs."""
-    return _failures(groups) + _missing_pairs(groups, seeds) + _differences(runs)
+    return _failures(groups) + _missing_pairs(groups, seeds) + _differences(runs) + _scope(runs)
 
 
 def _failures(groups: Grouping) -> list[str]:
@@ -52,6 +54,18 @@ def _differences(runs: Sequence[Run]) -> list[str]:
     if dropped:
         lines.append(f"{dropped} examples could not be read and were left out")
     return lines
+
+
+def _scope(runs: Sequence[Run]) -> list[str]:
+    """A small training set that all runs share: its luck is in no interval."""
+    sizes = {run.start["data"]["train"] for run in runs if "train" in run.start.get("data", {})}
+    carved = [run.start["data"]["carved"] for run in runs if "carved" in run.start.get("data", {})]
+    if not carved or any("test" in splits for splits in carved) or not sizes or max(sizes) > FEW_TRAINING:
+        return []
+    return [
+        f"all runs share one small training set ({max(sizes):,} examples): the answer is for this training set, and"
+        " another one of this size may give another answer"
+    ]
 
 
 def facts(runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -20,6 +20,14 @@ from mixup_lab.types import UserError
 
 NO_RUNS = ("_aggregate", "confirm")  # folders of a study without runs of its own
 AGREE = 1e-4  # relative difference allowed between the mean score of the examples and the recorded metric
+
+
+class Scores(NamedTuple):
+    """Scores of the test examples of a run."""
+
+    ids: np.ndarray  # (m,) int, the same for the same example in every run
+    values: np.ndarray  # (m,) float64
+    groups: np.ndarray | None  # (m,) int, likewise; None where examples have no groups
 
 
 @dataclass(frozen=True)
@@ -60,10 +68,11 @@ class Run:
         """Of the targets: "classes", "tags", "numbers", "masks", "boxes" or the user's own; "" if not recorded."""
         return str(self.start.get("data", {}).get("kind", ""))
 
-    def scores(self, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Ids and scores of the test examples, each (m,), with the metric as their mean; None if unknown."""
+    def scores(self, metric: str) -> Scores | None:
+        """Scores of the test examples, with the metric as their mean; None if unknown."""
         if self.groups:
-            return self.groups.get(f"test/{metric}", self.groups.get(metric))
+            codes_and_scores = self.groups.get(f"test/{metric}", self.groups.get(metric))
+            return None if codes_and_scores is None else Scores(*codes_and_scores, codes_and_scores[0])
         arrays = self.predictions()
         values = None if arrays is None else scores(self.kind, metric, arrays)
         recorded = self.scalars.get(f"test/{metric}")
@@ -71,7 +80,7 @@ class Run:
             return None
         # A metric of this name may have been recorded with another definition.
         same = abs(float(values.mean()) - recorded) <= AGREE * max(abs(recorded), float(np.abs(values).mean()))
-        return (arrays["id"], values) if same else None
+        return Scores(arrays["id"], values, arrays.get("group")) if same else None
 
     def recalls(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Classes and whether they were hit, of the test examples, each (m,)."""
@@ -86,7 +95,7 @@ class Run:
             return None
         try:
             with (self.path / "predictions.npz").open("rb") as file, np.load(file) as arrays:
-                kept = {key: arrays[f"test_{key}"] for key in ("id", *KEYS) if f"test_{key}" in arrays.files}
+                kept = {key: arrays[f"test_{key}"] for key in ("id", "group", *KEYS) if f"test_{key}" in arrays.files}
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
         return kept if "id" in kept else None

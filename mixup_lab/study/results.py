@@ -6,7 +6,7 @@ Differences are `arm - baseline` of the same seed, in the metric's own unit (a f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Interval = tuple[float, float]
@@ -54,15 +54,20 @@ class Comparison:
     differences: tuple[float, ...]
     mean: float | None
     sd: float | None
-    retraining: Interval | None  # over seeds: another training, the same test examples
+    retraining: Interval | None  # over seeds: another training; the same test examples, unless each seed carves its own
     new_data: Interval | None  # over seeds and test examples: another training and other data
     test_examples: int | None  # number of different ones in the interval for new data
     p: float | None  # exact sign-flip test, two-sided
     p_holm: float | None  # after Holm over the arms
     smallest_p: float  # the smallest p_holm that this number of seeds and arms can reach
-    code: str  # "helps", "hurts", "helps_here", "hurts_here", "no_difference", "cannot_tell"
+    # "helps", "hurts", "helps_here", "hurts_here", "no_difference", "cannot_tell", "no_verdict"
+    code: str
     words: str  # the verdict, in words fixed in advance
     more_seeds: int | None  # about how many more would settle it; None: none, or seeds alone do not
+    test_groups: int | None = None  # of the test examples, where groups are the units of the interval for new data
+    look: int = 1  # at this arm
+    level: float = 0.04  # that p must reach at this look
+    counts: bool = True  # whether this look could have found anything, so that it spends a part of the level
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,25 @@ class ClassDifference:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """An answer that needs no network, to compare a baseline with."""
+
+    baseline: str  # id of the arm whose runs recorded it
+    key: str  # "trivial" or "linear"
+    name: str  # "always the largest class"
+    test: Moments
+
+
+@dataclass(frozen=True)
+class Honest:
+    """The test difference of a chosen arm without the luck of choosing it; see `statistics.honest_estimate`."""
+
+    mean: float
+    retraining: Interval
+    new_data: Interval | None
+
+
+@dataclass(frozen=True)
 class Choice:
     """The best arm on val in one block, and how much choosing flatters it. A block is a baseline and the arms that are
     compared with it: all that are equal in everything but the mixing."""
@@ -119,6 +143,7 @@ class Choice:
     candidates: int  # arms that were chosen from
     best_epoch: float | None  # test at the best epoch on val minus test at the last one
     best_of_arms: float | None  # val of the chosen arm minus val that had no part in the choice
+    honest: Honest | None = None  # None for a single candidate
 
 
 @dataclass(frozen=True)
@@ -140,3 +165,6 @@ class Answer:
     settings: dict[str, Any]  # flat, the same in all arms: "trainer.epochs" -> 20
     facts: dict[str, str]  # data, device, versions
     commands: dict[str, str]  # purpose -> command line: "repeat", "extend", "confirm", "report", "look"
+    carved: bool = False  # whether each seed has test examples of its own, carved from the same data
+    references: tuple[Reference, ...] = ()
+    obstacles: dict[str, str] = field(default_factory=dict)  # id of a baseline -> why its block has no verdict

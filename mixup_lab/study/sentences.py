@@ -1,12 +1,17 @@
 """The answer in sentences: one for each block of the study, and the details that belong to it."""
 
+import statistics as stats
 from collections import Counter
 from collections.abc import Mapping
 
 from mixup_lab.runs.store import MIXING
 from mixup_lab.study.formats import difference, interval, magnitude, value
-from mixup_lab.study.results import Answer, Arm, Choice, Comparison, Metric
+from mixup_lab.study.results import Answer, Arm, Choice, Comparison, Honest, Metric
 
+ORDINALS = {2: "second", 3: "third"}
+FAR = 5  # standard deviations of a normal law, by the median absolute deviation
+NORMAL_MAD = 1.4826  # times the median absolute deviation is the standard deviation of a normal law
+FEWEST_FOR_MAD = 5
 MOST_IN_ONE = 4  # blocks that the first sentence names one by one; more are only counted
 
 
@@ -26,12 +31,13 @@ def say(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[st
 def _one(answer: Answer, confirming: bool) -> tuple[str, tuple[str, ...]]:
     """For a study of one block."""
     (choice,) = answer.choices
+    if choice.baseline in answer.obstacles:
+        return f"No verdict: {answer.obstacles[choice.baseline]}.", ()
     arm, comparison = _compared(answer, choice)
-    clause = _clause(f"{arm.name} ({_role(choice, confirming)})", comparison)
-    sentence = f"{_capital(clause)}."
+    sentence = f"{_capital(_clause(f'{arm.name} ({_role(choice, confirming)})', comparison))}."
     if comparison.mean is None:
         return sentence, ()
-    details = [f"{_numbers(comparison, comparison.mean, answer.metric)}.", *_other_effects(answer)]
+    details = [f"{_numbers(comparison, comparison.mean, answer.metric, choice.honest)}.", *_common_details(answer)]
     if not confirming:
         details += [*_optimism(choice, answer.metric), *_trials(answer)]
     return sentence, tuple(details)
@@ -45,21 +51,31 @@ def _without_choice(answer: Answer) -> tuple[str, tuple[str, ...]]:
     clauses = {arm.name: _clause(arm.name, one) for arm, one in compared}
     numbers = {arm.name: _numbers(one, one.mean or 0.0, answer.metric) for arm, one in compared}
     if len(compared) == 1:
-        return f"{_capital(*clauses.values())}.", (f"{numbers[compared[0][0].name]}.",)
+        return f"{_capital(*clauses.values())}.", (f"{numbers[compared[0][0].name]}.", *_common_details(answer))
     helping, hurting = (
         [arm.name for arm, one in compared if one.code in (code, f"{code}_here")] for code in ("helps", "hurts")
     )
-    verdicts = [f"{', '.join(names)} {word}" for names, word in ((helping, "help"), (hurting, "hurt")) if names]
+    verdicts = [
+        f"{' and '.join(names)} {word if len(names) > 1 else f'{word}s'}"
+        for names, word in ((helping, "help"), (hurting, "hurt"))
+        if names
+    ]
     sentence = "; ".join(verdicts) or f"None of {len(compared)} arms is shown to help or to hurt"
     details = [f"{_capital(clauses[name])}; {numbers[name]}." for name in clauses]
-    return f"{sentence}.", (*details, "There are no val scores, so no arm is chosen as the best one.")
+    details.append("There are no val scores, so no arm is chosen as the best one.")
+    return f"{sentence}.", (*details, *_looks(answer), *_far_out(answer))
 
 
 def _several(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[str, tuple[str, ...]]:
     """For a study of several blocks: each has its own answer."""
     clauses = _clauses(answer, blocks, confirming)
-    compared = {choice.baseline: _compared(answer, choice)[1] for choice in answer.choices}
-    numbers = {base: _numbers(one, one.mean, answer.metric) for base, one in compared.items() if one.mean is not None}
+    choices = {choice.baseline: choice for choice in answer.choices}
+    compared = {base: _compared(answer, choice)[1] for base, choice in choices.items()}
+    numbers = {
+        base: _numbers(one, one.mean, answer.metric, choices[base].honest)
+        for base, one in compared.items()
+        if one.mean is not None and base not in answer.obstacles
+    }
     if len(blocks) <= MOST_IN_ONE:
         sentence = " ".join(f"With {blocks[base]}: {clause}." for base, clause in clauses.items())
         details = [f"With {blocks[base]}: {words}." for base, words in numbers.items()]
@@ -67,7 +83,7 @@ def _several(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tup
         sentence = _summary(answer, blocks)
         whole = {base: f"{clause}; {numbers[base]}" if base in numbers else clause for base, clause in clauses.items()}
         details = [f"With {blocks[base]}: {words}." for base, words in whole.items()]
-    details += _other_effects(answer)
+    details += _common_details(answer)
     if not confirming:
         details += [*_best_unmixed(answer, blocks), *_optimism_of_several(answer), *_trials(answer)]
     return sentence, tuple(details)
@@ -82,6 +98,9 @@ def _clauses(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> dic
         if choice is None:
             clauses[base] = "no arm besides the baseline has finished a run"
             continue
+        if base in answer.obstacles:
+            clauses[base] = f"no verdict, since {answer.obstacles[base]}"
+            continue
         arm, comparison = _compared(answer, choice)
         role, name = _role(choice, confirming), _name_in_block(arm, answer)
         clauses[base] = _clause(name if role == last else f"{name} ({role})", comparison)
@@ -92,14 +111,19 @@ def _clauses(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> dic
 def _summary(answer: Answer, blocks: Mapping[str, str]) -> str:
     """How many blocks have each verdict."""
     counts = Counter(_compared(answer, choice)[1].code for choice in answer.choices)
+    place = "these data" if answer.carved else "this test set"
     words = {
-        "helps_here": "helps on this test set alone",
-        "hurts_here": "hurts on this test set alone",
+        "helps_here": f"helps on {place} alone",
+        "hurts_here": f"hurts on {place} alone",
         "no_difference": f"makes no difference larger than {magnitude(answer.min_effect, answer.metric)}",
     }
     effects = [f"helps in {counts['helps']}", f"hurts in {counts['hurts']}"]
     effects += [f"{phrase} in {counts[code]}" for code, phrase in words.items() if counts[code]]
-    open_ones = {"cannot tell": counts["cannot_tell"], "no answer yet": len(blocks) - len(answer.choices)}
+    open_ones = {
+        "cannot tell": counts["cannot_tell"],
+        "no verdict": counts["no_verdict"],
+        "no answer yet": len(blocks) - len(answer.choices),
+    }
     ends = [f"{phrase} in {number}" for phrase, number in open_ones.items() if number]
     return "; ".join([f"Of {len(blocks)} settings, mixing {', '.join(effects)}", *ends]) + "."
 
@@ -117,7 +141,8 @@ def _clause(subject: str, comparison: Comparison) -> str:
     """The fixed words of the verdict with their subject, without a full stop."""
     words = comparison.words
     if comparison.code == "cannot_tell":
-        return f"cannot tell whether {subject} helps: {words.removeprefix('cannot tell').removeprefix(': ')}"
+        reason = words.removeprefix("cannot tell").removeprefix(": ")
+        return f"cannot tell whether {subject} helps: {'it ' if reason.startswith('probably') else ''}{reason}"
     return f"{subject} makes {words}" if comparison.code == "no_difference" else f"{subject} {words}"
 
 
@@ -145,8 +170,8 @@ def _name_in_block(arm: Arm, answer: Answer) -> str:
     return short(arm.name) if names.count(short(arm.name)) == 1 else arm.name
 
 
-def _numbers(comparison: Comparison, mean: float, metric: Metric) -> str:
-    """The difference and its interval, without a full stop."""
+def _numbers(comparison: Comparison, mean: float, metric: Metric, honest: Honest | None = None) -> str:
+    """The difference and its interval, and both without the luck of choosing; without a full stop."""
     n = len(comparison.seeds)
     unit = " points" if metric.percent else ""
     if comparison.new_data:
@@ -157,7 +182,15 @@ def _numbers(comparison: Comparison, mean: float, metric: Metric) -> str:
         spread = "no interval"
     lower = "" if metric.maximize else " (lower is better)"
     change = f"test {metric.name} {difference(mean, metric)} against the baseline{lower}"
-    return f"{change}, paired over {n} seed{'s' * (n != 1)}; {spread}"
+    luck = ""
+    if honest is not None and difference(honest.mean, metric) != difference(mean, metric):
+        ends = interval(honest.new_data or honest.retraining, metric)
+        luck = f"; without the luck of choosing this arm {difference(honest.mean, metric)} ({ends})"
+    return f"{change}, paired over {n} seed{'s' * (n != 1)}; {spread}{luck}"
+
+
+def _common_details(answer: Answer) -> list[str]:
+    return [*_other_effects(answer), *_looks(answer), *_far_out(answer)]
 
 
 def _other_effects(answer: Answer) -> list[str]:
@@ -167,17 +200,49 @@ def _other_effects(answer: Answer) -> list[str]:
     return [f"{name}: {comparison.words}." for name, comparison in others if comparison.code in ("helps", "hurts")]
 
 
+def _looks(answer: Answer) -> list[str]:
+    """A later look has to show more."""
+    latest = max((arm.comparison for arm in answer.arms if arm.comparison), key=lambda one: one.look, default=None)
+    if latest is None or latest.look == 1:
+        return []
+    name = ORDINALS.get(latest.look, f"{latest.look}th")
+    return [
+        f"This is the {name} look at this study: p must be at most {latest.level:g}, since whoever adds seeds until"
+        " something shows finds something sooner or later."
+    ]
+
+
+def _far_out(answer: Answer) -> list[str]:
+    """Seeds whose difference lies far from the others, as after a training that collapsed."""
+    lines = []
+    for arm in answer.arms:
+        if arm.comparison is None or len(arm.comparison.differences) < FEWEST_FOR_MAD:
+            continue
+        values = arm.comparison.differences
+        middle = stats.median(values)
+        mad = stats.median(abs(value - middle) for value in values) * NORMAL_MAD
+        far = [k for k, value in enumerate(values) if abs(value - middle) > FAR * mad > 0]
+        if far:
+            which = ", ".join(f"seed {arm.comparison.seeds[k]} ({difference(values[k], answer.metric)})" for k in far)
+            lines.append(
+                f"{arm.name}: {which} lies far from the median {difference(middle, answer.metric)}. The test takes a"
+                " gain and a loss of the same size to be equally likely, and 8 seeds often miss a collapse that one"
+                " training in 20 suffers."
+            )
+    return lines
+
+
 # ---- what choosing does ---------------------------------------------------------------------------------------------
 
 
 def _optimism(choice: Choice, metric: Metric) -> list[str]:
     sentences = []
-    if choice.best_of_arms is not None and choice.candidates > 1:
+    if choice.best_of_arms is not None and choice.candidates > 1 and _shows(choice.best_of_arms, metric):
         sentences.append(
             f"Choosing the best of {choice.candidates} arms made its val {metric.name} look better by about"
-            f" {_size(choice.best_of_arms, metric)}; test had no part in the choice."
+            f" {_size(choice.best_of_arms, metric)}."
         )
-    if choice.best_epoch is not None:
+    if choice.best_epoch is not None and _shows(choice.best_epoch, metric):
         sentences.append(
             "The last epoch counts; the best epoch on val would have changed test by"
             f" {difference(choice.best_epoch if metric.maximize else -choice.best_epoch, metric)}."
@@ -187,12 +252,17 @@ def _optimism(choice: Choice, metric: Metric) -> list[str]:
 
 def _optimism_of_several(answer: Answer) -> list[str]:
     gains = [abs(one.best_of_arms) for one in answer.choices if one.best_of_arms is not None and one.candidates > 1]
-    if not gains:
+    if not gains or not _shows(max(gains), answer.metric):
         return []
     return [
         f"Choosing the best arms made their val {answer.metric.name} look better by up to about"
-        f" {_size(max(gains), answer.metric)}; test had no part in the choice."
+        f" {_size(max(gains), answer.metric)}."
     ]
+
+
+def _shows(change: float, metric: Metric) -> bool:
+    """Whether a difference is more than zero as it is written."""
+    return any(digit in "123456789" for digit in difference(change, metric))
 
 
 def _size(change: float, metric: Metric) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from mixup_lab.study.formats import DASH, difference, duration, interval, p_value, spread
-from mixup_lab.study.results import Answer, Arm, Cell, ClassDifference, Metric
+from mixup_lab.study.results import Answer, Arm, Cell, ClassDifference, Metric, Reference
 
 RECALL = Metric("recall", maximize=True, percent=True)  # of a class, for any metric of the study
 MAX_CLASSES = 30  # more cannot be read in one picture
@@ -11,7 +11,7 @@ MAX_CLASSES = 30  # more cannot be read in one picture
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table, formatted."""
+    """A line of the table of arms, formatted."""
 
     arm: Arm
     chosen: bool  # by val, from several
@@ -60,6 +60,11 @@ def _row(answer: Answer, arm: Arm) -> Row:
     )
 
 
+def references(answer: Answer, block: list[Row]) -> list[Reference]:
+    """The answers that need no network, of the block that begins with its baseline."""
+    return [reference for reference in answer.references if reference.baseline == block[0].arm.id]
+
+
 def unfinished(answer: Answer) -> list[tuple[Arm, Cell]]:
     """Runs that began and have no result; the failed ones first."""
     pairs = [(arm, cell) for arm in answer.arms for cell in arm.cells if cell.status not in ("ok", "missing")]
@@ -84,6 +89,16 @@ def class_parts(answer: Answer) -> list[tuple[Arm, Answer]]:
         (arms[arm], replace(answer, classes=tuple(entry for entry in answer.classes if entry.arm == arm)))
         for arm in dict.fromkeys(entry.arm for entry in answer.classes)
     ]
+
+
+def basis(answer: Answer) -> str:
+    """What the interval for new data rests on: "1,512 test examples in 12 groups"; "" without one."""
+    comparisons = [arm.comparison for arm in answer.arms if arm.comparison and arm.comparison.test_examples]
+    if not comparisons:
+        return ""
+    widest = max(comparisons, key=lambda one: one.test_examples or 0)
+    groups = f" in {widest.test_groups:,} groups" if widest.test_groups else ""
+    return f"{widest.test_examples:,} {'different ' if answer.carved else ''}test examples{groups}"
 
 
 def total_time(answer: Answer) -> str:

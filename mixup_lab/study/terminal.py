@@ -8,7 +8,7 @@ from rich.text import Text
 
 from mixup_lab.study.formats import DASH, MINUS, difference_heading, value
 from mixup_lab.study.results import Answer
-from mixup_lab.study.shown import Row, rows
+from mixup_lab.study.shown import Row, references, rows
 from mixup_lab.visible import visible
 
 _VERDICT_STYLES = {"helps": "green", "helps_here": "green", "hurts": "red", "hurts_here": "red", "cannot_tell": "dim"}
@@ -37,13 +37,16 @@ def terminal_table(answer: Answer) -> Table:
                 *(Text(_typewriter(cell)) for cell in cells),
                 Text(_typewriter(_short(row)), style=_VERDICT_STYLES.get(row.code, "")),
             )
+        for reference in references(answer, block):
+            score = _typewriter(value(reference.test.mean, answer.metric))
+            table.add_row(Text(reference.name, style="dim"), "", Text(score, style="dim"))
         table.add_section()
     return table
 
 
 def _short(row: Row) -> str:
     """The verdict without its reasons; the sentences below the table have them."""
-    head = re.split("[:,]", row.verdict, maxsplit=1)[0]
+    head = re.split("[:,;]", row.verdict, maxsplit=1)[0]
     more = row.arm.comparison.more_seeds if row.arm.comparison else None
     return f"{head} (+{more} seeds)" if more else head
 

@@ -152,7 +152,7 @@ def test_every_block_has_an_answer_of_its_own(tmp_path, twice):
     assert "Without mixing, optimizer.weight_decay=0.0005 is best on val of 2 settings, with accuracy 65.00 %." in (
         answer.details
     )
-    assert sum("test had no part in the choice" in detail for detail in answer.details) == 1
+    assert not any(" by about 0.00" in detail or " by 0.00" in detail for detail in answer.details)
     assert {entry.arm for entry in answer.classes} == {"0.4-0.0001", "1-0.0005"}
     assert [entry.mean for entry in answer.classes] == [pytest.approx(0.4), pytest.approx(-0.4)]
     confirming = analyse(read([tmp_path]), "study", Options(confirm=True), {})
@@ -242,7 +242,7 @@ def test_many_blocks_are_counted_and_told_one_by_one_below(tmp_path):
     assert [detail.partition(": ")[2].partition(";")[0] for detail in told] == [
         "mixup-a0.4 (the only arm) helps", "mixup-a0.4 helps", "mixup-a0.4 hurts",
         "mixup-a0.4 makes no difference larger than 5 points",
-        "cannot tell whether mixup-a0.4 helps: 3 seeds cannot reach p <= 0.05",
+        "cannot tell whether mixup-a0.4 helps: it probably helps, but 3 seeds cannot show it",
         "no arm besides the baseline has finished a run.",
     ]  # fmt: skip
     assert "; test accuracy +40.00 points against the baseline, paired over 8 seeds; 95 % interval" in told[0]

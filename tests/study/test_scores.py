@@ -427,7 +427,9 @@ def test_a_metric_without_scores_says_that_seeds_alone_count(tmp_path):
     comparison = answer.arms[1].comparison
     assert comparison.retraining is not None
     assert comparison.new_data is None
-    assert comparison.words == "helps on this test set, rmse has no score of single examples to tell for new data"
+    assert comparison.words == (
+        "helps on this test set; since rmse has no score of single examples, nothing is known about new data"
+    )
     sentence = (
         "rmse has no score of single test examples: intervals are over seeds alone, for other trainings on the same"
         " test set, and there is none for new data"

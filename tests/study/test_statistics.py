@@ -13,14 +13,19 @@ from helpers.processes import CHECKOUT
 from scipy import stats
 
 from mixup_lab.study.statistics import (
+    Paired,
+    PValues,
     compare_arms,
     crossed_interval,
-    equivalence_bound,
+    equivalence_p,
     example_variance,
     holm,
+    look_level,
+    look_number,
     optimism_of_choosing,
     plain,
     seed_interval,
+    seeds_needed,
     seeds_to_settle,
     sign_flip_p,
     smallest_p,
@@ -188,7 +193,8 @@ def test_ties_of_whole_scores_are_known_to_the_rounding_only():
 
 def test_where_no_example_differs_the_bound_is_the_rule_of_three():
     found = crossed_interval(same(np.zeros((40, 500), int)))
-    assert equivalence_bound(found.mean, found.se, found.df) == pytest.approx(3 / 500, rel=0.005)
+    bounds = [0.99 * 3 / 500, 1.01 * 3 / 500]
+    assert [equivalence_p(found.mean, found.se, found.df, x) <= 0.05 for x in bounds] == [False, True]
     assert found.p_new_data == 1
     few, many = (np.tile(np.repeat([1, 0], [k, 500 - k]), (8, 1)) for k in (9, 10))
     extra = (3 / stats.norm.ppf(0.95) / 500) ** 2
@@ -300,14 +306,30 @@ def test_holm_by_hand():
 
 
 def test_equivalence_is_two_one_sided_tests():
-    mean, se, df = -0.3, 0.2, 7.5
-    bound = equivalence_bound(mean, se, df)
+    mean, se, df, bound = -0.3, 0.2, 7.5, 0.5
     worst = max(stats.t.sf((mean + bound) / se, df), stats.t.cdf((mean - bound) / se, df))
-    assert worst == pytest.approx(0.05, rel=1e-10)
-    assert equivalence_bound(0.1, 0.0, 3) == 0.1
+    assert equivalence_p(mean, se, df, bound) == pytest.approx(worst, rel=1e-10)
+    assert equivalence_p([0.1, 0.1], 0.0, 3, 0.1).tolist() == [1, 1]
+    assert equivalence_p(0.1, 0.0, 3, 0.11) == 0
     for bad in ((0, -1, 3), (0, 1, 0), (0, float("nan"), 3)):
         with pytest.raises(ValueError, match="se >= 0"):
-            equivalence_bound(*bad)
+            equivalence_p(*bad, 0.1)
+
+
+def test_levels_of_looks_sum_to_five_percent():
+    levels = [look_level(k) for k in range(1, 40)]
+    assert levels[:4] == pytest.approx([0.04, 0.005, 0.0025, 0.00125])
+    assert sum(levels) == pytest.approx(0.05)
+    assert [look_number(n, [8, 16, 8]) for n in (6, 8, 12, 16, 20)] == [1, 1, 2, 2, 3]
+    with pytest.raises(ValueError, match="counted from 1"):
+        look_level(0)
+
+
+def test_the_seeds_that_a_level_needs():
+    assert [seeds_needed(k, 0.04) for k in (1, 4, 5, 6)] == [6, 8, 8, 9]
+    for arms, level in ((1, 0.05), (4, 0.005), (9, 0.04)):
+        n = seeds_needed(arms, level)
+        assert smallest_p(n, arms) <= level < smallest_p(n - 1, arms)
 
 
 # Verdicts
@@ -349,69 +371,91 @@ def crossed(mean=0.02, se=0.004, df=20.0, v=8e-6, c=8e-6):
 def test_the_rules_of_the_verdict():
     up = [0.02] * 8
 
-    def of(values=up, found=None, p=0.01, p_new=0.01, **more):
-        return verdict(values, found or crossed(), p, p_new, **{**SHOWS, **more})
+    def of(values=up, found=None, p=0.01, p_new=0.01, p_equal=1.0, **more):
+        return verdict(values, found or crossed(), PValues(p, p_new, p_equal), **{**SHOWS, **more})
 
     assert of() == ("helps", "helps", None)
     assert of(maximize=False) == ("hurts", "hurts", None)
     assert of([-0.02] * 8, crossed(-0.02)) == ("hurts", "hurts", None)
     assert of(p=0.05, p_new=0.05).code == "helps"
-    here = "on this test set, too small to tell for new data"
+    assert of(p=0.05, level=0.04).code == "cannot_tell"
+    here = "on this test set, which is too small to tell for new data"
     assert of(p_new=0.0501) == ("helps_here", f"helps {here}", None)
     assert of(p_new=0.06, maximize=False) == ("hurts_here", f"hurts {here}", None)
+    assert of(p_new=0.06, carved=True).words == "helps on these data, which are too small to tell for new data"
     assert of(p=0.0501).code == "cannot_tell"
-    assert of(min_effect=0.03) == ("no_difference", "no difference larger than 3 points", None)
-    bound = equivalence_bound(0.02, 0.004, 20.0)
-    assert of(min_effect=bound).code == "helps"
-    assert of(min_effect=bound * 1.0001).code == "no_difference"
+    assert of(min_effect=0.03, p_equal=0.05) == ("no_difference", "no difference larger than 3 points", None)
+    assert of(min_effect=0.03, p_equal=0.0501).code == "helps"
+
+
+UNKNOWN = PValues(np.nan, np.nan, np.nan)
+SHOWN = "if the true difference is what these seeds show"
 
 
 def test_words_where_nothing_can_be_told():
-    one = verdict([0.1], None, 1.0, None)
+    one = verdict([0.1], None, PValues(1.0, np.nan, np.nan))
     assert one == ("cannot_tell", "cannot tell: one seed", None)
-    assert verdict([], None, None, None) == ("cannot_tell", "cannot tell: no complete pair", None)
-    few = verdict([0.02, 0.021, 0.019, 0.02], crossed(v=1e-7, c=1e-7), 0.125, 0.001, **SHOWS)
-    assert few == ("cannot_tell", "cannot tell: 4 seeds cannot reach p <= 0.05; about 2 more seeds", 2)
+    assert verdict([], None, UNKNOWN) == ("cannot_tell", "cannot tell: no complete pair", None)
+    few = verdict([0.02, 0.021, 0.019, 0.02], crossed(v=1e-7, c=1e-7), PValues(0.125, 0.001, 1), **SHOWS)
+    assert few == ("cannot_tell", "cannot tell: probably helps, but 4 seeds cannot show it; 6 can", 2)
+    flat = verdict([0.02, -0.021, 0.019, -0.02], crossed(0.0), PValues(0.9, 0.9, 1), level=0.04, **SHOWS)
+    assert flat.words == "cannot tell: 4 seeds cannot reach p <= 0.04; 6 can"
     # Too few seeds forbid "no difference" too.
-    assert verdict([0.0] * 3, crossed(0.0, v=1e-9, c=1e-9), 1.0, 1.0, min_effect=1.0).code == "cannot_tell"
+    assert verdict([0.0] * 3, crossed(0.0), PValues(1.0, 1.0, 0.0), min_effect=1.0).code == "cannot_tell"
     values = [0.02, -0.01, 0.03, 0.0, 0.01, -0.02, 0.04, 0.01]
     v = float(np.var(values, ddof=1)) / 8
-    more = verdict(values, crossed(0.01, v=v, c=1e-8), 0.3, 0.3, **SHOWS)
-    assert more.words == f"cannot tell: about {more.more_seeds} more seeds"
-    small = verdict(values, crossed(0.01, v=v, c=1e-3), 0.3, 0.3, min_effect=0.001, **SHOWS)
-    assert small.words == "cannot tell: the test set is too small for 0.1 points"
-    assert small.more_seeds is None
+    unclear = crossed(0.01, v=v, c=1e-8, se=0.008)
+    more = verdict(values, unclear, PValues(0.3, 0.3, 1), **SHOWS)
+    assert more.words == f"cannot tell: about {more.more_seeds} more seeds, {SHOWN}"
+    later = verdict(values, unclear, PValues(0.3, 0.3, 1), next_level=0.005, **SHOWS)
+    assert later.more_seeds > more.more_seeds  # a later look needs more
+    small = crossed(0.01, v=v, c=1e-3, se=0.03)
+    found = verdict(values, small, PValues(0.3, 0.3, 1), min_effect=0.001, **SHOWS)
+    assert found == ("cannot_tell", "cannot tell: the test set is too small for 0.1 points", None)
+    found = verdict(values, small, PValues(0.3, 0.3, 1), min_effect=0.001, carved=True, **SHOWS)
+    assert found.words == "cannot tell: the data set is too small for 0.1 points"
     values = [value - 0.00999 for value in values]
-    many = verdict(values, crossed(1e-5, v=v, c=0.0), 0.9, 0.9, **SHOWS)
+    many = verdict(values, crossed(1e-5, v=v, c=0.0, se=0.01), PValues(0.9, 0.9, 1), **SHOWS)
     assert many == ("cannot_tell", "cannot tell: it would take more than 1000 seeds", None)
+
+
+def test_an_interval_clear_of_zero_without_a_verdict_is_explained():
+    clear = crossed(0.02, v=8e-6, c=8e-6)
+    found = verdict([0.02, 0.03] * 4, clear, PValues(0.06, 0.0002, 1), comparisons=4, level=0.04, **SHOWS)
+    assert found.words.startswith("cannot tell: probably helps, but p must be at most 0.04 and is 0.06; about")
+    found = verdict([-0.02, -0.03] * 4, crossed(-0.02), PValues(0.06, 0.0002, 1), level=0.04, maximize=True)
+    assert found.words.startswith("cannot tell: probably hurts, but p must")
 
 
 def test_without_predictions_nothing_is_said_of_new_data():
     up = [0.02, 0.021, 0.022, 0.02, 0.019, 0.02, 0.02, 0.018]
-    assert verdict(up, None, 0.01, None, min_effect=1.0).words == (
-        "helps on this test set, predictions are missing to tell for new data"
+    found = verdict(up, None, PValues(0.01, np.nan, np.nan), min_effect=1.0)
+    assert found.words == (
+        "helps on this test set; without predictions of single test examples, nothing is known about new data"
     )
     flat = [0.01, -0.01] * 4
-    assert verdict(flat, None, 1.0, None, min_effect=1.0).words == (
-        "cannot tell: more seeds would not settle it, predictions are missing"
+    assert verdict(flat, None, PValues(1.0, np.nan, np.nan), min_effect=1.0).words == (
+        "cannot tell: more seeds would not settle it without predictions of single test examples"
     )
 
 
 def test_a_later_arm_in_holm_may_get_below_the_least_p():
     # Six seeds after Holm over two arms reach 0.0625 at best; behind an arm with more seeds, 0.03125.
     up = np.array([0.010, 0.011, 0.012, 0.013, 0.014, 0.015])
-    first, second = compare_arms([(range(12), np.tile(up, 2), None), (range(6), up, None)], 0.001)
+    first, second = compare_arms([Paired(range(12), np.tile(up, 2)), Paired(range(6), up)], 0.001)
     assert first.p_holm == 4 / 2**12
+    # The second is judged as it was when it stopped: then both had six seeds.
+    assert (second.p_holm, second.smallest_p, second.code) == (1 / 16, 1 / 16, "cannot_tell")
+    first, second = compare_arms([Paired(range(-6, 6), np.tile(up, 2)), Paired(range(6), up)], 0.001)
     assert (second.p_holm, second.smallest_p, second.code) == (1 / 32, 1 / 32, "helps_here")
-    assert compare_arms([(range(6), up, None)] * 2, 0.001)[0].code == "cannot_tell"
 
 
 def test_bad_questions_are_named():
     with pytest.raises(ValueError, match="leave out missing pairs"):
-        verdict([0.1, float("nan")], None, 1.0, None)
+        verdict([0.1, float("nan")], None, UNKNOWN)
     for bad in (-0.1, float("nan")):
         with pytest.raises(ValueError, match="min_effect"):
-            verdict([0.1, 0.2], None, 1.0, None, min_effect=bad)
+            verdict([0.1, 0.2], None, UNKNOWN, min_effect=bad)
     with pytest.raises(ValueError, match="confidence"):
         seed_interval([0.1, 0.2], confidence=95)
 
@@ -424,20 +468,20 @@ def binary_arm(n, m, gain, seed=0, pool=None):
         ids = rng.choice(pool, m, replace=False) if pool else np.arange(m)
         one, other = (difficulty[ids] + shift + 0.5 * rng.normal(size=m) > 0 for shift in (gain, 0))
         examples.append((ids, one.astype(int) - other.astype(int)))
-    return list(range(n)), [values.mean() for _, values in examples], examples
+    return Paired(list(range(n)), [values.mean() for _, values in examples], examples)
 
 
 def test_a_study_as_a_whole():
     better, worse = binary_arm(8, 1000, 0.3, 1), binary_arm(6, 800, -0.4, 2, pool=2000)
-    one, none = (better[0][:1], better[1][:1], better[2][:1]), ([], [], [])
-    blind = (better[0], better[1], None)
-    found = compare_arms([better, worse, one, none, blind], 0.001, True, True)
+    one, none = Paired(better[0][:1], better[1][:1], better[2][:1]), Paired([], [], [])
+    blind = Paired(better[0], better[1])
+    found = compare_arms([better, worse, one, none, blind], 0.001, percent=True)
     p = [sign_flip_p(arm[1]) if arm[1] else None for arm in (better, worse, one, none, blind)]
     assert [c.p for c in found] == p
-    assert [c.p_holm for c in found if c.p is not None] == [x for x in holm(p) if not np.isnan(x)]
+    assert [found[k].p_holm for k in (0, 4)] == [holm(p)[k] for k in (0, 4)]
     assert found[0].code == "helps"
     assert found[1].code == "cannot_tell"  # 4 arms, 6 seeds
-    assert found[1].smallest_p == found[1].p_holm == 2 * 2 / 2**6  # behind the two of eight seeds
+    assert found[1].p_holm >= 4 * 2 / 2**6  # as at its last seed, when no arm had more
     assert found[1].mean < 0
     assert found[2].words == "cannot tell: one seed"
     assert (found[2].sd, found[2].retraining, found[2].new_data, found[2].p) == (None, None, None, 1)
@@ -456,29 +500,29 @@ def test_a_study_as_a_whole():
 
 
 def test_the_order_of_seeds_and_of_arms_does_not_matter():
-    seeds, values, examples = binary_arm(8, 300, 0.1)
+    seeds, values, examples, *_ = binary_arm(8, 300, 0.1)
     other = binary_arm(7, 200, 0.5, seed=4)
-    a, b = compare_arms([(seeds, values, examples), other], 0.001)
-    d, c = compare_arms([other, (seeds[::-1], values[::-1], examples[::-1])], 0.001)
+    a, b = compare_arms([Paired(seeds, values, examples), other], 0.001)
+    d, c = compare_arms([other, Paired(seeds[::-1], values[::-1], examples[::-1])], 0.001)
     assert (a, b) == (c, d)
     assert a.seeds == tuple(range(8))
 
 
 def test_arms_without_a_pair_do_not_count():
-    values, none = [0.01, -0.01] * 4, ([], [], None)
-    found = compare_arms([none, (range(8), values, None), none], 0.001)
+    values, none = [0.01, -0.01] * 4, Paired([], [])
+    found = compare_arms([none, Paired(range(8), values), none], 0.001)
     assert found[1].smallest_p == smallest_p(8)
 
 
 def test_identical_arms():
     zero = [(np.arange(m), np.zeros(m, int)) for m in [300] * 8]
-    (small,) = compare_arms([(range(8), [0.0] * 8, zero)], 0.001, percent=True)
+    (small,) = compare_arms([Paired(range(8), [0.0] * 8, zero)], 0.001, percent=True)
     assert small.words == "cannot tell: the test set is too small for 0.1 points"
     large = [(np.arange(5000), np.zeros(5000, int))] * 8
-    (found,) = compare_arms([(range(8), [0.0] * 8, large)], 0.001, percent=True)
+    (found,) = compare_arms([Paired(range(8), [0.0] * 8, large)], 0.001, percent=True)
     assert found.words == "no difference larger than 0.1 points"
     assert found.p == 1
-    assert compare_arms([(range(8), [0.0] * 8, None)], 0.001)[0].code == "cannot_tell"
+    assert compare_arms([Paired(range(8), [0.0] * 8)], 0.001)[0].code == "cannot_tell"
 
 
 def test_how_differences_are_written():
@@ -499,7 +543,7 @@ def test_how_differences_are_written():
 )
 def test_bad_arms_are_named(arm, words):
     with pytest.raises(ValueError, match=words):
-        compare_arms([arm], 0.001)
+        compare_arms([Paired(*arm)], 0.001)
 
 
 # Choice
@@ -542,8 +586,8 @@ def test_simulated_studies_are_judged_as_users_are(simulation):
     for law, shift in ((simulation.NULLS["example effects"], 0.0), (simulation.Law(), 0.15)):
         found = simulation.studies(law, 100, 8, 300, shift=shift, min_effect=0.02)
         for differences, codes in zip(found.differences[:40], found.codes[-100:], strict=False):
-            arms = [(range(8), arm.mean(1), same(arm)) for arm in differences]
-            assert [c.code for c in compare_arms(arms, 0.02, True, True)] == list(codes)
+            arms = [Paired(range(8), arm.mean(1), same(arm)) for arm in differences]
+            assert [c.code for c in compare_arms(arms, 0.02, percent=True)] == list(codes)
         assert len(set(found.codes.ravel())) > 1
 
 

@@ -109,7 +109,7 @@ def test_without_val_scores_every_arm_has_its_sentence(tmp_path):
         return f"{name},{seed},{score(name, seed) - (name == 'cutmix') * 0.1 * (1 + seed % 2)}"
 
     answer = analysed(write(tmp_path / "t.csv", "arm,seed,accuracy", row, names=("erm", "mixup", "cutmix")))
-    assert answer.sentence == "mixup help; cutmix hurt."
+    assert answer.sentence == "mixup helps; cutmix hurts."
     assert [detail.split(" ")[0] for detail in answer.details] == ["mixup", "cutmix", "There"]
 
 

@@ -14,23 +14,39 @@ origin:
 wrong.
 """
 
-from mixup_lab.study.statistics.choice import optimism_of_choosing
-from mixup_lab.study.statistics.comparison import compare_arms
+from mixup_lab.study.statistics.choice import honest_estimate, optimism_of_choosing
+from mixup_lab.study.statistics.comparison import Paired, compare_arms
+from mixup_lab.study.statistics.groups import by_group
 from mixup_lab.study.statistics.intervals import crossed_interval, example_variance, seed_interval
-from mixup_lab.study.statistics.p_values import LEVEL, holm, sign_flip_p, smallest_p
-from mixup_lab.study.statistics.verdicts import MISSING, equivalence_bound, plain, seeds_to_settle, verdict
+from mixup_lab.study.statistics.p_values import (
+    LEVEL,
+    holm,
+    look_level,
+    look_number,
+    seeds_needed,
+    sign_flip_p,
+    smallest_p,
+)
+from mixup_lab.study.statistics.verdicts import MISSING, PValues, equivalence_p, plain, seeds_to_settle, verdict
 
 __all__ = [
     "LEVEL",
     "MISSING",
+    "PValues",
+    "Paired",
+    "by_group",
     "compare_arms",
     "crossed_interval",
-    "equivalence_bound",
+    "equivalence_p",
     "example_variance",
     "holm",
+    "honest_estimate",
+    "look_level",
+    "look_number",
     "optimism_of_choosing",
     "plain",
     "seed_interval",
+    "seeds_needed",
     "seeds_to_settle",
     "sign_flip_p",
     "smallest_p",

@@ -1,6 +1,7 @@
 """All arms of a study against their baselines: measured one by one, corrected and judged together."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,56 +9,93 @@ from numpy.typing import ArrayLike
 from mixup_lab.study.results import Comparison, Interval
 from mixup_lab.study.statistics.arguments import Examples, Floats, are_whole, sorted_examples, vector
 from mixup_lab.study.statistics.intervals import Crossed, crossed_interval, seed_interval
-from mixup_lab.study.statistics.p_values import holm, sign_flip_p, smallest_p
-from mixup_lab.study.statistics.verdicts import MISSING, plain, verdict
+from mixup_lab.study.statistics.p_values import holm, look_level, look_number, sign_flip_p, smallest_p
+from mixup_lab.study.statistics.verdicts import MISSING, PValues, equivalence_p, plain, verdict
+
+
+class Paired(NamedTuple):
+    """An arm and its baseline, on the seeds that both have finished."""
+
+    seeds: Sequence[int]  # (n,), each once, in any order
+    differences: ArrayLike  # (n,) arm - baseline, in the metric's unit
+    # For each seed ids and differences of the scores of single test examples, or of groups of them, whose mean is the
+    # difference; None where these are not known.
+    examples: Examples | None = None
+    size: int | None = None  # different test examples; None: as many as ids
+    groups: int | None = None  # of test examples, if the ids are those of groups
+
+
+class Measured(NamedTuple):
+    """An arm, in the order of its seeds."""
+
+    seeds: tuple[int, ...]
+    differences: Floats
+    retraining: Interval | None
+    crossed: Crossed | None
 
 
 def compare_arms(
-    arms: Sequence[tuple[Sequence[int], ArrayLike, Examples | None]],
+    arms: Sequence[Paired],
     min_effect: float,
+    *,
     maximize: bool = True,
     percent: bool = False,
-    missing: str = MISSING,
     counted: bool = True,
+    carved: bool = False,
+    looks: Sequence[int] = (),
+    missing: str = MISSING,
 ) -> list[Comparison]:
     """All arms of a study against their baselines, with Holm over the arms; one `Comparison` for each, in their order.
 
-    arms: for each `(seeds (n,), differences (n,), examples)` of the complete pairs alone, where examples are as in
-    `crossed_interval`, along the seeds, or None where predictions are missing. Seeds may differ between arms and
-    come in any order. A difference must be the mean of its seed's per-example differences. `min_effect` as in
-    `verdict`; `percent`: differences are written in points; `missing` as in `verdict`;
-    `counted` as in `crossed_interval`.
+    Arms without a pair do not count in Holm. An arm that stopped after fewer seeds is judged as it was at that time:
+    against what all arms showed up to its last seed, at the level of that look.
 
-    Arms without a pair do not count in Holm. ValueError: lengths that differ, a seed that comes twice, NaN, means that
-    do not agree, and as in `crossed_interval` and `verdict`.
+    Args:
+        arms: the pairs of each; seeds may differ between arms.
+        min_effect: the smallest difference of interest, >= 0, in the metric's unit; 0: equivalence is never concluded.
+        maximize: whether more is better.
+        percent: whether differences are written in points.
+        counted: as in `crossed_interval`.
+        carved: whether each seed has test examples of its own, carved from the same data.
+        looks: the numbers of seeds at which verdicts were written before; this one does not have to be among them.
+        missing: why an arm has no scores of single examples, as a part of a sentence.
+
+    Raises:
+        ValueError: for lengths that differ, a seed that comes twice, NaN, and means that do not agree.
     """
-    measured = [_measure(*arm, counted) for arm in arms]
-    p_alone = [sign_flip_p(values) if len(values) else None for _, values, _, _ in measured]
-    p_holm = holm(p_alone).tolist()
-    p_new_holm = holm([None if crossed is None else crossed.p_new_data for *_, crossed in measured]).tolist()
-    family = max(1, sum(p is not None for p in p_alone))
-    show = plain(percent)
+    measured = [measure(arm, counted) for arm in arms]
+    ends = sorted({arm.seeds[-1] for arm in measured if arm.seeds})
+    families = {end: _p_values([_until(*pair, end, counted) for pair in zip(arms, measured, strict=True)], min_effect)
+                for end in ends}  # fmt: skip
     comparisons = []
-    for (seeds, values, retraining, crossed), alone, p, p_new in zip(
-        measured, p_alone, p_holm, p_new_holm, strict=True
-    ):
-        n = len(values)
+    for k, (arm, one) in enumerate(zip(arms, measured, strict=True)):
+        n = len(one.seeds)
+        alone, corrected, family = families[one.seeds[-1]] if n else ([None] * len(arms), None, 1)
+        p = corrected[k] if corrected else PValues(np.nan, np.nan, np.nan)
+        look = look_number(n, looks)
+        counts = smallest_p(n, family) <= look_level(look)  # else no verdict can come, and nothing is spent
         judged = verdict(
-            values, crossed, p, p_new, comparisons=family, min_effect=min_effect, maximize=maximize, show=show,
+            one.differences, one.crossed, p, comparisons=family, min_effect=min_effect, maximize=maximize,
+            level=look_level(look), next_level=look_level(look + counts), carved=carved, show=plain(percent),
             missing=missing,
         )  # fmt: skip
+        units = None if one.crossed is None else one.crossed.examples
         comparisons.append(
             Comparison(
-                seeds=seeds,
-                differences=tuple(values.tolist()),
-                mean=float(values.mean()) if n else None,
-                sd=float(np.std(values, ddof=1)) if n > 1 else None,
-                retraining=retraining,
-                new_data=None if crossed is None else (crossed.low, crossed.high),
-                test_examples=None if crossed is None else crossed.examples,
-                p=alone,
-                p_holm=p if n else None,
-                smallest_p=min(smallest_p(n, family), p) if n else 1.0,
+                seeds=one.seeds,
+                differences=tuple(one.differences.tolist()),
+                mean=float(one.differences.mean()) if n else None,
+                sd=float(np.std(one.differences, ddof=1)) if n > 1 else None,
+                retraining=one.retraining,
+                new_data=None if one.crossed is None else (one.crossed.low, one.crossed.high),
+                test_examples=units if arm.size is None or units is None else arm.size,
+                test_groups=arm.groups if units is not None else None,
+                p=alone[k],
+                p_holm=p.seeds if n else None,
+                smallest_p=min(smallest_p(n, family), p.seeds) if n else 1.0,
+                look=look,
+                level=look_level(look),
+                counts=counts,
                 code=judged.code,
                 words=judged.words,
                 more_seeds=judged.more_seeds,
@@ -66,11 +104,34 @@ def compare_arms(
     return comparisons
 
 
-def _measure(
-    seeds: Sequence[int], differences: ArrayLike, examples: Examples | None, counted: bool
-) -> tuple[tuple[int, ...], Floats, Interval | None, Crossed | None]:
-    """Seeds in ascending order, their differences, and both intervals."""
-    values = vector(differences)
+def _p_values(measured: Sequence[Measured], min_effect: float) -> tuple[list[float | None], list[PValues], int]:
+    """Sign-flip p of each arm alone, its p values after Holm over the arms, and the number of arms that count."""
+    alone = [sign_flip_p(arm.differences) if arm.seeds else None for arm in measured]
+    new = [None if arm.crossed is None else arm.crossed.p_new_data for arm in measured]
+    equal = [None if arm.crossed is None else _p_equal(arm.crossed, min_effect) for arm in measured]
+    corrected = [PValues(*map(float, row)) for row in zip(*map(holm, (alone, new, equal)), strict=True)]
+    return alone, corrected, max(1, sum(p is not None for p in alone))
+
+
+def _p_equal(crossed: Crossed, min_effect: float) -> float:
+    """Never less than for the seeds alone: new data are never a smaller risk than the same data."""
+    beyond = equivalence_p(crossed.mean, crossed.se, crossed.df, min_effect)
+    return float(max(beyond, equivalence_p(crossed.mean, crossed.seed_variance**0.5, crossed.seeds - 1, min_effect)))
+
+
+def _until(arm: Paired, measured: Measured, end: int, counted: bool) -> Measured:
+    """The arm as it was when `end` was its last seed."""
+    if not measured.seeds or measured.seeds[-1] <= end:
+        return measured
+    kept = [k for k, seed in enumerate(arm.seeds) if seed <= end]
+    values = np.asarray(arm.differences, np.float64)[kept]
+    examples = None if arm.examples is None else [arm.examples[k] for k in kept]
+    return measure(Paired([arm.seeds[k] for k in kept], values, examples), counted)
+
+
+def measure(arm: Paired, counted: bool) -> Measured:
+    """Seeds in ascending order, their differences, and both intervals. ValueError as for `compare_arms`."""
+    seeds, values, examples = arm.seeds, vector(arm.differences), arm.examples
     n = len(values)
     if len(seeds) != n or len(set(seeds)) != n or (examples is not None and len(examples) != n):
         count = "no" if examples is None else len(examples)
@@ -94,4 +155,5 @@ def _measure(
         crossed = crossed_interval(ordered, counted=counted)
         if counted and ids and all(are_whole(one) for one in scores):
             resolution = float(np.mean([1 / len(one) for one in ids]))
-    return tuple(int(seeds[i]) for i in order), values, seed_interval(values, resolution=resolution), crossed
+    seeds = tuple(int(seeds[i]) for i in order)
+    return Measured(seeds, values, seed_interval(values, resolution=resolution), crossed)

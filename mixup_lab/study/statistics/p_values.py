@@ -1,5 +1,6 @@
 """p values: the sign-flip test of a mean difference, and Holm's correction where there are several."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,8 @@ from numpy.typing import ArrayLike
 from mixup_lab import seeding
 from mixup_lab.study.statistics.arguments import Floats, vector
 
-LEVEL = 0.05  # of every test
+LEVEL = 0.05  # of a study: the chance of a false verdict on any arm, over all looks at it
+FIRST_LOOK = 0.04  # the part of it that the first look may spend
 ENUMERATED = 20  # seeds up to which all signs are tried
 DRAWS = 100_000  # of signs beyond that
 TIE = 1e-12  # relative; float rounding must not make an equal sum smaller, and so p too small
@@ -46,6 +48,28 @@ def flip_all(values: Floats) -> Floats:
     extreme = np.abs(sums) >= np.abs(values.sum(-1, keepdims=True)) - slack
     p: Floats = extreme.mean(-1)
     return p
+
+
+def look_level(look: int) -> float:
+    """The level of look number `look` at a study, from 1: 0.04, then 0.005, 0.0025, ..., so that all together are 0.05.
+
+    Whoever adds seeds until something shows finds something sooner or later; so the level is spent by looks (group
+    sequential tests: Pocock, 1977, Biometrika 64, 191-199; Lan and DeMets, 1983, Biometrika 70, 659-663). ValueError:
+    look < 1.
+    """
+    if look < 1:
+        raise ValueError(f"looks are counted from 1, got {look}")
+    return FIRST_LOOK if look == 1 else (LEVEL - FIRST_LOOK) / 2.0 ** (look - 1)
+
+
+def look_number(seeds: int, looks: Sequence[int]) -> int:
+    """The number, from 1, of a look at so many seeds; `looks` are the numbers of seeds at which others took place."""
+    return 1 + sum(other < seeds for other in set(looks))
+
+
+def seeds_needed(comparisons: int, level: float) -> int:
+    """The least number of seeds whose sign-flip test can reach a level after Holm over so many comparisons."""
+    return next(n for n in itertools.count(1) if smallest_p(n, comparisons) <= level)
 
 
 def smallest_p(n: int, comparisons: int = 1) -> float:
