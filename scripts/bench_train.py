@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("simple_net", "small_cnn", "preact_resnet18")
 # Steps in a block: long enough to measure, short enough to alternate.
 BLOCK = {"simple_net": 40, "small_cnn": 20, "preact_resnet18": 2}
-# (model, our precision, the least that we want)
+# (model, our precision, smallest ratio that is wanted)
 LOOPS = (
     ("simple_net", "fp32", 2.2),
     ("small_cnn", "fp32", 1.15),
@@ -45,7 +45,7 @@ LOOPS = (
     ("preact_resnet18", "bf16", 2.0),
 )
 
-# What a step of other data is measured with, and steps in a block; of the table an epoch.
+# Data other than pictures, and steps in a block; for the table, an epoch.
 KINDS = {
     "table": (("dataset=table", "dataset.target=y", "model.hidden=[128,128]", "trainer.batch_size=512"), 90),
     "sounds": (("dataset=audio_folder", "dataset.cache=false", "model=audio_cnn", "trainer.batch_size=32"), 6),
@@ -162,7 +162,7 @@ def stepper(fit):
 def bare_stepper(fit, count: int = 1):
     """Forward, backward and update on batches that are ready: nothing can be faster with this model and optimizer.
 
-    One batch is enough where all have one shape; texts of other lengths need as many as ours trains on.
+    One batch is enough where all have one shape; texts of different lengths need as many as ours trains on.
     """
     import copy
 
@@ -185,7 +185,7 @@ def bare_stepper(fit, count: int = 1):
 
 
 def alternate(a, b, block: int, rounds: int) -> dict:
-    """Seconds a step of both, in turn; the order changes from round to round."""
+    """Seconds per step of both, in turn; the order changes from round to round."""
     a(block), b(block)
     pairs = []
     for i in range(rounds):
@@ -223,7 +223,7 @@ def worker_ours(args) -> dict:
 
 
 def worker_usual(args) -> dict:
-    """What the tutorials write, with nothing left out and nothing added."""
+    """The loop of the tutorials, with nothing left out and nothing added."""
     import numpy as np
     import torch
     from torch import nn
@@ -296,7 +296,7 @@ def worker_malloc(args) -> dict:
 
 
 def worker(args, name: str, threads: int, **options: object) -> dict:
-    """Run a worker in a fresh process with so many threads."""
+    """Run a worker in a fresh process with this many threads."""
     words = [f"--{key}={value}" for key, value in options.items()]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, __file__, "--worker", name, f"--data={args.data}", f"--rounds={args.rounds}", *words]

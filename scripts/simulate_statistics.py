@@ -49,7 +49,7 @@ class Law:
         return float(ndtr((self.base + shift) / spread))
 
     def draw(self, rng: np.random.Generator, arms: int, n: int, m: int, shift: float = 0.0) -> tuple[Array, Array]:
-        """CHUNK studies: differences to the baseline, int8 (studies, arms, n, m) in {-1, 0, 1}, and their means over
+        """CHUNK studies: differences from the baseline, int8 (studies, arms, n, m) in {-1, 0, 1}, and their means over
         trainings on these test examples, (studies, arms)."""
         fixed = self.base + rng.standard_normal((CHUNK, 1, 1, m), np.float32)
         fixed = fixed + self.own * rng.standard_normal((CHUNK, arms + 1, 1, m), np.float32)
@@ -80,7 +80,7 @@ class Judged(NamedTuple):
 
 
 def judge(differences: Array, min_effect: float = 0.001) -> Array:
-    """The codes (k, arms) as by `compare_arms`, for whole-number scores and one test set for all seeds."""
+    """The codes (k, arms) as `compare_arms` gives them, for whole-number scores and one test set for all seeds."""
     _, arms, n, m = differences.shape
     means, covariance, differing = intervals.full_crossing(differences)
     result = intervals.estimate(means, covariance, m, differing, m**-2.0)
@@ -139,7 +139,7 @@ def gaussian(rng: np.random.Generator, parts: str, n: int, m: int) -> tuple[Arra
 def crossed_coverage(
     parts: str, binary: bool, count: int, n: int, m: int, shift: float = 0.1, bootstraps: bool = False, seed: int = 0
 ) -> Coverage:
-    """With the same test examples for all seeds."""
+    """Coverage with the same test examples for all seeds."""
     rng = np.random.default_rng([seed, n, m, binary])
     law, held = LAWS[parts], []
     for _ in range(0, count, CHUNK):
@@ -158,7 +158,7 @@ def crossed_coverage(
 
 
 def carved_coverage(parts: str, binary: bool, count: int, n: int, m: int, pool: int, seed: int = 0) -> Coverage:
-    """With test examples that each seed draws from a pool, so they overlap in part; by `crossed_interval` itself."""
+    """Coverage with test examples that each seed draws from a pool, so they overlap in part; by `crossed_interval`."""
     rng = np.random.default_rng([seed, n, m, pool, binary])
     law, held = LAWS[parts], []
     for _ in range(0, count, CHUNK):
@@ -209,7 +209,7 @@ class Power(NamedTuple):
 
 
 def power(law: Law, count: int, n: int, m: int, arms: int, effect: float = 1.0, seed: int = 0) -> Power:
-    """For arms that are better by `effect` standard deviations of d_s (over trainings and test sets)."""
+    """Power for arms that are better by `effect` standard deviations of d_s (over trainings and test sets)."""
     rng = np.random.default_rng([seed, 1])
     sd = np.std([law.draw(rng, 1, 1, m)[0].mean((1, 2, 3)) for _ in range(10)])
     gains = np.linspace(0, 2, 2001)

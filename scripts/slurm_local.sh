@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A real Slurm of one node, to try hydra/launcher=submitit_slurm with: scripts/slurm_local.sh start|stop|status
+# A real Slurm on one node, to try hydra/launcher=submitit_slurm: scripts/slurm_local.sh start|stop|status
 # For root on a machine that is thrown away afterwards. On Debian: apt-get install slurm-wlm munge
 set -euo pipefail
 

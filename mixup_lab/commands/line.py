@@ -1,4 +1,4 @@
-"""The words of a `compare` line, sorted and completed: the default axes and the name of the study."""
+"""The words of a `compare` line: sorted, and completed with the default axes and the name of the study."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ class Line:
     own: dict[str, str]  # study, confirm, ...
     overrides: list[str]  # for Hydra, the default axes included
     flags: list[str]  # for Hydra
-    typed: list[str]  # as they came
-    bundled: set[str]  # keys and groups that swept bundles set: they differ between arms without being axes
+    typed: list[str]  # all words, in their order
+    bundled: set[str]  # keys and groups set by swept bundles, which differ between arms without being axes
 
 
 def complete(words: Sequence[str]) -> Line:
@@ -52,7 +52,7 @@ def complete(words: Sequence[str]) -> Line:
     presets = {key: value for key, value in _swept_by(tree, given.get("experiment")).items() if key not in given}
     axes = [f"{key}={value}" for key, value in presets.items()]
     given |= presets
-    if "," not in given.get("variant", ""):  # variants have settings of the mixing themselves
+    if "," not in given.get("variant", ""):  # variants set the mixing themselves
         rest, dose = _with_dose(tree, given, rest)
         axes += dose
     if "seed" not in given:
@@ -87,9 +87,9 @@ def _swept_by(tree: Tree, experiment: str | None) -> dict[str, str]:
 
 
 def _with_dose(tree: Tree, given: Mapping[str, str], rest: list[str]) -> tuple[list[str], list[str]]:
-    """The words with a baseline among them, and the axis of the dose if they lack it.
+    """The words with a baseline added, and the axis of the dose if they have none.
 
-    The dose is alpha; for methods without alpha the share of batches that is mixed; for others the method or none.
+    The dose is alpha; for methods without alpha, the share of batches that is mixed; for others, the method or none.
     """
     augs = given.get("aug", "mixup")
     axes = [] if "aug" in given else ["aug=mixup"]
@@ -115,10 +115,10 @@ def _with_baseline(word: str, dose: str) -> str:
 
 
 def _default_study(tree: Tree, given: Mapping[str, str], choices: Mapping[str, str]) -> str:
-    """DATASET-MODEL; a user's own file or folder of data by its name. A group that is swept gives its own name."""
+    """DATASET-MODEL; the user's own data by the name of its file or folder, a swept group by the name of the group."""
     parts = [group if "," in given.get(group, "") else choices[group] for group in ("dataset", "model")]
     root = given.get("dataset.root", "").strip("'\"")
-    # The root of a data set that can be downloaded is a folder of many, whose name does not matter.
+    # The root of a data set that can be downloaded holds many of them, so its name does not matter.
     own_data = not any(key.name == "dataset.download" for key in tree.option_keys("dataset", parts[0]))
     if root and "," not in root and parts[0] != "dataset" and own_data:
         path = Path(root).expanduser().resolve()

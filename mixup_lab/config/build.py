@@ -31,7 +31,7 @@ def build(
         component: `_target_` and flat arguments.
         base: class that the object must be an instance of.
         trust: further packages that a `_target_` may come from.
-        offered: more such arguments, passed on only where there is a parameter of that name.
+        offered: arguments that are passed on only if there is a parameter of that name.
         runtime: arguments that come from the program instead of the configuration, such as `num_outputs`.
 
     Raises:
@@ -39,7 +39,7 @@ def build(
     """
     factory = _factory(group, component, trust)
     taken = _parameters(factory.func)
-    own = factory.keywords  # a parameter of that name may mean something else: then the configuration has it
+    own = factory.keywords  # a key of the configuration with the name of an offered argument means something else
     runtime |= {k: value for k, value in (offered or {}).items() if k in taken and k not in own}
     _check_arguments(group, taken, factory.keywords, runtime)
     try:
@@ -60,7 +60,7 @@ def accepts(group: str, component: dict[str, Any], name: str, *, trust: Iterable
 
 
 def _factory(group: str, component: dict[str, Any], trust: Iterable[str]) -> Any:
-    """The class or function of a component as a `functools.partial`, with the arguments that the user gave."""
+    """The class or function of a component as a `functools.partial`, with the configured arguments."""
     target = component["_target_"]
     allowed = (*TRUSTED, *trust)
     if not _trusted(target, allowed):
