@@ -11,7 +11,7 @@ next to it. The table goes to standard output, all measurements as JSON to --jso
 step     ours (data, transform, Mixup, update, sums) / bare forward, backward and update on one resident batch
 loop     images per second of ours / of the usual loop: torchvision's ImageFolder, transforms for each picture,
          DataLoader (0 and 2 workers, whichever is faster), two-term Mixup, fp32
-kinds    step likewise for tables, sounds, texts and masks, made up on the spot: ours / bare
+kinds    the same for made-up tables, sounds, texts and masks: ours / bare
 malloc   seconds of an epoch with evaluation, trainer.malloc=default / keep: all pictures, and 2,000 for training
 mixup    our step with Mixup / without
 memory   peak memory of a resident run
@@ -323,8 +323,8 @@ def bench(args) -> list[dict]:
         for model in args.models:
             if "step" in args.only:
                 limit = "<= 1.15" if model == "simple_net" else "<= 1.03"
-                found = worker(args, "step", threads, model=model)["pairs"]
-                add(f"step {model} (ms)", threads, limit, **paired(found))
+                pairs = worker(args, "step", threads, model=model)["pairs"]
+                add(f"step {model} (ms)", threads, limit, **paired(pairs))
             if "mixup" in args.only and model == "small_cnn":
                 add(
                     f"mixup {model} (ms)",
@@ -360,9 +360,9 @@ def bench(args) -> list[dict]:
         add("memory small_cnn (GiB)", 0, "< 1.5", value=command_line(words)["peak_gib"])
     if "start" in args.only:
         for _ in range(2):  # the first one warms the disk cache
-            found = command_line(["aug=mixup", "trainer.device=cpu"])
-        add("start to first step, digits (s)", 0, "< 4", value=found["first_step"])
-        add("20 epochs of mlp on digits (s)", 0, "< 2", value=found["training"])
+            seconds = command_line(["aug=mixup", "trainer.device=cpu"])
+        add("start to first step, digits (s)", 0, "< 4", value=seconds["first_step"])
+        add("20 epochs of mlp on digits (s)", 0, "< 2", value=seconds["training"])
     return rows
 
 

@@ -128,13 +128,13 @@ def row(beginning: Beginning, name: str, mixer: Mixer, three: Batch) -> list[Til
     batch = Batch(three.inputs[:count], three.target[:count])
     encode = beginning.parts.data.encode
     tiles: list[Tile] = [(tile, "") for tile in encode.draw(batch.inputs, TILE)]
-    found = strips(mixer, batch, beginning.parts.seed, VALUES.get(name, LAMS))
-    if not found:
+    drawn = strips(mixer, batch, beginning.parts.seed, VALUES.get(name, LAMS))
+    if not drawn:
         return tiles
     if name == "noise":
         tiles.append((None, ""))
     for k in range(5 - len(tiles)):
-        strip = found[k % len(found)]
+        strip = drawn[k % len(drawn)]
         (tile,) = encode.draw(strip.inputs[k : k + 1], TILE)
         tiles.append((tile, f"sigma {strip.values[k]:g}" if name == "noise" else f"{strip.lam[k]:.2f}"))
     return tiles

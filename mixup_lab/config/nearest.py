@@ -37,9 +37,8 @@ def hint(name: str, names: Iterable[str], listed: Iterable[str] | None = None) -
     """The end of an error about an unknown name: the nearest of `names`, or a list (`names` by default)."""
     names = list(names)
     close = nearest_key(name, names)
-    return (
-        f"; did you mean '{close}'?" if close else f"; choose one of: {', '.join(names if listed is None else listed)}"
-    )
+    options = ", ".join(names if listed is None else listed)
+    return f"; did you mean '{close}'?" if close else f"; choose one of: {options}"
 
 
 def unknown_key(key: str, keys: Iterable[str], listed: Iterable[str] | None = None) -> str:
