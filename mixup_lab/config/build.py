@@ -112,14 +112,14 @@ def _parameters(factory: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def _check_arguments(
-    group: str, parameters: Mapping[str, inspect.Parameter], given: dict[str, Any], runtime: dict[str, Any]
+    group: str, parameters: Mapping[str, inspect.Parameter], configured: dict[str, Any], runtime: dict[str, Any]
 ) -> None:
     if not parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     names = [name for name in parameters if name not in runtime and name != "self"]
-    for key in given:
+    for key in configured:
         if key not in names:
             raise UserError(unknown_key(f"{group}.{key}", [f"{group}.{name}" for name in names]))
     for name, p in parameters.items():
-        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and name not in {*given, *runtime}:
+        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and name not in {*configured, *runtime}:
             raise UserError(f"{group}.{name} has no value; give one with {group}.{name}=...")

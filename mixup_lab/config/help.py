@@ -161,14 +161,14 @@ def _groups(page: Page, tree: Tree) -> None:
 
 def _keys(page: Page, tree: Tree, overrides: Sequence[str]) -> None:
     chosen = tree.choices(overrides)
-    given = [group for group in chosen if any(word.lstrip("+").startswith(f"{group}=") for word in overrides)]
+    typed = [group for group in chosen if any(word.lstrip("+").startswith(f"{group}=") for word in overrides)]
     page.section("Keys: set with key=value")
     page.rows(_row(key) for key in tree.keys if "." not in key.name)
     for group in sorted({key.name.split(".")[0] for key in tree.keys if "." in key.name}):
         page.section(f"Keys of every {group}")
         page.rows(_row(key) for key in tree.keys if key.name.startswith(f"{group}."))
     for group, option in chosen.items():
-        if group in given or group == "trainer":
+        if group in typed or group == "trainer":
             page.section(f"Keys of {group}={option}")
             common = {key.name for key in tree.keys if group != "trainer"}
             rows = [_row(key) for key in tree.option_keys(group, option) if key.name not in common]

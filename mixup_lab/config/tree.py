@@ -149,8 +149,8 @@ class Tree:
         """The options in force on a line: its words `group=option`, then the options that these set, then defaults."""
         groups = set(self.groups())
         words = (word.lstrip("+").partition("=") for word in overrides)
-        given = {group: option.split(",")[-1].strip("'\" ") for group, equals, option in words if equals}
-        chosen = {group: option for group, option in given.items() if group in groups}
+        typed = {group: option.split(",")[-1].strip("'\" ") for group, equals, option in words if equals}
+        chosen = {group: option for group, option in typed.items() if group in groups}
         for group, option in tuple(chosen.items()):
             path = self.find(f"{group}/{option}")
             for default in read(path).defaults if path else ():
