@@ -1,4 +1,4 @@
-"""The site that `scripts/docs` builds from the pages: they are plain Markdown, which a forge renders as well."""
+"""The site that `scripts/docs` builds from the pages, which are plain Markdown that a forge renders as well."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!mixup_lab\.).*"),  # types of other libraries, whose sites a build does not fetch
 ]
 
-# A forge would show a toctree as code, so the pages have lists of links and the site gets its contents here.
+# A forge would show a toctree as code, so the pages have lists of links, and the table of contents is added here.
 CONTENTS = """
 ```{toctree}
 :hidden:
@@ -71,7 +71,7 @@ def _complete(app, docname, source):
 
 
 def _escape(app, what, name, obj, options, lines):
-    """Docstrings write |x| and (B, *shape), which reStructuredText takes for substitutions and emphasis."""
+    """Escape |x| and (B, *shape) in docstrings, which reStructuredText takes for substitutions and emphasis."""
     for i, line in enumerate(lines):
         parts = line.split("`")
         parts[::2] = [re.sub(r"(?<!\\)([|*])", r"\\\1", part) for part in parts[::2]]
@@ -79,14 +79,14 @@ def _escape(app, what, name, obj, options, lines):
 
 
 def _shorten(app, what, name, obj, options, signature, result):
-    """The arguments that every method has are listed once, at PairMixer."""
+    """Hide the arguments that every method has; they are listed once, at PairMixer."""
     if what == "class" and name.startswith("mixup_lab.mixing.") and name.count(".") == 2:
         return re.sub(r"\*, law: .*\)$", "*, ...)", signature or ""), result
     return None
 
 
 def setup(app):
-    """Called by Sphinx."""
+    """Connect the functions above; Sphinx calls this."""
     app.connect("source-read", _complete)
     app.connect("autodoc-process-docstring", _escape)
     app.connect("autodoc-process-signature", _shorten)

@@ -1,7 +1,7 @@
 """The command line: `mixup-lab COMMAND [flags] [overrides]`.
 
-The words behind the command go to Hydra, except for help and completion. Nothing here imports torch,
-and help imports not even Hydra, so that they answer at once.
+The words after the command go to Hydra, except for help and completion. Nothing here imports torch,
+and help does not even import Hydra, so both answer at once.
 """
 
 import os
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader has closed the pipe (`| head`). Python would complain once more when it flushes at exit.
+        # The reader has closed the pipe (`| head`). Python would raise again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except SystemExit as error:  # argparse has printed the mistake
@@ -89,7 +89,7 @@ def _command(words: list[str]) -> str:
     if first in COMMANDS:
         return first
     if "=" in first or first.startswith("-"):
-        raise UserError(f"a command comes first: mixup-lab train {' '.join(words)}")
+        raise UserError(f"the command must come first: mixup-lab train {' '.join(words)}")
     raise UserError(f"unknown command '{first}'{hint(first, COMMANDS)}")
 
 
@@ -104,7 +104,7 @@ def _resuming(words: list[str]) -> list[str]:
     if not value:
         raise UserError("resume= needs a run directory: resume=RUN_DIR")
     if "-m" in words or "--multirun" in words:
-        raise UserError("resume goes on with one run, so it cannot be combined with -m")
+        raise UserError("resume continues one run, so it cannot be combined with -m")
     folder = Path(value).expanduser().absolute()
     if not folder.is_dir():
         raise UserError(f"resume={value}: there is no such directory")

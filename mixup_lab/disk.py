@@ -1,4 +1,4 @@
-"""Files that are complete or absent, since they are written aside and renamed; and locks between processes."""
+"""Files that are either complete or absent (written aside, then renamed), and locks between processes."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from mixup_lab.types import UserError
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the failure to write a place into one sentence, a UserError that names it."""
+    """Turn an OSError of the block into a UserError that names `path`."""
     try:
         yield
     except OSError as error:
@@ -19,14 +19,14 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[IO[bytes]], object]) -> None:
-    """Fill a new file, which takes the place of `path` only when all of it is on the disk.
+    """Write a new file, and put it in the place of `path` only when all of it is on the disk.
 
     Args:
         path: the file; its folder must exist.
         content: of the file, or a function that writes it to an open file.
 
     Raises:
-        UserError: if the disk is full or the place cannot be written to; the old file is as it was.
+        UserError: if the disk is full or `path` cannot be written; the old file is unchanged.
     """
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -40,7 +40,7 @@ def write_atomically(path: Path, content: str | bytes | Callable[[IO[bytes]], ob
                     file.flush()
                     os.fsync(file.fileno())
                 aside.replace(path)
-            except RuntimeError as error:  # torch.save reports a failing file so
+            except RuntimeError as error:  # torch.save reports a failed write like this
                 raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
     except BaseException:
         aside.unlink(missing_ok=True)

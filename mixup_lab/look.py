@@ -16,7 +16,7 @@ from mixup_lab.visible import visible
 
 WIDTH = 680  # units of the drawing; text is 12 of them high
 
-# Placeholders of variables of the page; no other colour has these values.
+# Placeholders for CSS variables of the page; no other colour has these values.
 INK, MUTED, GRID, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
 BLUE, VERMILLION = "#0072b2", "#d55e00"
 VARIABLES = {
@@ -65,7 +65,7 @@ _STYLE = {
 
 @contextmanager
 def our_style() -> Iterator[None]:
-    """Our style without the user's matplotlibrc: the same answer gives the same bytes everywhere."""
+    """Apply our style without the user's matplotlibrc: the same answer gives the same bytes everywhere."""
     backend = {key for key in matplotlib.rcParams if key.startswith(("backend", "interactive", "toolbar", "webagg"))}
     ours: dict[Any, Any] = {
         key: value for key, value in matplotlib.rcParamsDefault.items() if key not in backend
@@ -118,5 +118,5 @@ def short(name: str, length: int = 34) -> str:
 
 
 def spread_out(n: int, half: float) -> np.ndarray:
-    """Offsets between the dots of n seeds; seed k has the same one in every arm."""
+    """Offsets (n,) within `half` of 0 for the dots of n seeds; seed k has the same one in every arm."""
     return half * (((np.arange(n) * 0.618034 + 0.5) % 1.0) * 2 - 1) if n > 1 else np.zeros(n)

@@ -11,7 +11,7 @@ _memory: Path | None = None  # the folder of `remembering`
 
 @contextmanager
 def remembering(folder: Path) -> Iterator[None]:
-    """Print each line of `say` once among all processes that remember in the same folder: the runs of a sweep."""
+    """Print each line of `say` only once among all processes with the same folder, such as the runs of a sweep."""
     global _memory
     before, _memory = _memory, folder
     try:
@@ -34,12 +34,12 @@ def say(text: str) -> None:
 
 @contextmanager
 def track(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show progress. The function that it gives takes the number of further items, of `total`, that are done."""
+    """Show progress. Yields a function that takes the number of items, of `total`, done since its last call."""
     if not sys.stderr.isatty():
         say(f"{title} ...")
         yield lambda done: None
         return
-    # Imported late: a start that finds everything ready shows nothing and need not pay for it.
+    # Imported late: a start with nothing to prepare shows no progress and should not pay for the import.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

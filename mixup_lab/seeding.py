@@ -1,6 +1,6 @@
 """Random streams by purpose.
 
-Every use of chance has its own stream, so two arms of one seed share all chance but the mixing:
+Every use of chance has its own stream, so two arms of one seed share all random numbers except those of mixing:
 `split` (which examples), `weights` (initial weights), `order` (of the examples), `transform` (crops and flips),
 `mixing` (lam and partners), `dropout`. A stream is a pure function of `(seed, purpose, index)`. With the epoch as the
 index, resuming needs no saved state, and no stream depends on how much another one has drawn.

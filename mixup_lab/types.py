@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Inputs: TypeAlias = Any  # a tensor (B, ...), or a dict of such tensors
-VOID = 255  # the label of pixels that count nowhere
+VOID = 255  # the label of pixels that are ignored
 
 
 class Batch(NamedTuple):
-    """Examples and what they are to be answered with, on one device."""
+    """Examples and their targets, on one device."""
 
     inputs: Inputs  # (B, ...)
     target: Tensor  # (B,) for classification: class indices, int64
@@ -31,13 +31,13 @@ class Mixed(NamedTuple):
     target: Tensor  # own labels
     partner: Tensor  # the labels of the samples mixed in
     lam: Tensor  # (B,) in [0, 1]; (B, H, W) where a mask decides for each pixel
-    weight: Tensor | None = None  # (B,) what each example counts in the mean of the losses; None: all alike
+    weight: Tensor | None = None  # (B,) of each example in the mean of the losses; None: all equal
 
     def loss(self, criterion: Callable[[Tensor, Tensor], Tensor], output: Tensor) -> Tensor:
         """`lam * L(output, own) + (1 - lam) * L(output, partner)`, the loss of each element, to be averaged.
 
         It equals cross-entropy with soft labels exactly, and has the gradient of the mixed target for the squared
-        error; for the absolute error (L1) it is a loss of its own.
+        error; for the absolute error (L1) it is a different loss.
 
         Args:
             criterion: L, not reduced: (B, ...) of output and target, such as `nn.CrossEntropyLoss(reduction="none")`.
@@ -56,12 +56,12 @@ class Mixed(NamedTuple):
         return loss if self.weight is None else loss * self.weight.reshape(-1, *[1] * (loss.dim() - 1))
 
     def pieces(self, count: int) -> Iterator[Mixed]:
-        """The batch cut into `count` of equal size, or nearly; views, nothing is copied."""
+        """The batch cut into `count` parts of nearly equal size; views, not copies."""
         fields = ([field] * count if field is None else field.tensor_split(count) for field in self)
         return (Mixed(*parts) for parts in zip(*fields, strict=True))
 
     def last(self, count: int) -> Mixed:
-        """The last `count` rows: the mixed ones, where a method puts the examples as they are before them."""
+        """The last `count` rows: the mixed ones, if a method puts unmixed examples in front of them."""
         weight = None if self.weight is None else self.weight[-count:]
         return Mixed(self.inputs[-count:], self.target[-count:], self.partner[-count:], self.lam[-count:], weight)
 
@@ -78,7 +78,7 @@ def like(lam: Tensor, values: Tensor) -> Tensor:
 
 
 class Labels(NamedTuple):
-    """What a mixing method may ask about the targets; every task answers it."""
+    """Properties of the targets that mixing methods depend on; every task has them."""
 
     num_classes: int | None = None  # None: targets are not classes
     averaged: bool = True  # whether a label between two labels exists; sets of boxes have none
@@ -88,18 +88,18 @@ class Labels(NamedTuple):
 
 
 class Pool(ABC):
-    """The examples that a source gives for one of train, val and test. N: examples; `...`: one as it is stored."""
+    """The examples of one of train, val and test. N: examples; `...`: the shape of one as it is stored."""
 
     target: np.ndarray  # (N, ...), as the kind of the targets has them: class indices (N,) int64, for example
     shape: tuple[int, ...]  # of every example, as it is stored: (C, H, W) for pictures
-    # (N,) int64: an example (L, ...) is 0 behind its length, which means nothing, as texts are; batches are then made
-    # of similar lengths and trimmed. None: examples are whole.
+    # (N,) int64 for padded examples (L, ...), such as texts: values beyond the length are 0 and mean nothing, and
+    # batches are made of similar lengths and trimmed. None: examples are not padded.
     lengths: np.ndarray | None = None
 
     @property
     @abstractmethod
     def nbytes(self) -> int:
-        """Memory that all examples take."""
+        """Memory of all examples, in bytes."""
 
     @abstractmethod
     def load(self) -> Tensor:
@@ -123,9 +123,9 @@ class Pool(ABC):
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: one sentence that names the key, the value and what is allowed.
+    """A mistake that the user can fix: one sentence that names the key, the value and what is allowed.
 
-    The command line prints the sentence alone and exits with code 2.
+    The command line prints only the sentence and exits with code 2.
     """
 
 

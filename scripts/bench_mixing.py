@@ -32,7 +32,7 @@ from pathlib import Path
 
 from bench_train import ROOT, alternate, make_fit, synthetic
 
-# Of the step, relative to the baseline's, at most; the others are stated.
+# Largest time of a step relative to the baseline's; the others have no limit.
 WANTED = {"mixup": 1.03, "cutmix": 1.03, "resizemix": 1.03, "gridmix": 1.03,
           "fmix": 1.10, "smoothmix": 1.10, "manifold_mixup": 1.10}  # fmt: skip
 PARTNERS = ("same_class", "different_class", "near_label", "nearest_input", "nearest_feature")
@@ -44,16 +44,16 @@ METHODS = {
 }
 SHAPES = {"small": (128, 3, 32, 32), "large": (64, 3, 224, 224)}
 CLASSES = 10
-BATCHES = 40  # that are trained on in turn: as many as two groups that are prepared together
-# Steps, or calls, between two looks at the clock: few, since other programs disturb long ones more often. A GPU is
-# waited for at each look, so it gets more.
+BATCHES = 40  # trained on in turn: two groups that are prepared together
+# Steps, or calls, between two readings of the clock: few, since other programs disturb long ones more often. Each
+# reading waits for a GPU, so it gets more.
 STEPS = {"cpu": 1, "cuda": 20}
 CALLS = {"cpu": {"small": 5, "large": 1}, "cuda": {"small": 100, "large": 20}}
 OFTEN = {"small": 5, "large": 1}  # rounds of mixing alone for each of --rounds
 
 
 def timed(call, device: str):
-    """A function that calls so many times and returns the seconds, those of the device included."""
+    """A function that calls `count` times and returns the seconds, including those of the device."""
     import torch
 
     def run(count: int) -> float:
@@ -68,13 +68,13 @@ def timed(call, device: str):
 
 
 def row(what: str, wanted: str, pairs: list) -> dict:
-    """One line of the table: seconds of the one and of the other thing in each round, and what follows."""
+    """One line of the table, from the pair of seconds (a, b) of each round."""
     ratios = [a / b for a, b in pairs]
     low, ratio, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     a, b = (statistics.median(values) * 1e3 for values in zip(*pairs, strict=True))
-    found = {"what": what, "wanted": wanted, "ratio": ratio, "low": low, "high": high, "a": a, "b": b}
+    line = {"what": what, "wanted": wanted, "ratio": ratio, "low": low, "high": high, "a": a, "b": b}
     print(f"{what:56}{wanted:9}{ratio:7.3f}  ({low:.3f} to {high:.3f})   {a:9.3f} {b:9.3f}", flush=True)
-    return found
+    return line
 
 
 # ---- a training step ----------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def step_pairs(args: argparse.Namespace, words: list[str]) -> list:
     arms = [make_fit(args.data, "small_cnn", *chosen, lr, device) for chosen in (words, ["aug=none"])]
     plans = [fit.batches.plan(0) for fit in arms]
     drawing = [seconds(lambda fit=fit: fit.batches.plan(0)) / fit.steps for fit in arms]
-    # Arms of one seed share their batches: they are made once, and what that costs a step is added to both.
+    # Arms of one seed share their batches: they are made once, and their time per step is added to both.
     some = list(itertools.islice(arms[1].batches.ready(plans[1]), BATCHES))
     data = seconds(lambda: [None for _ in itertools.islice(arms[1].batches.ready(plans[1]), BATCHES)]) / len(some)
     ours, bare = (train_step(fit, plan, some, args.device) for fit, plan in zip(arms, plans, strict=True))
@@ -127,23 +127,23 @@ def bench_steps(args: argparse.Namespace) -> list[dict]:
 
 
 def others(kind: str, per: str) -> dict:
-    """What the others have of this method."""
+    """The same method in the other libraries, by name."""
     from torchvision.transforms import v2
 
-    found: dict = {}
+    methods: dict = {}
     if per == "batch":
-        found["torchvision"] = {"Mixup": v2.MixUp, "CutMix": v2.CutMix}[kind](alpha=1.0, num_classes=CLASSES)
+        methods["torchvision"] = {"Mixup": v2.MixUp, "CutMix": v2.CutMix}[kind](alpha=1.0, num_classes=CLASSES)
     if find_spec("timm"):
         from timm.data import Mixup
 
         alphas = {"Mixup": (1.0, 0.0), "CutMix": (0.0, 1.0)}[kind]
         mode = {"batch": "batch", "sample": "elem"}[per]
-        found["timm"] = Mixup(*alphas, mode=mode, label_smoothing=0.0, num_classes=CLASSES)
-    return found
+        methods["timm"] = Mixup(*alphas, mode=mode, label_smoothing=0.0, num_classes=CLASSES)
+    return methods
 
 
 def check_mixed(mixer, inputs, target) -> None:
-    """Stop if a few calls leave inputs or labels as they are."""
+    """Stop if a few calls leave inputs or labels unchanged."""
     import torch
 
     changed = set()
@@ -176,9 +176,9 @@ def bench_mixing(args: argparse.Namespace) -> list[dict]:
         check_mixed(ours, inputs, target)
         for name, theirs in others(method.__name__, per).items():
             check_mixed(theirs, plain, target)
-            given = plain.clone()  # timm writes into it
+            batch = plain.clone()  # timm writes into it
             pairs = alternate(
-                timed(lambda mix=theirs, x=given, y=target: mix(x, y), args.device),
+                timed(lambda mix=theirs, x=batch, y=target: mix(x, y), args.device),
                 timed(lambda mix=ours, x=inputs, y=target: mix(x, y), args.device),
                 CALLS[args.device][size],
                 args.rounds * OFTEN[size],
@@ -210,9 +210,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.worker:
         warnings.simplefilter("ignore")  # such as the share of a batch that has no partner of its class
-        found = [{**line, "threads": args.threads[0]} for kind in args.only
+        lines = [{**line, "threads": args.threads[0]} for kind in args.only
                  for line in {"step": bench_steps, "mixing": bench_mixing}[kind](args)]  # fmt: skip
-        args.json.write_text(json.dumps(found))
+        args.json.write_text(json.dumps(lines))
         return
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -221,7 +221,7 @@ def main() -> None:
         words = ["--worker", "--data", str(data), "--device", args.device, "--rounds", str(args.rounds),
                  "--methods", *args.methods, "--sizes", *args.sizes, "--json", str(measured)]  # fmt: skip
         for count, kind in itertools.product(args.threads, args.only):
-            # A fresh process for each: training keeps freed memory, which a loop of one's own does not.
+            # A fresh process for each: training keeps freed memory, which a plain loop does not.
             environment = {**os.environ, "OMP_NUM_THREADS": str(count), "PYTHONPATH": str(ROOT)}
             command = [sys.executable, __file__, *words, "--only", kind, "--threads", str(count)]
             subprocess.run(command, env=environment, check=True)

@@ -5,8 +5,8 @@
     python scripts/bench_sweep.py --only compare --runs 10
 
 compare   seconds of --runs runs of the MLP on digits: a fresh process for each, in turn / one `compare` for all
-launcher  seconds of 8 seeds of small_cnn: in process, with 1 thread and with one for each core / with each launcher of
-          several processes, 1 thread each
+launcher  seconds of 8 seeds of small_cnn: in process, with 1 thread and with one for each core / with each launcher
+          that uses several processes, 1 thread each
 report    seconds and peak memory of `mixup-lab report` over 100 and over 1,000 made-up runs
 """
 
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30, help="of `launcher`; short ones measure the start")
     parser.add_argument("--json", type=Path, help="write all measurements here")
     args = parser.parse_args()
-    rows = [found for kind in args.only for found in globals()[f"bench_{kind}"](args)]
+    rows = [result for kind in args.only for result in globals()[f"bench_{kind}"](args)]
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -11,7 +11,7 @@ next to it. The table goes to standard output, all measurements as JSON to --jso
 step     ours (data, transform, Mixup, update, sums) / bare forward, backward and update on one resident batch
 loop     images per second of ours / of the usual loop: torchvision's ImageFolder, transforms for each picture,
          DataLoader (0 and 2 workers, whichever is faster), two-term Mixup, fp32
-kinds    step likewise for tables, sounds, texts and masks, made up on the spot: ours / bare
+kinds    the same for made-up tables, sounds, texts and masks: ours / bare
 malloc   seconds of an epoch with evaluation, trainer.malloc=default / keep: all pictures, and 2,000 for training
 mixup    our step with Mixup / without
 memory   peak memory of a resident run
@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("simple_net", "small_cnn", "preact_resnet18")
 # Steps in a block: long enough to measure, short enough to alternate.
 BLOCK = {"simple_net": 40, "small_cnn": 20, "preact_resnet18": 2}
-# (model, our precision, the least that we want)
+# (model, our precision, smallest ratio that is wanted)
 LOOPS = (
     ("simple_net", "fp32", 2.2),
     ("small_cnn", "fp32", 1.15),
@@ -45,7 +45,7 @@ LOOPS = (
     ("preact_resnet18", "bf16", 2.0),
 )
 
-# What a step of other data is measured with, and steps in a block; of the table an epoch.
+# Data other than pictures, and steps in a block; for the table, an epoch.
 KINDS = {
     "table": (("dataset=table", "dataset.target=y", "model.hidden=[128,128]", "trainer.batch_size=512"), 90),
     "sounds": (("dataset=audio_folder", "dataset.cache=false", "model=audio_cnn", "trainer.batch_size=32"), 6),
@@ -162,7 +162,7 @@ def stepper(fit):
 def bare_stepper(fit, count: int = 1):
     """Forward, backward and update on batches that are ready: nothing can be faster with this model and optimizer.
 
-    One batch is enough where all have one shape; texts of other lengths need as many as ours trains on.
+    One batch is enough where all have one shape; texts of different lengths need as many as ours trains on.
     """
     import copy
 
@@ -185,7 +185,7 @@ def bare_stepper(fit, count: int = 1):
 
 
 def alternate(a, b, block: int, rounds: int) -> dict:
-    """Seconds a step of both, in turn; the order changes from round to round."""
+    """Seconds per step of both, in turn; the order changes from round to round."""
     a(block), b(block)
     pairs = []
     for i in range(rounds):
@@ -223,7 +223,7 @@ def worker_ours(args) -> dict:
 
 
 def worker_usual(args) -> dict:
-    """What the tutorials write, with nothing left out and nothing added."""
+    """The loop of the tutorials, with nothing left out and nothing added."""
     import numpy as np
     import torch
     from torch import nn
@@ -296,7 +296,7 @@ def worker_malloc(args) -> dict:
 
 
 def worker(args, name: str, threads: int, **options: object) -> dict:
-    """Run a worker in a fresh process with so many threads."""
+    """Run a worker in a fresh process with this many threads."""
     words = [f"--{key}={value}" for key, value in options.items()]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, __file__, "--worker", name, f"--data={args.data}", f"--rounds={args.rounds}", *words]
@@ -323,8 +323,8 @@ def bench(args) -> list[dict]:
         for model in args.models:
             if "step" in args.only:
                 limit = "<= 1.15" if model == "simple_net" else "<= 1.03"
-                found = worker(args, "step", threads, model=model)["pairs"]
-                add(f"step {model} (ms)", threads, limit, **paired(found))
+                pairs = worker(args, "step", threads, model=model)["pairs"]
+                add(f"step {model} (ms)", threads, limit, **paired(pairs))
             if "mixup" in args.only and model == "small_cnn":
                 add(
                     f"mixup {model} (ms)",
@@ -360,9 +360,9 @@ def bench(args) -> list[dict]:
         add("memory small_cnn (GiB)", 0, "< 1.5", value=command_line(words)["peak_gib"])
     if "start" in args.only:
         for _ in range(2):  # the first one warms the disk cache
-            found = command_line(["aug=mixup", "trainer.device=cpu"])
-        add("start to first step, digits (s)", 0, "< 4", value=found["first_step"])
-        add("20 epochs of mlp on digits (s)", 0, "< 2", value=found["training"])
+            seconds = command_line(["aug=mixup", "trainer.device=cpu"])
+        add("start to first step, digits (s)", 0, "< 4", value=seconds["first_step"])
+        add("20 epochs of mlp on digits (s)", 0, "< 2", value=seconds["training"])
     return rows
 
 

@@ -24,7 +24,7 @@ INTRODUCTION = """\
 
 # Configuration
 
-A command line has words of two kinds: `group=option` chooses a file of `conf/GROUP/`, and `key=value` sets one value.
+A command line has two kinds of arguments: `group=option` chooses a file of `conf/GROUP/`, `key=value` sets one value.
 
 ```sh
 mixup-lab train dataset=fake model=small_cnn trainer.epochs=5 seed=1
@@ -34,7 +34,7 @@ mixup-lab train aug=mixup --help                         # groups, options, and 
 
 With `-m`, and always in `compare`, a key with several values makes several runs: `aug.alpha=0,0.4 'seed=range(5)'`. An
 unknown key or a wrong type is an error, and the message suggests the nearest key. Brackets need quotes in a shell:
-`'model.hidden=[64,64]'`. `--config-dir DIR` adds the options of a folder of your own.
+`'model.hidden=[64,64]'`. `--config-dir DIR` adds the options of your own folder.
 
 The keys that matter most: `seed`, `aug.alpha`, `dataset.root`, `dataset.train_size` (a number, or a share such as
 `0.1`), `optimizer.lr`, `trainer.epochs`, `trainer.batch_size`, `trainer.device`, `trainer.precision`.
@@ -44,7 +44,7 @@ Completion in your shell: `eval "$(mixup-lab -sc install=bash)"` for bash, likew
 """
 NOTES = {
     "experiment": "Presets: data, model and training that belong together, with the numbers to expect. They are chosen"
-    " with `experiment=NAME`; words on the command line win over a preset.",
+    " with `experiment=NAME`; arguments on the command line win over a preset.",
     "variant": "Bundles of settings under one name, so that a study can have them as one axis.",
     "aug": "[Methods](../guide/methods.md) explains what they do.",
     "dataset": "[Your data](../guide/your-data.md) explains the formats.",
@@ -136,7 +136,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """As the text of a cell: outside of `code`, characters that Markdown would take for its own are escaped."""
+    """The text of a cell: outside of `code`, characters with a meaning in Markdown are escaped."""
     parts = text.replace("|", r"\|").split("`")
     parts[::2] = [re.sub(r"([*<\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", part) for part in parts[::2]]
     return "`".join(parts)

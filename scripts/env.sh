@@ -9,7 +9,7 @@ fail() {
     exit 2
 }
 
-# The first of $PYTHON, python3, python3.13, 3.12, 3.11 that is new enough; with $PYTHON given, that one or none.
+# The first of $PYTHON, python3, python3.13, 3.12, 3.11 that is new enough; if $PYTHON is set, only that one.
 find_python() {
     local candidate
     for candidate in ${PYTHON:+"$PYTHON"} ${PYTHON:-python3 python3.13 python3.12 python3.11}; do

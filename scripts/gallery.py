@@ -32,7 +32,7 @@ WIDTH = NAME + 5 * (TILE + GAP) + 21
 HEIGHT = TILE + LINE + 8
 COLUMNS = 2
 LAMS = (0.75, 0.5, 0.25)
-# Of methods that have no lam to be chosen.
+# For methods whose lam cannot be chosen.
 VALUES = {
     "kfold_mixup": (0.6, 1 / 3),
     "noise": (0.1, 0.4, 1.0),
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def configured(*words: str) -> RunConfig:
-    """What `mixup-lab train WORDS` composes."""
+    """The configuration that `mixup-lab train WORDS` composes."""
     return parse(compose("train", overrides=list(words)))
 
 
@@ -82,14 +82,14 @@ def options() -> list[str]:
 
 
 def mixer_of(parts: Ingredients, name: str) -> Mixer:
-    """A method as a run has it."""
+    """A method, set up as in a run."""
     mixer: Mixer = build("aug", configured(f"aug={name}").aug)
     mixer.bind(Bound(parts.model, parts.task.loss, parts.data.input_shape, parts.task.labels))
     return mixer
 
 
 def gallery(parts: Ingredients, mixers: dict[str, Mixer]) -> bytes:
-    """Rows of own picture, partner and three mixtures."""
+    """Rows of a picture, its partner and three mixtures."""
     beginning = Beginning(parts)
     _, batch = beginning.batch(*beginning.steps[0])
     rows = {int(k): i for i, k in reversed(list(enumerate(batch.target)))}  # the first of each class
@@ -128,20 +128,20 @@ def row(beginning: Beginning, name: str, mixer: Mixer, three: Batch) -> list[Til
     batch = Batch(three.inputs[:count], three.target[:count])
     encode = beginning.parts.data.encode
     tiles: list[Tile] = [(tile, "") for tile in encode.draw(batch.inputs, TILE)]
-    found = strips(mixer, batch, beginning.parts.seed, VALUES.get(name, LAMS))
-    if not found:
+    drawn = strips(mixer, batch, beginning.parts.seed, VALUES.get(name, LAMS))
+    if not drawn:
         return tiles
     if name == "noise":
         tiles.append((None, ""))
     for k in range(5 - len(tiles)):
-        strip = found[k % len(found)]
+        strip = drawn[k % len(drawn)]
         (tile,) = encode.draw(strip.inputs[k : k + 1], TILE)
         tiles.append((tile, f"sigma {strip.values[k]:g}" if name == "noise" else f"{strip.lam[k]:.2f}"))
     return tiles
 
 
 def label_of(mixer: Mixer, batch: Batch, kind: Target) -> tuple[str, ...]:
-    """What the label of the first picture becomes."""
+    """The label of the first picture after mixing."""
     size = len(batch.target)
     draw = at_step(upload(mixer.draw(stream(0, "preview"), Request(1, size)), batch.target.device), 0)
     return label_lines(mixer.apply(batch, draw), 0, batch.target[:1].unbind(), kind)

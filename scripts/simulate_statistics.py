@@ -6,7 +6,7 @@
 
 verdicts   share of studies without any effect in which some arm "helps" or "hurts"; at most 5 % are allowed
 coverage   share of 95 % intervals that contain the truth; two bootstraps over seeds for comparison
-power      share of arms found, with a true effect of one paired standard deviation (of d_s, over trainings and test
+power      share of arms found, with a true effect of one paired standard deviation (of d_s, over runs and test
            sets)
 
 Many studies are simulated at once, with the inner functions of `compare_arms`; tests/study/test_statistics.py checks on
@@ -44,13 +44,13 @@ class Law:
     noise: float = 0.5  # sd of the luck of a run on one example
 
     def accuracy(self, shift: float = 0.0) -> float:
-        """The mean over trainings and data."""
+        """The mean accuracy over runs and data."""
         spread = np.sqrt(1 + self.own**2 + self.training**2 + self.noise**2)
         return float(ndtr((self.base + shift) / spread))
 
     def draw(self, rng: np.random.Generator, arms: int, n: int, m: int, shift: float = 0.0) -> tuple[Array, Array]:
-        """CHUNK studies: differences to the baseline, int8 (studies, arms, n, m) in {-1, 0, 1}, and their means over
-        trainings on these test examples, (studies, arms)."""
+        """CHUNK studies: differences from the baseline, int8 (studies, arms, n, m) in {-1, 0, 1}, and their means over
+        runs on these test examples, (studies, arms)."""
         fixed = self.base + rng.standard_normal((CHUNK, 1, 1, m), np.float32)
         fixed = fixed + self.own * rng.standard_normal((CHUNK, arms + 1, 1, m), np.float32)
         fixed[:, 1:] += shift
@@ -80,7 +80,7 @@ class Judged(NamedTuple):
 
 
 def judge(differences: Array, min_effect: float = 0.001) -> Array:
-    """The codes (k, arms) as by `compare_arms`, for whole-number scores and one test set for all seeds."""
+    """The codes (k, arms) as `compare_arms` gives them, for whole-number scores and one test set for all seeds."""
     _, arms, n, m = differences.shape
     means, covariance, differing = intervals.full_crossing(differences)
     result = intervals.estimate(means, covariance, m, differing, m**-2.0)
@@ -144,7 +144,7 @@ def gaussian(rng: np.random.Generator, parts: str, n: int, m: int) -> tuple[Arra
 def crossed_coverage(
     parts: str, binary: bool, count: int, n: int, m: int, shift: float = 0.1, bootstraps: bool = False, seed: int = 0
 ) -> Coverage:
-    """With the same test examples for all seeds."""
+    """Coverage with the same test examples for all seeds."""
     rng = np.random.default_rng([seed, n, m, binary])
     law, held = LAWS[parts], []
     for _ in range(0, count, CHUNK):
@@ -158,12 +158,12 @@ def crossed_coverage(
         new = np.abs(result.mean - truth) <= intervals.half_width(result, means.shape[-1], 0.975)
         again = [inside(statistics.seed_interval(row), value) for row, value in zip(means, here, strict=True)]
         boots = bootstrap(rng, means, here) if bootstraps else (np.nan * new, np.nan * new)
-        held.append([np.mean(one) for one in (again, new, *boots)])
+        held.append([np.mean(hits) for hits in (again, new, *boots)])
     return Coverage(*np.mean(held, axis=0).tolist())
 
 
 def carved_coverage(parts: str, binary: bool, count: int, n: int, m: int, pool: int, seed: int = 0) -> Coverage:
-    """With test examples that each seed draws from a pool, so they overlap in part; by `crossed_interval` itself."""
+    """Coverage with test examples that each seed draws from a pool, so they overlap in part; by `crossed_interval`."""
     rng = np.random.default_rng([seed, n, m, pool, binary])
     law, held = LAWS[parts], []
     for _ in range(0, count, CHUNK):
@@ -214,7 +214,7 @@ class Power(NamedTuple):
 
 
 def power(law: Law, count: int, n: int, m: int, arms: int, effect: float = 1.0, seed: int = 0) -> Power:
-    """For arms that are better by `effect` standard deviations of d_s (over trainings and test sets)."""
+    """Power for arms that are better by `effect` standard deviations of d_s (over runs and test sets)."""
     rng = np.random.default_rng([seed, 1])
     sd = np.std([law.draw(rng, 1, 1, m)[0].mean((1, 2, 3)) for _ in range(10)])
     gains = np.linspace(0, 2, 2001)
@@ -244,7 +244,7 @@ def main() -> None:
         for n, m in ((8, 300), (12, 300), (8, 1000), (12, 1000)):
             codes = studies(law, count, n, m).codes
             names = (("helps", "hurts"), ("helps_here", "hurts_here"), ("no_difference",))
-            _row(name, 4, n, m, *(float(any_of(codes, *one).any(1).mean()) for one in names))
+            _row(name, 4, n, m, *(float(any_of(codes, *kinds).any(1).mean()) for kinds in names))
     print('   "here" is not wrong with example effects: the arms do differ on this very test set.\n')
     print("2. Coverage of 95 % intervals; bootstraps over seeds for comparison, for the first truth")
     _row("main source of variance, scores", "test set", "n", "m", "retraining", "new data", "percentile", "BCa")

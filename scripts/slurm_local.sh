@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A real Slurm of one node, to try hydra/launcher=submitit_slurm with: scripts/slurm_local.sh start|stop|status
-# For root on a machine that is thrown away afterwards. On Debian: apt-get install slurm-wlm munge
+# A real Slurm on one node, to try hydra/launcher=submitit_slurm: scripts/slurm_local.sh start|stop|status
+# Run it as root, on a machine that you throw away afterwards. On Debian: apt-get install slurm-wlm munge
 set -euo pipefail
 
 STATE="${SLURM_LOCAL_DIR:-/run/slurm-local}"
@@ -15,7 +15,7 @@ fail() {
 check() {
     local program
     if [[ "$(id -u)" != 0 ]]; then
-        fail "only root can start Slurm's daemons; use a container or a machine that is thrown away afterwards"
+        fail "only root can start Slurm's daemons; use a container or a machine that you throw away afterwards"
     fi
     for program in munged slurmctld slurmd sinfo; do
         if ! command -v "$program" > /dev/null; then
@@ -24,7 +24,7 @@ check() {
     done
 }
 
-# A process that this script started, by the file in which it keeps its id.
+# Whether a process that this script started is alive; $1.pid holds its id.
 alive() {
     [[ -s "$STATE/$1.pid" ]] && kill -0 "$(cat "$STATE/$1.pid")" 2> /dev/null
 }
@@ -32,7 +32,7 @@ alive() {
 write_conf() {
     local host
     host="$(hostname -s)"
-    # A job that is requeued waits for its credential to expire, two minutes as a rule: hence cred_expire.
+    # A requeued job waits for its credential to expire, by default two minutes: hence cred_expire.
     cat > "$CONF" <<END
 ClusterName=local
 SlurmctldHost=$host(127.0.0.1)

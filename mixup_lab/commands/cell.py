@@ -17,12 +17,12 @@ from mixup_lab.types import RunFailed, UserError
 
 
 def cell(cfg: DictConfig) -> float | None:
-    """Run one job of a study and return its primary metric on val; None if it failed or another process has it.
+    """Run one job of a study and return its primary metric on val; None if it failed or another process runs it.
 
     A failure is written to the run's folder and not raised, so that no launcher stops the other runs.
 
     Raises:
-        JobError: for a mistake on the line, or any failure with `fail_fast`.
+        JobError: for a mistake on the command line, or any failure with `fail_fast`.
     """
     hydra = HydraConfig.get()
     fail_fast = own_key(cfg, "fail_fast")
@@ -41,7 +41,7 @@ def cell(cfg: DictConfig) -> float | None:
         return None
     except Exception as error:
         if isinstance(error, UserError) and not store.begun(study):
-            raise JobError(error) from error  # a mistake on the line, which all others would repeat
+            raise JobError(error) from error  # a mistake on the command line, which every run would repeat
         sentence = str(error) if isinstance(error, (UserError, RunFailed)) else None
         store.note_error(run_dir, error, sentence)
         if fail_fast:
@@ -51,7 +51,7 @@ def cell(cfg: DictConfig) -> float | None:
 
 def _train(config: RunConfig, run_dir: Path, start: dict[str, Any]) -> float:
     """Train the rest of a run and return the primary metric on val."""
-    done = _finished(run_dir, start["fingerprint"])  # without the lock: so are most cells of a study that is extended
+    done = _finished(run_dir, start["fingerprint"])  # without the lock: a study that is extended has many of these
     if done is not None:
         return done
     with closing(Record(run_dir, resume=True)) as record:

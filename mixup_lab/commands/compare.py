@@ -1,4 +1,4 @@
-"""`mixup-lab compare`: a study as one multirun, from the words of the line to the answer."""
+"""`mixup-lab compare`: a study as one multirun, from the command line to the answer."""
 
 import shlex
 import sys
@@ -25,7 +25,7 @@ SHOWING = {name for flag in FLAGS if flag.shows for name in flag.names}
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the command with its words and return the exit code: 1 if a run failed."""
+    """Run the command with these words and return the exit code: 1 if a run failed."""
     line = complete(words)
     if any(word.partition("=")[0] in SHOWING for word in words):
         launch("compare", [*jobs_of(line.overrides)[0][0], *line.flags])  # Hydra can show only one run
@@ -51,7 +51,7 @@ def _sweep(
 ) -> bool:
     """Run the missing runs of a sweep; False if a run failed.
 
-    `axes` may differ besides those of the sweep; `names` take precedence over those that the sweep would give its arms.
+    `axes` may differ as well as those of the sweep; `names` take precedence over the names that the sweep would choose.
     """
     plan = make_plan(overrides, line.flags)
     wanted = {arm: names.get(arm, name) for arm, name in plan.names.items()}
@@ -99,7 +99,7 @@ def _command(words: Sequence[str]) -> str:
 
 
 def _enough_seeds(comparisons: int) -> int:
-    """Seeds that so many verdicts need at least, and not fewer than by default."""
+    """The fewest seeds, but at least SEEDS, with which p can reach its level after correction for this many verdicts."""
     return max(SEEDS, seeds_needed(comparisons, look_level(1)))
 
 
@@ -125,7 +125,7 @@ def _words_of(arm: Arm, line: Line) -> list[str]:
     run = read_run(Path(next(cell.path for cell in arm.cells if cell.status == "ok" and cell.path)))
     assert run is not None
     words = [word for word in run.start["overrides"] if not word.startswith("seed=")]
-    # The data may have moved since, and a run records no settings of Hydra itself, such as the launcher.
+    # The data may have moved since, and a run does not record settings of Hydra itself, such as the launcher.
     roots = [word for word in line.overrides if word.lstrip("+").startswith("dataset.root=")]
     if roots:
         words = [word for word in words if not word.lstrip("+").startswith("dataset.root=")] + roots

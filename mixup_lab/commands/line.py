@@ -1,4 +1,4 @@
-"""The words of a `compare` line, sorted and completed: the default axes and the name of the study."""
+"""The words of a `compare` line: sorted, and completed with the default axes and the name of the study."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ class Line:
     own: dict[str, str]  # study, confirm, ...
     overrides: list[str]  # for Hydra, the default axes included
     flags: list[str]  # for Hydra
-    typed: list[str]  # as they came
-    bundled: set[str]  # keys and groups that swept bundles set: they differ between arms without being axes
+    typed: list[str]  # all words, in their order
+    bundled: set[str]  # keys and groups set by swept bundles, which differ between arms without being axes
 
 
 def complete(words: Sequence[str]) -> Line:
@@ -48,28 +48,28 @@ def complete(words: Sequence[str]) -> Line:
     if not own.get("confirm", "0").isdigit():
         raise UserError(f"confirm must be a number of seeds, 0 or more, got {own['confirm']}")
     tree = tree_of(words, "compare")
-    given = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in rest if "=" in word}
-    presets = {key: value for key, value in _swept_by(tree, given.get("experiment")).items() if key not in given}
+    values = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in rest if "=" in word}
+    presets = {key: value for key, value in _swept_by(tree, values.get("experiment")).items() if key not in values}
     axes = [f"{key}={value}" for key, value in presets.items()]
-    given |= presets
-    if "," not in given.get("variant", ""):  # variants have settings of the mixing themselves
-        rest, dose = _with_dose(tree, given, rest)
+    values |= presets
+    if "," not in values.get("variant", ""):  # variants set the mixing themselves
+        rest, dose = _with_dose(tree, values, rest)
         axes += dose
-    if "seed" not in given:
+    if "seed" not in values:
         axes.append(f"seed=range({SEEDS})")
     if "study" not in own:
-        own["study"] = _default_study(tree, given, tree.choices([w for w in rest if "=" in w]))
+        own["study"] = _default_study(tree, values, tree.choices([w for w in rest if "=" in w]))
     if not re.fullmatch(r"[\w.,=+\-]+(/[\w.,=+\-]+)*", own["study"]) or ".." in own["study"]:
         raise UserError(f"study must be a name of letters, digits and ._,=+-, got {own['study']!r}")
     # Seeds outermost, so that a study that is cut short has complete pairs.
     overrides = sorted([*axes, *rest], key=lambda word: not word.startswith("seed="))
-    return Line(own, overrides, flags, list(words), _bundled(tree, given))
+    return Line(own, overrides, flags, list(words), _bundled(tree, values))
 
 
-def _bundled(tree: Tree, given: Mapping[str, str]) -> set[str]:
+def _bundled(tree: Tree, values: Mapping[str, str]) -> set[str]:
     keys: set[str] = set()
     for group in BUNDLES:
-        options = given.get(group, "").split(",")
+        options = values.get(group, "").split(",")
         for option in options if len(options) > 1 else ():
             path = tree.find(f"{group}/{option}")
             keys |= {key.name for key in tree.option_keys(group, option)}
@@ -86,20 +86,20 @@ def _swept_by(tree: Tree, experiment: str | None) -> dict[str, str]:
     return {str(k): str(v) for k, v in content.get("hydra", {}).get("sweeper", {}).get("params", {}).items()}
 
 
-def _with_dose(tree: Tree, given: Mapping[str, str], rest: list[str]) -> tuple[list[str], list[str]]:
-    """The words with a baseline among them, and the axis of the dose if they lack it.
+def _with_dose(tree: Tree, values: Mapping[str, str], rest: list[str]) -> tuple[list[str], list[str]]:
+    """The words with a baseline added, and the axis of the dose if they have none.
 
-    The dose is alpha; for methods without alpha the share of batches that is mixed; for others the method or none.
+    The dose is alpha; for methods without alpha, the share of batches that is mixed; for others, the method or none.
     """
-    augs = given.get("aug", "mixup")
-    axes = [] if "aug" in given else ["aug=mixup"]
+    augs = values.get("aug", "mixup")
+    axes = [] if "aug" in values else ["aug=mixup"]
     if "," in augs or augs == "none":
         return rest, axes
     keys = {key.name for key in tree.option_keys("aug", augs)}
     dose = next((key for key in DOSES if key in keys), None)
     if dose is None:
         return [f"aug=none,{augs}" if word == f"aug={augs}" else word for word in rest], axes
-    if dose not in given:
+    if dose not in values:
         return rest, [*axes, f"{dose}={DOSES[dose]}"]
     return [_with_baseline(word, dose) for word in rest], axes
 
@@ -114,15 +114,15 @@ def _with_baseline(word: str, dose: str) -> str:
     return word if key != dose or 0 in doses else f"{dose}=0,{value}"
 
 
-def _default_study(tree: Tree, given: Mapping[str, str], choices: Mapping[str, str]) -> str:
-    """DATASET-MODEL; a user's own file or folder of data by its name. A group that is swept gives its own name."""
-    parts = [group if "," in given.get(group, "") else choices[group] for group in ("dataset", "model")]
-    root = given.get("dataset.root", "").strip("'\"")
-    # The root of a data set that can be downloaded is a folder of many, whose name does not matter.
+def _default_study(tree: Tree, values: Mapping[str, str], choices: Mapping[str, str]) -> str:
+    """DATASET-MODEL; the user's own data by the name of its file or folder, a swept group by the name of the group."""
+    parts = [group if "," in values.get(group, "") else choices[group] for group in ("dataset", "model")]
+    root = values.get("dataset.root", "").strip("'\"")
+    # The root of a data set that can be downloaded holds many of them, so its name does not matter.
     own_data = not any(key.name == "dataset.download" for key in tree.option_keys("dataset", parts[0]))
     if root and "," not in root and parts[0] != "dataset" and own_data:
         path = Path(root).expanduser().resolve()
         parts[0] = path.stem if path.is_file() else path.name
-    if "experiment" in given:
-        parts.append(given["experiment"].replace(",", "+"))
+    if "experiment" in values:
+        parts.append(values["experiment"].replace(",", "+"))
     return store.safe_name("-".join(parts))

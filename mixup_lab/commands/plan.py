@@ -17,7 +17,7 @@ class Plan:
     """The arms and runs of a study."""
 
     axes: list[str]  # keys and groups that the line varies
-    names: dict[str, str] = field(default_factory=dict)  # id of each arm -> the name that it would like
+    names: dict[str, str] = field(default_factory=dict)  # id of each arm -> its preferred name
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # id of each arm -> its flat settings
     roots: dict[str, str | None] = field(default_factory=dict)  # name of each data set -> folder of its files, if any
     cells: dict[tuple[str, int], int] = field(default_factory=dict)  # (id of the arm, seed) -> epochs, in order
@@ -38,7 +38,7 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
     """Compose every arm of a sweep once, with its first seed. Nothing is built, and torch is not imported.
 
     Raises:
-        UserError: for a configuration that is wrong.
+        UserError: for a wrong configuration.
     """
     own = flag_value(flags, "--config-dir", "-cd")
     searchpath = [f"hydra.searchpath=[{quote('file://' + str(Path(own).absolute()))}]"] if own else []
@@ -81,7 +81,7 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
 
 
 def _refuse_two_roots(now: str | None, before: str | None) -> None:
-    """The folder of the data does not tell arms apart, so runs on the data of two folders would count as the same."""
+    """The data folder is not part of an arm's identity, so runs on the data of two folders would count as the same."""
     if now != before:
         raise UserError(
             f"dataset.root must have one value in a study, got {before} and {now}; they hold different data, so give"

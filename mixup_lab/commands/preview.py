@@ -67,7 +67,7 @@ def draw(config: RunConfig, choices: Mapping[str, str], tree: Tree) -> tuple[byt
     aug = _choice("aug", config.aug, choices)
     about = tree.options("aug").get(aug, "")
     if identity.mixes_nothing(config.aug) and aug != "none":
-        about = "With these settings nothing is mixed: it is the baseline"
+        about = "With these settings nothing is mixed: this is the baseline"
     facts = [
         ("data", f"{len(data.train.ids):,} examples of {data.encode.describe()}, {data.kind.describe()}"),
         ("batches", f"of {config.trainer.batch_size}; seed {config.seed}"),
@@ -93,12 +93,12 @@ def _checked(out: str) -> Path:
 
 
 def _choice(group: str, component: Mapping[str, Any], choices: Mapping[str, str]) -> str:
-    """The option of a group; in a saved configuration, which has none, the name of the class."""
+    """The option chosen in a group; in a saved configuration, which does not have it, the name of the class."""
     return choices.get(group) or str(component["_target_"]).rpartition(".")[2].lower()
 
 
 def _data_name(config: RunConfig, choices: Mapping[str, str]) -> str:
-    """The data set; a folder of pictures and a table by its own name."""
+    """The name of the data set; for a folder of pictures or a table of the user's own, its file name."""
     name = _choice("dataset", config.source, choices)
     root = config.source.get("root")
     if not root or name not in ("image_folder", "segmentation_folder", "table"):
@@ -113,7 +113,7 @@ def _alpha(config: RunConfig, form: str) -> list[str]:
 
 
 def _described(group: str, component: Mapping[str, Any], choices: Mapping[str, str], tree: Tree) -> str:
-    """The option of a group, and those of its settings that were changed and are not shown elsewhere."""
+    """The option of a group, with the settings that were changed and are not shown elsewhere."""
     option = _choice(group, component, choices)
     usual = {key.name.removeprefix(f"{group}."): yaml.safe_load(key.value) for key in tree.option_keys(group, option)}
     changed = {key: value for key, value in component.items() if key not in SHOWN and usual.get(key, ...) != value}

@@ -20,7 +20,7 @@ FILES = ("report.html", "report.md", "results.csv", "report.json")
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the command with its words: folders or tables, and key=value."""
+    """Run the command; the words are folders or tables, and key=value."""
     places, values = _words(words)
     if not places:
         raise UserError("report needs a folder of runs or a table: mixup-lab report outputs/STUDY")
@@ -52,7 +52,7 @@ def _words(words: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
 
 
 def options_of(values: dict[str, str]) -> Options:
-    """The options of an analysis from the words of a line. Raises UserError for values that are not allowed."""
+    """The options of an analysis from the values on a line. Raises UserError for values that are not allowed."""
     maximize = values.get("maximize")
     if maximize not in (None, "true", "false"):
         raise UserError(f"maximize must be true or false, got {maximize}")
@@ -72,7 +72,7 @@ def options_of(values: dict[str, str]) -> Options:
 
 
 def answer_of(places: Sequence[Path], options: Options, arm: str | None = None, seed: str | None = None) -> Answer:
-    """Read and analyse; a folder `confirm` in the only place holds the runs of a confirmation.
+    """Read and analyse; if there is only one place, its folder `confirm` holds the runs of a confirmation.
 
     `arm` and `seed` name the columns of a table of another trainer.
     """
@@ -106,9 +106,9 @@ def _confirmed(answer: Answer, runs: Sequence[Run], options: Options) -> Answer 
     """The verdict on the chosen arm of each block from runs whose seeds had no part in choosing it."""
     seen = {cell.seed for arm in answer.arms for cell in arm.cells}
     fresh = [run for run in runs if run.seed not in seen]
-    there = {run.arm for run in fresh}
+    trained = {run.arm for run in fresh}
     pairs = {(choice.baseline, choice.arm): choice for choice in answer.choices}
-    ready = {arm for pair in pairs if there.issuperset(pair) for arm in pair}
+    ready = {arm for pair in pairs if trained.issuperset(pair) for arm in pair}
     if not ready:
         return None
     fresh = [run for run in fresh if run.arm in ready]
@@ -127,7 +127,7 @@ def _confirmed(answer: Answer, runs: Sequence[Run], options: Options) -> Answer 
 
 
 def write(answer: Answer, out: Path, aggregate: bool) -> list[Path]:
-    """Write the report's files, and TensorBoard's aggregates if wanted; every file is complete or as it was."""
+    """Write the report's files, and TensorBoard's aggregates if wanted; every file is complete or unchanged."""
     from mixup_lab.study.export import as_json, csv_rows
     from mixup_lab.study.markdown import markdown
     from mixup_lab.study.page import page
@@ -145,7 +145,7 @@ def write(answer: Answer, out: Path, aggregate: bool) -> list[Path]:
 
 
 def show(answer: Answer, written: Sequence[Path]) -> None:
-    """Print the answer: problems, the table, the sentences, the place of the report, and commands to go on with."""
+    """Print the answer: problems, the table, the sentences, the path of the report, and the next commands."""
     from rich.console import Console
 
     from mixup_lab.study.terminal import terminal_table

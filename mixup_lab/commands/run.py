@@ -14,7 +14,7 @@ from mixup_lab.config.schema import COMPONENTS, RunConfig
 from mixup_lab.runs.record import SCHEMA, Event, Record, read_summary
 from mixup_lab.types import Interrupted, UserError
 
-MOST_CLASSES = 1000  # whose names are recorded
+MOST_CLASSES = 1000  # names of classes that are recorded, at most
 
 
 def identify(config: RunConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -37,13 +37,13 @@ def run(config: RunConfig, record: Record, start: Mapping[str, Any], *, from_che
 
     Args:
         config: of the run.
-        record: of the run's directory, open; if it has a beginning already, the run goes on.
+        record: of the run's directory, open; if it has begun already, the run continues.
         start: the identity of the run, from `identify`.
-        from_checkpoint: a run that goes on starts from its checkpoint; else it trains from the beginning again.
+        from_checkpoint: continue from the checkpoint; False: train from the beginning again.
 
     Raises:
-        UserError: if a component refuses its settings; then nothing was begun.
-        RunFailed: when the run diverged; it is recorded.
+        UserError: if a component refuses its settings; nothing has begun then.
+        RunFailed: if the run diverged; the record shows it.
         Interrupted: after a signal; a checkpoint was saved.
     """
     with closing(record):
@@ -60,7 +60,7 @@ def primary_value(summary: Event) -> float:
 
 def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_checkpoint: bool) -> None:
     run_dir, resumed = record.run_dir, record.begun
-    # Late, since --cfg and mistakes on the line need no torch.
+    # Imported late: --cfg and mistakes on the command line do not need torch.
     from mixup_lab.config.assemble import assemble
     from mixup_lab.runs.log import RunLog
     from mixup_lab.runs.progress import progress_view
@@ -75,7 +75,7 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
     if resumed and from_checkpoint and (run_dir / "checkpoint.pt").exists():
         fit.resume()
     with StopRequest() as stop:
-        # TensorBoard forgets what a resumed run will write again; pictures and texts are at step 0.
+        # TensorBoard hides what a resumed run will write again; pictures and texts are at step 0.
         board = TensorBoardView(run_dir, fit.done_steps + (fit.done_steps > 0) if resumed else None)
         primary = fit.parts.task.primary
         log = RunLog(record, board, progress_view(config.trainer.progress, primary))
@@ -100,7 +100,7 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
                 log.end(status, fit.state.scalars, fit.done_steps, error=f"{type(error).__name__}: {error}")
             raise
         log.end("ok", scalars, fit.done_steps, stopped=fit.state.stopped)
-    if stop.signum is not None and HydraConfig.get().mode == RunMode.MULTIRUN:  # it came after the last step
+    if stop.signum is not None and HydraConfig.get().mode == RunMode.MULTIRUN:  # the signal came after the last step
         raise Interrupted(stop.signum, f"stopped after {run_dir}, which is finished")
 
 

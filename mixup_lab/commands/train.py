@@ -29,9 +29,9 @@ def train(cfg: DictConfig) -> float:
 
 
 def _resume(run_dir: Path, overrides: list[str]) -> float:
-    """Go on with a run as configured in its `config.yaml`; settings of the machine may change.
+    """Continue a run as configured in its `config.yaml`; settings of the machine may change.
 
-    The file may come from somebody else, so its `trust` does not count: only that of the line does.
+    The file may come from somebody else, so its `trust` does not count: only the command line can grant it.
     """
     cfg = _saved_config(run_dir / "config.yaml")
     for override in OverridesParser.create().parse_overrides(overrides):
@@ -53,7 +53,7 @@ def _resume(run_dir: Path, overrides: list[str]) -> float:
     except FileNotFoundError:
         first = None
     if first is None:
-        raise UserError(f"{run_dir / 'record.jsonl'} has no start of a run to go on with")
+        raise UserError(f"{run_dir / 'record.jsonl'} has no start of a run to resume")
     check_schema(run_dir, first)
     start = identify(config, first["choices"], first["overrides"])
     if first["fingerprint"] != start["fingerprint"]:

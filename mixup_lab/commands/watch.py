@@ -1,6 +1,6 @@
 """The live table of a study: every cell waiting, running with its progress, done with its value, or failed.
 
-It reads run directories alone, so it shows the same with any launcher, and the work of other processes too.
+It reads only run directories, so it shows the same with any launcher, and the work of other processes too.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class State:
 
 @dataclass
 class Watch:
-    """Shows the cells of a study while the block of its `with` runs: a live table on a terminal, else lines."""
+    """Shows the cells of a study while its `with` block runs: a live table on a terminal, else lines."""
 
     places: Sequence[Place]
     seconds: float = 0.5
@@ -62,7 +62,7 @@ class Watch:
         self._states = {place: State() for place in self.places}
         self._look()
         for state in self._states.values():
-            state.printed = state.status == "ok"  # before this start
+            state.printed = state.status == "ok"  # finished before this start
         self._done_before = sum(state.printed for state in self._states.values())
         self._started = time.monotonic()
         self._stop = threading.Event()

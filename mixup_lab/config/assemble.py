@@ -27,7 +27,7 @@ def assemble(config: RunConfig, fingerprint: str) -> Parts:
     """Build every object of a run: the cheap ones first, so that a mistake in them is found before data is read.
 
     Raises:
-        UserError: for whatever a component refuses.
+        UserError: if a component refuses its settings or the data.
     """
     schedule = build("scheduler", config.scheduler, trust=config.trust)
     made = ingredients(config)
@@ -40,12 +40,12 @@ def assemble(config: RunConfig, fingerprint: str) -> Parts:
 
 
 def ingredients(config: RunConfig) -> Ingredients:
-    """Build what the batches of a run are made of; without an optimizer, whose first one takes torch a second or two.
+    """Build the objects that batches are made of; no optimizer, since the first one takes torch a second or two.
 
-    Weights are drawn on the CPU from a stream of their own: every arm of a seed, on every device, starts with the same.
+    Weights are drawn on the CPU from their own stream: they are the same in every arm of a seed and on every device.
 
     Raises:
-        UserError: for whatever a component refuses.
+        UserError: if a component refuses its settings or the data.
     """
     settings, trust = config.trainer, config.trust
     if settings.threads is not None:
@@ -61,7 +61,7 @@ def ingredients(config: RunConfig) -> Ingredients:
     data = prepare(source, seed=config.seed, device=device, **vars(config.data))
     if data.kind.placed and not transform.moves_targets:
         raise UserError(
-            f"transform: {data.kind.kind} cannot follow what {type(transform).__name__} does;"
+            f"transform: {type(transform).__name__} cannot move {data.kind.kind} along with the picture;"
             " use none, crop_flip, cutout or random_erasing"
         )
     with _named("transform: "):
@@ -99,7 +99,7 @@ def ingredients(config: RunConfig) -> Ingredients:
 
 @contextmanager
 def _named(prefix: str) -> Iterator[None]:
-    """A ValueError of a component as a UserError, with the group or key in front."""
+    """Turn a ValueError of a component into a UserError that begins with its group or key."""
     try:
         yield
     except ValueError as error:
@@ -107,9 +107,9 @@ def _named(prefix: str) -> Iterator[None]:
 
 
 def _check_answers(model: nn.Module, kind: Target) -> None:
-    """Raise UserError unless the model answers in the kind of the targets; see `mixup_lab.models`."""
+    """Raise UserError unless the model predicts targets of this kind; see `mixup_lab.models`."""
     answers, name = getattr(model, "answers", None), type(model).__name__
     if answers not in (None, kind.kind):
-        raise UserError(f"model: {name} answers with {answers}, and the targets are {kind.kind}")
+        raise UserError(f"model: {name} predicts {answers}, but the targets are {kind.kind}")
     if answers is None and kind.models:
-        raise UserError(f"model: {name} does not answer with {kind.kind}; use {kind.models}")
+        raise UserError(f"model: {name} does not predict {kind.kind}; use {kind.models}")

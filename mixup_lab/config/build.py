@@ -31,7 +31,7 @@ def build(
         component: `_target_` and flat arguments.
         base: class that the object must be an instance of.
         trust: further packages that a `_target_` may come from.
-        offered: more such arguments, passed on only where there is a parameter of that name.
+        offered: arguments that are passed on only if there is a parameter of that name.
         runtime: arguments that come from the program instead of the configuration, such as `num_outputs`.
 
     Raises:
@@ -39,7 +39,7 @@ def build(
     """
     factory = _factory(group, component, trust)
     taken = _parameters(factory.func)
-    own = factory.keywords  # a parameter of that name may mean something else: then the configuration has it
+    own = factory.keywords  # a key of the configuration with the name of an offered argument means something else
     runtime |= {k: value for k, value in (offered or {}).items() if k in taken and k not in own}
     _check_arguments(group, taken, factory.keywords, runtime)
     try:
@@ -60,7 +60,7 @@ def accepts(group: str, component: dict[str, Any], name: str, *, trust: Iterable
 
 
 def _factory(group: str, component: dict[str, Any], trust: Iterable[str]) -> Any:
-    """The class or function of a component as a `functools.partial`, with the arguments that the user gave."""
+    """The class or function of a component as a `functools.partial`, with the configured arguments."""
     target = component["_target_"]
     allowed = (*TRUSTED, *trust)
     if not _trusted(target, allowed):
@@ -112,14 +112,14 @@ def _parameters(factory: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def _check_arguments(
-    group: str, parameters: Mapping[str, inspect.Parameter], given: dict[str, Any], runtime: dict[str, Any]
+    group: str, parameters: Mapping[str, inspect.Parameter], configured: dict[str, Any], runtime: dict[str, Any]
 ) -> None:
     if not parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     names = [name for name in parameters if name not in runtime and name != "self"]
-    for key in given:
+    for key in configured:
         if key not in names:
             raise UserError(unknown_key(f"{group}.{key}", [f"{group}.{name}" for name in names]))
     for name, p in parameters.items():
-        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and name not in {*given, *runtime}:
+        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and name not in {*configured, *runtime}:
             raise UserError(f"{group}.{name} has no value; give one with {group}.{name}=...")

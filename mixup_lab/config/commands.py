@@ -1,16 +1,16 @@
-"""The commands of the line, and the words of `compare` and `report` that are their own and not Hydra's.
+"""The commands, their flags, and the keys of `compare` and `report` that do not go to Hydra.
 
-A light file, since help and completion read it.
+It imports nothing heavy, since help and completion need it.
 """
 
 from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """What runs a command, as "module:function".
+    """A command, and the code that runs it as "module:function".
 
-    `job` takes the configuration that Hydra composes for a run. `program` takes the words of the line and gives the
-    exit code; without one, the words go to Hydra.
+    `job` takes the configuration that Hydra composes for a run. `program` takes the words of the line and returns
+    the exit code; without one, the words go to Hydra.
     """
 
     about: str
@@ -44,8 +44,8 @@ class Flag(NamedTuple):
 
     names: tuple[str, ...]
     about: str
-    value: str = ""  # the word behind it, as the help shows it
-    values: tuple[str, ...] = ()  # all that it can be, if they can be listed
+    value: str = ""  # the word after it, as the help shows it
+    values: tuple[str, ...] = ()  # all allowed values, if they can be listed
     shows: bool = False  # shows something instead of running
     top: bool = False  # works without a command too
 
@@ -59,7 +59,7 @@ FLAGS = (
     Flag(("-c", "--cfg"), "print the configuration instead of running", f"{{{','.join(_CFG)}}}", _CFG, shows=True),
     Flag(("-p", "--package"), "with --cfg: only this part of it", "KEY", shows=True),
     Flag(("--resolve",), "with --cfg: with interpolations resolved", shows=True),
-    Flag(("-i", "--info"), "how the configuration came about", f"[{{{','.join(_INFO)}}}]", _INFO, shows=True),
+    Flag(("-i", "--info"), "how the configuration was composed", f"[{{{','.join(_INFO)}}}]", _INFO, shows=True),
     Flag(("-cd", "--config-dir"), "a folder with options of your own", "DIR"),
     Flag(("-cn", "--config-name"), "another primary configuration, usually from your folder", "NAME"),
     Flag(

@@ -1,4 +1,4 @@
-"""Completion in bash, zsh and fish: the words that can stand at the cursor, and the scripts of the shells.
+"""Completion in bash, zsh and fish: the words that fit at the cursor, and the scripts of the shells.
 
 Hydra's own scripts ignore commands, take `=` out of bash's word breaks for every other program too, and need half a
 second for an answer, since they compose. Here the answer is read from the configuration folder.
@@ -19,7 +19,7 @@ from mixup_lab.types import UserError
 
 
 class Word(NamedTuple):
-    """A whole word that could stand at the cursor, with a description."""
+    """A whole word that fits at the cursor, with a description."""
 
     text: str
     about: str = ""
@@ -106,7 +106,7 @@ def _overrides(tree: Tree, words: Sequence[str], last: str) -> Iterator[Word]:
 
 
 def _next_parts(keys: Iterable[tuple[str, str, str]], typed: str, sign: str) -> Iterator[Word]:
-    """Of dotted keys the part up to the next dot, or the whole key and `=`."""
+    """For dotted keys, the part up to the next dot, or the whole key and `=`."""
     for name, value, comment in keys:
         if name.startswith(typed):
             head, dot, _ = name[len(typed) :].partition(".")
@@ -128,7 +128,7 @@ def _ask_hydra(words: list[str], command: str) -> list[str]:
 
     if COMMANDS[command].job is None:
         return []
-    # Of the words in front only a choice of launcher or sweeper matters; anything else could be wrong.
+    # Of the earlier words, only a choice of launcher or sweeper matters; anything else could be wrong.
     relevant = [word for word in words[:-1] if word.startswith("hydra/")]
     line = environment("COMP_LINE", " ".join(["mixup-lab", *relevant, words[-1]]))
     answer = io.StringIO()
@@ -138,7 +138,7 @@ def _ask_hydra(words: list[str], command: str) -> list[str]:
 
 
 def script(action: str, shell: str, program: str) -> str:
-    """The shell's part: it passes the line up to the cursor and shows the answer."""
+    """The shell's function, which passes on the line up to the cursor and shows the answer."""
     function = "_" + "".join(c if c.isalnum() else "_" for c in program) + "_complete"
     template = {"install": _INSTALL, "uninstall": _UNINSTALL}[action][shell]
     return template.replace("PROGRAM", program).replace("FUNCTION", function)

@@ -16,7 +16,7 @@ _TYPES = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    str: "a text",
+    str: "a string",
     type(None): "null",
     list[float]: "a list of numbers",
     list[str]: "a list of names",
@@ -44,7 +44,7 @@ def explain(error: BaseException, overrides: Sequence[str], tree: Tree) -> str |
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and its causes; Hydra sometimes forgets `from`, so the context counts as well.
+    """The error and its causes; Hydra sometimes raises without `from`, so the context counts as well.
 
     Only errors of the configuration are followed: another error that came from one of them is a bug.
     """
@@ -72,7 +72,7 @@ def _explain_one(error: BaseException, overrides: Sequence[str], tree: Tree) -> 
         key = _full_key(error) or str(error).split("'")[1]
         return f"{key} has no value; give one with {key}=..."
     if isinstance(error, (oc.ConfigKeyError, oc.ConfigAttributeError)) and _full_key(error):
-        return _unknown_key(_asked(_full_key(error), overrides), overrides, tree, _siblings(error))
+        return _unknown_key(_typed_key(_full_key(error), overrides), overrides, tree, _siblings(error))
     if isinstance(error, oc.ValidationError) and _full_key(error):
         return wrong_type(error)
     if isinstance(error, oc.InterpolationResolutionError):
@@ -87,7 +87,7 @@ def _explain_one(error: BaseException, overrides: Sequence[str], tree: Tree) -> 
 
 
 def _composition(text: str, overrides: Sequence[str], tree: Tree) -> str | None:
-    """Hydra's own errors differ only in their words."""
+    """The sentence for an error of Hydra itself; these have one type and differ only in their text."""
     if match := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'(?:\n| req)", text):
         word = match[1]
         key, _, value = word.partition("=")
@@ -142,8 +142,8 @@ def _siblings(error: Any) -> list[str]:
         return []
 
 
-def _asked(key: str, overrides: Sequence[str]) -> str:
-    """The whole key that was typed: OmegaConf names only as much of it as it could not find."""
+def _typed_key(key: str, overrides: Sequence[str]) -> str:
+    """The whole key that was typed: OmegaConf names only the part that it could not find."""
     typed = (word.partition("=")[0].lstrip("+~") for word in overrides)
     return next((name for name in typed if name.startswith(f"{key}.")), key)
 
@@ -176,20 +176,20 @@ def _missing(error: MissingConfigException, tree: Tree) -> str:
         return f"there is no configuration '{name}'{hint(name, here)}"
     group, _, option = name.rpartition("/")
     if not option:
-        return f"{group}= names no option; there are: {', '.join(error.options)}"
+        return f"{group}= needs an option; choose one of: {', '.join(error.options)}"
     if option in (extras := _EXTRAS.get(group, {})):
         return f"{group}={option} needs an extra: pip install 'mixup-lab[{extras[option]}]'"
     close = nearest(option, error.options)
     unlike = "; is the plugin installed?" if group.startswith("hydra/") else "."
     end = f"; did you mean '{close}'?" if close else unlike
-    return f"{group} has no option '{option}'{end} It has: {', '.join(error.options)}"
+    return f"{group} has no option '{option}'{end} Its options are: {', '.join(error.options)}"
 
 
 def _group_value(error: ValueError, overrides: Sequence[str], tree: Tree) -> str:
     for word in overrides:
         group, _, value = word.partition("=")
         if group in tree.groups() and re.fullmatch(r"[\d.]+|null|true|false|", value, re.IGNORECASE):
-            return f"{group} has no option '{value}'. It has: {', '.join(tree.options(group))}"
+            return f"{group} has no option '{value}'. Its options are: {', '.join(tree.options(group))}"
         if not group:
             return f"cannot read '{word}': write key=value"
     return _one_line(str(error))

@@ -1,6 +1,6 @@
 """The help of a command: groups, options and keys with a line each, read from the configuration folder.
 
-Hydra has a help of its own, but composing takes a second, and it lacks the descriptions of options.
+Hydra's own help composes first, which takes a second, and it lacks the descriptions of options.
 """
 
 import os
@@ -35,7 +35,7 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab train aug=mixup aug.alpha=0.4", "one run"),
         ("mixup-lab train -m aug=mixup aug.alpha=0.1,0.2,0.4,1 seed=0,1,2", "twelve runs"),
         ("mixup-lab train dataset=image_folder dataset.root=DIR model=small_cnn", "your own pictures"),
-        ("mixup-lab train resume=RUN_DIR", "go on with an interrupted run"),
+        ("mixup-lab train resume=RUN_DIR", "resume an interrupted run"),
         ("mixup-lab train aug=mixup --cfg job", "show the configuration, run nothing"),
     ),
 }
@@ -71,7 +71,7 @@ class Page:
         self.lines += ["", self._style(title, "1")]
 
     def rows(self, rows: Iterable[Row], limit: int = 30, indent: int = 2) -> None:
-        """Two columns; a left cell longer than `limit` has a line for itself."""
+        """Two columns; a left cell longer than `limit` gets a line of its own."""
         rows = list(rows)
         limit = min(limit, self.width * 2 // 3)
         column = indent + 2 + max((len(left) for left, _ in rows if len(left) <= limit), default=0)
@@ -114,7 +114,7 @@ def overview() -> str:
     page.section("Completion in your shell")
     page.rows(
         [
-            ('eval "$(mixup-lab -sc install=bash)"', "bash: this line into ~/.bashrc"),
+            ('eval "$(mixup-lab -sc install=bash)"', "bash: put this line into ~/.bashrc"),
             ('eval "$(mixup-lab -sc install=zsh)"', "zsh: into ~/.zshrc"),
             ("mixup-lab -sc install=fish | source", "fish: into ~/.config/fish/config.fish"),
         ],
@@ -137,9 +137,7 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
         page.rows((f"{key}=", note) for key, note in OWN[command].items())
     if command == "report":
         page.section("Input and output")
-        page.text(
-            "Folders with run directories below them, several at once; or a table (.csv, .jsonl) with the columns"
-        )
+        page.text("One or several folders that contain run directories, or a table (.csv, .jsonl) with the columns")
         page.text("arm, seed and one for each metric. It writes report.html, report.md, results.csv and report.json.")
         return str(page)
     _groups(page, tree)
@@ -163,14 +161,14 @@ def _groups(page: Page, tree: Tree) -> None:
 
 def _keys(page: Page, tree: Tree, overrides: Sequence[str]) -> None:
     chosen = tree.choices(overrides)
-    given = [group for group in chosen if any(word.lstrip("+").startswith(f"{group}=") for word in overrides)]
+    typed = [group for group in chosen if any(word.lstrip("+").startswith(f"{group}=") for word in overrides)]
     page.section("Keys: set with key=value")
     page.rows(_row(key) for key in tree.keys if "." not in key.name)
     for group in sorted({key.name.split(".")[0] for key in tree.keys if "." in key.name}):
         page.section(f"Keys of every {group}")
         page.rows(_row(key) for key in tree.keys if key.name.startswith(f"{group}."))
     for group, option in chosen.items():
-        if group in given or group == "trainer":
+        if group in typed or group == "trainer":
             page.section(f"Keys of {group}={option}")
             common = {key.name for key in tree.keys if group != "trainer"}
             rows = [_row(key) for key in tree.option_keys(group, option) if key.name not in common]

@@ -33,12 +33,12 @@ def settings(resolved: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[st
 
 
 def arm(resolved: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
-    """16 hex digits over these: runs of one arm differ in chance alone."""
+    """16 hex digits over `settings`: runs of one arm differ only by chance."""
     return _digest(settings(resolved, choices))
 
 
 def arm_name(aug_choice: str | None, aug: Mapping[str, Any]) -> str:
-    """A readable name of the mixing: `baseline`, `mixup-a0.4`. Without a choice the class gives it."""
+    """A readable name of the mixing: `baseline`, `mixup-a0.4`. Without a choice it uses the name of the class."""
     if mixes_nothing(aug):
         return "baseline"
     aug_choice = aug_choice or str(aug["_target_"]).rpartition(".")[2].lower()
@@ -67,7 +67,7 @@ def run_name(root: DictConfig) -> str:
 
 
 def mixes_nothing(aug: Mapping[str, Any]) -> bool:
-    """Whether an arm is the baseline: no method, alpha 0, or a share of 0 that is mixed."""
+    """Whether an arm is the baseline: no method, alpha 0 or prob 0."""
     return bool(aug["_target_"] == NO_MIXING or aug.get("alpha") == 0 or aug.get("prob") == 0)
 
 

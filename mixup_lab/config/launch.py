@@ -1,4 +1,4 @@
-"""Hydra started for one command: it composes, sweeps and launches; errors come back to the command line unchanged."""
+"""Run Hydra for one command: compose, sweep and launch. Errors reach the command line unchanged."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from mixup_lab.notices import remembering
 from mixup_lab.types import Interrupted, RunFailed, UserError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's variable for whole tracebacks; the processes of a sweep inherit it
+FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's variable for full tracebacks; the processes of a sweep inherit it
 
 
 class JobError(BaseException):
@@ -42,7 +42,7 @@ class FailedRun(Exception):
 class SweepError(Exception):
     """Some runs of a sweep ended badly; each was named when it happened. `first` is what ended the first of them.
 
-    `failed` counts those of this process; 0 where others did the work.
+    `failed` counts those of this process; 0 if other processes did the work.
     """
 
     def __init__(self, first: BaseException, failed: int) -> None:
@@ -52,7 +52,7 @@ class SweepError(Exception):
 
 
 def launch(command: str, words: Sequence[str]) -> None:
-    """Run the job of a command under Hydra with these words, as they would stand on the command line.
+    """Run the job of a command under Hydra with these words, as on the command line.
 
     Raises:
         JobError: a single run failed.
@@ -71,7 +71,7 @@ def launch(command: str, words: Sequence[str]) -> None:
     assert target is not None
     argv = sys.argv
     sys.argv = [argv[0], *words]  # the only way to hand words to Hydra
-    # Hydra raises an error only with this variable; without it, it prints it and exits.
+    # Hydra raises an error only with this variable; otherwise it prints the error and exits.
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # a worker that is being killed may still write
     with folder as announced, environment(FULL_ERROR, "1") as before:
         job = Job(command, target, before, Path(announced))
@@ -88,8 +88,8 @@ def launch(command: str, words: Sequence[str]) -> None:
 
 
 def find_plugins() -> None:
-    """Make our plugins and the user's own classes importable; before Hydra is imported, which looks for plugins."""
-    # A console script does not have the working directory on its path, and there a user's own classes may lie.
+    """Make our plugins and the user's classes importable. Call it before Hydra is imported, which looks for plugins."""
+    # A console script does not have the working directory on its path, where the user's own classes may be.
     for path in (str(Path.cwd()), str(_PACKAGE / "plugins")):
         if path not in sys.path:
             sys.path.append(path)
@@ -101,7 +101,7 @@ def find_plugins() -> None:
 
 @contextmanager
 def environment(name: str, value: str | None) -> Iterator[str | None]:
-    """Set an environment variable (None: unset it) for a while; gives its value before."""
+    """Set an environment variable (None: unset it) within the block; yields its previous value."""
     before = os.environ.pop(name, None)
     os.environ.update({} if value is None else {name: value})
     try:
@@ -115,7 +115,7 @@ def environment(name: str, value: str | None) -> Iterator[str | None]:
 class Job:
     """The function that Hydra calls for each run: it imports the program (and torch) only then.
 
-    It can be pickled, since launchers of several processes send it to their workers.
+    It must be picklable, since launchers with several processes send it to their workers.
     """
 
     command: str
@@ -125,7 +125,7 @@ class Job:
     failures: list[Exception] = field(default_factory=list)  # of this process
 
     @property
-    def __name__(self) -> str:  # Hydra asks a function for its name
+    def __name__(self) -> str:  # Hydra reads the name of a function
         return self.command
 
     def __call__(self, cfg: Any) -> Any:
@@ -140,7 +140,7 @@ class Job:
                 return getattr(import_module(module), function)(cfg)
         except Interrupted as error:
             if error.signum == getattr(signal, "SIGUSR2", None):
-                signal.raise_signal(error.signum)  # a checkpoint is saved: now the one who listened may act on it
+                signal.raise_signal(error.signum)  # a checkpoint is saved: now the previous handler may act on it
             raise
         except Exception as error:
             leave_no_empty_folder(Path(hydra_cfg.runtime.output_dir))
@@ -161,5 +161,5 @@ def leave_no_empty_folder(folder: Path) -> None:
     for path in (folder, *folder.parents[:3]):
         if path == Path.cwd():
             return
-        with suppress(OSError):  # not empty, or not there
+        with suppress(OSError):  # not empty, or missing
             path.rmdir()

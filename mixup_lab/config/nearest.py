@@ -1,18 +1,18 @@
-"""Did you mean ...? The name that is most like an unknown one, and the sentence about it."""
+"""Did you mean ...? The known name that is most similar to an unknown one, and the sentence about it."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The most similar of `names`, or None if none is much like it."""
+    """The most similar of `names`, or None if none is similar."""
     by_lower = {candidate.lower(): candidate for candidate in sorted(names, reverse=True)}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[close[0]] if close else None
 
 
 def nearest_key(key: str, keys: Iterable[str]) -> str | None:
-    """The most similar dotted key, compared part by part: `trianer.epochs` is meant to be `trainer.epochs`."""
+    """The most similar dotted key, compared part by part: `trainer.epochs` for `trianer.epochs`."""
     keys = list(keys)
     parts: list[str] = []
     for part in key.split("."):
@@ -26,7 +26,7 @@ def nearest_key(key: str, keys: Iterable[str]) -> str | None:
 
 
 def _by_last_part(key: str, keys: list[str]) -> str | None:
-    """`epochs` or `model.epochs` is meant to be `trainer.epochs`."""
+    """`trainer.epochs` for `epochs` or `model.epochs`."""
     last = key.split(".")[-1]
     ends = {name.split(".")[-1]: name for name in reversed(keys)}
     match = last if last in ends else nearest(last, ends)
@@ -37,7 +37,8 @@ def hint(name: str, names: Iterable[str], listed: Iterable[str] | None = None) -
     """The end of an error about an unknown name: the nearest of `names`, or a list (`names` by default)."""
     names = list(names)
     close = nearest_key(name, names)
-    return f"; did you mean '{close}'?" if close else f"; there are: {', '.join(names if listed is None else listed)}"
+    options = ", ".join(names if listed is None else listed)
+    return f"; did you mean '{close}'?" if close else f"; choose one of: {options}"
 
 
 def unknown_key(key: str, keys: Iterable[str], listed: Iterable[str] | None = None) -> str:

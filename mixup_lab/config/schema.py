@@ -86,7 +86,7 @@ class RunSchema:
 
 @dataclass
 class CommandSchema(RunSchema):
-    """A run with keys of a command, merged after the settings of the run: where a value is MISSING, theirs stays."""
+    """A run plus keys of a command, merged after the settings of the run, which stay where a value here is MISSING."""
 
     trainer: TrainerSettings = MISSING
     seed: int = MISSING
@@ -127,7 +127,7 @@ class RunConfig:
 
 
 def register() -> None:
-    """Tell Hydra about the schema and the name of a run, before it composes."""
+    """Register the schemas and the resolver `run_name` with Hydra, before it composes."""
     nodes = {"schema": RunSchema, "preview_schema": PreviewSchema, "compare_schema": CompareSchema}
     for name, node in nodes.items():
         ConfigStore.instance().store(name=name, node=node, provider="mixup_lab")
@@ -152,8 +152,8 @@ def parse(cfg: DictConfig) -> RunConfig:
     if missing:
         raise UserError(f"{missing[0]} has no value; give one with {missing[0]}=...")
     resolved: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    _known(resolved, RunSchema, "")
-    _known(resolved["trainer"], TrainerSettings, "trainer.")
+    _refuse_unknown(resolved, RunSchema, "")
+    _refuse_unknown(resolved["trainer"], TrainerSettings, "trainer.")
     for group in COMPONENTS:
         if not isinstance(resolved[group], dict) or "_target_" not in resolved[group]:
             raise UserError(f"{group} must be one of its options or hold a _target_, got {resolved[group]}")
@@ -181,7 +181,7 @@ def parse(cfg: DictConfig) -> RunConfig:
     )
 
 
-def _known(node: dict[str, Any], schema: type, prefix: str) -> None:
+def _refuse_unknown(node: dict[str, Any], schema: type, prefix: str) -> None:
     names = [f"{prefix}{f.name}" for f in dataclasses.fields(schema)]
     for key in node:
         if f"{prefix}{key}" not in names:

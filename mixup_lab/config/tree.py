@@ -40,7 +40,7 @@ class ConfigFile(NamedTuple):
 
 @cache
 def read(path: Path) -> ConfigFile:
-    """Read one file. Of one that is not valid yaml only the comments at its top: Hydra reports the mistake."""
+    """Read one file; if it is not valid yaml, only the comments at its top, since Hydra reports the mistake."""
     text = path.read_text(encoding="utf-8")
     notes: list[str] = []
     for line in text.splitlines():
@@ -70,7 +70,7 @@ def _default(node: yaml.Node) -> Default:
 
 
 def _keys(entries: list[tuple[yaml.Node, yaml.Node]], prefix: str, text: str) -> Iterator[Key]:
-    """The leaves below a mapping, but for `_target_`."""
+    """The leaves below a mapping, except `_target_`."""
     for key, value in entries:
         name = f"{prefix}{key.value}"
         if isinstance(value, yaml.MappingNode) and value.value:
@@ -106,7 +106,7 @@ class Tree:
     def _files(
         self, name: str, package: str | None = None, above: tuple[str, ...] = ()
     ) -> Iterator[tuple[ConfigFile, str]]:
-        """The files of a config name with the prefix of their keys: those that it builds on first."""
+        """The files of a config name, each with the prefix of its keys; files that it builds on come first."""
         path = self.find(name)
         if path is None or name in above:
             return
@@ -126,7 +126,7 @@ class Tree:
 
     def groups(self) -> list[str]:
         """Names of the groups: those of the defaults list in its order, then the others. Hydra's own are left out."""
-        # Two levels, not all: a user's folder may hold anything besides options, data too.
+        # Two levels, not all: a user's folder may hold other things than options, such as data.
         groups = {
             path.parent.relative_to(folder).as_posix()
             for folder in self.folders
@@ -137,7 +137,7 @@ class Tree:
         return listed + sorted(name for name in groups - set(listed) if name.split("/")[0] != "hydra")
 
     def options(self, group: str) -> dict[str, str]:
-        """Options of a group with a line each."""
+        """Options of a group, each with its description."""
         names = {path.stem for folder in self.folders for path in (folder / group).glob("*.yaml")}
         return {name: read(path).about for name in sorted(names) if (path := self.find(f"{group}/{name}"))}
 
@@ -149,8 +149,8 @@ class Tree:
         """The options in force on a line: its words `group=option`, then the options that these set, then defaults."""
         groups = set(self.groups())
         words = (word.lstrip("+").partition("=") for word in overrides)
-        given = {group: option.split(",")[-1].strip("'\" ") for group, equals, option in words if equals}
-        chosen = {group: option for group, option in given.items() if group in groups}
+        typed = {group: option.split(",")[-1].strip("'\" ") for group, equals, option in words if equals}
+        chosen = {group: option for group, option in typed.items() if group in groups}
         for group, option in tuple(chosen.items()):
             path = self.find(f"{group}/{option}")
             for default in read(path).defaults if path else ():
@@ -159,7 +159,7 @@ class Tree:
         return {**self.chosen, **chosen}
 
     def known(self, overrides: Sequence[str]) -> list[Key]:
-        """Every key that can be given on this line."""
+        """Every key that can be set on this line."""
         keys = {key.name: key for key in self.keys}
         for group, option in self.choices(overrides).items():
             _merge(keys, self.option_keys(group, option))
@@ -167,7 +167,7 @@ class Tree:
 
 
 def _merge(keys: dict[str, Key], more: Iterable[Key]) -> None:
-    """Add keys; one without a comment keeps that of the key before it."""
+    """Add keys; one without a comment keeps the comment of the key that it replaces."""
     for key in more:
         before = keys.get(key.name)
         keys[key.name] = key if key.comment or before is None else key._replace(comment=before.comment)

@@ -14,11 +14,11 @@ def config_dir() -> Path:
     for folder in (here / "conf", here.parent / "conf"):
         if folder.is_dir():
             return folder
-    raise UserError(f"the configuration folder is missing: neither {here / 'conf'} nor {here.parent / 'conf'} is there")
+    raise UserError(f"the configuration folder is missing: neither {here / 'conf'} nor {here.parent / 'conf'} exists")
 
 
 def tree_of(words: Sequence[str], command: str) -> Tree:
-    """The options that a line has: ours, and those of the folder that it names."""
+    """The options that a line can use: ours, and those of its `--config-dir`."""
     own = flag_value(words, "--config-dir", "-cd")
     folders = [config_dir(), *([Path(own)] if own else [])]
     return Tree(folders, flag_value(words, "--config-name", "-cn") or command)

@@ -32,12 +32,12 @@ class Canvas:
         self._parts: list[Callable[[Figure], object]] = []  # called when the height is known
 
     def down(self, pixels: int) -> int:
-        """Take this much of the height, and return where it begins."""
+        """Reserve this much height below, and return its top."""
         self.height += pixels
         return self.height - pixels
 
     def text(self, x: float, y: float, text: str, **look: Any) -> None:
-        """A text whose lines begin at this height; each has its own baseline, whatever its letters."""
+        """A text whose first line begins at `y`; lines are evenly spaced, whatever their letters."""
         look = {"color": plain(INK), "size": TEXT, **look}
         for number, line in enumerate(text.split("\n")):
             self._parts.append(partial(self._line, x, y + ASCENT + LINE * number, line, look))
@@ -50,7 +50,7 @@ class Canvas:
         self._parts.append(lambda figure: figure.figimage(frame, x - 1, self.height - y - len(tile) - 1))
 
     def axes(self, x: float, y: float, width: float, height: float, draw: Callable[[Axes], None]) -> None:
-        """A diagram in this frame; labels of its axes stand outside."""
+        """A diagram in this frame; the labels of its axes are outside."""
 
         def part(figure: Figure) -> None:
             bottom = 1 - (y + height) / self.height
@@ -79,6 +79,6 @@ class Canvas:
                 for part in self._parts:
                     part(figure)
                 with warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", message="Glyph .* missing")  # its place is marked by a box
+                    warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box marks its place
                     figure.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
         return out.getvalue()

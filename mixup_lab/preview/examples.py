@@ -29,9 +29,9 @@ class Example:
     others: tuple[Tensor, ...]  # the partners
     mixed: Tensor
     targets: tuple[Tensor, ...]  # own, then those of the partners
-    answer: tuple[Tensor, Tensor, Tensor]  # to the mixed one: both labels, and lam, () or (H, W)
+    answer: tuple[Tensor, Tensor, Tensor]  # labels of the mixed one: own, partner, and lam, () or (H, W)
     lam: float
-    label: tuple[str, ...]  # the answer as lines of text
+    label: tuple[str, ...]  # the label of the mixed one as lines of text
     layer: str | None  # inside the model, where the mixing happens
 
 
@@ -60,7 +60,7 @@ class Beginning:
         return self._batches.stored(plan, step), ready
 
     def examples(self) -> list[Example]:
-        """COUNT of them, or as many as there are, from the largest lam to the smallest."""
+        """At most COUNT examples, from the largest lam to the smallest."""
         chosen = self._chosen()
         numbers = sorted({number for number, _ in chosen})
         examples: dict[tuple[int, int], Example] = {}
@@ -94,7 +94,7 @@ class Beginning:
         return shown
 
     def _chosen(self) -> list[tuple[int, int]]:
-        """Numbers of steps and rows: lam spread over its range, different classes and kinds of mixing."""
+        """The step and row of each example: lam spread over its range, different classes and kinds of mixing."""
         lam = np.stack([self._lam(self.draw(*place)) for place in self.steps])  # (steps, B)
         strata = self.parts.data.kind.strata(self.parts.data.train.target)
         own = np.stack([strata[plan.order[step]] for plan, step in self.steps])
@@ -127,7 +127,7 @@ class Beginning:
         return np.asarray(lam.flatten(1).mean(1).cpu() if lam.dim() > 1 else lam.cpu())
 
     def _partner(self, number: int, own: np.ndarray) -> np.ndarray:
-        """Strata of the partners; -1 without partners, or where distances will choose them."""
+        """Strata of the partners; -1 without partners, or if distances will choose them."""
         perms = self.parts.mixer.partners(self.draw(*self.steps[number]))
         return own[perms[0].cpu().numpy()] if perms else np.full_like(own, -1)
 

@@ -1,4 +1,4 @@
-"""lam over many draws against its law."""
+"""lam in many draws, compared with its law."""
 
 import warnings
 from collections import Counter
@@ -26,10 +26,10 @@ NEARLY = 0.05  # with less of either picture, an example is nearly unmixed
 class Shares:
     """lam in many draws."""
 
-    lam: np.ndarray  # (n,) as it was really done
+    lam: np.ndarray  # (n,) as really mixed
     law: np.ndarray | None  # (BINS,) the probability of each bin by the law of lam
     alpha: float | None  # of the law, where it has one
-    nearly_unmixed: float  # share of the draws with less than NEARLY of one picture: of k, of all but one
+    nearly_unmixed: float  # share of the draws with less than NEARLY of one picture; of k, of all but one together
     layers: dict[str, float]  # how often each layer is chosen, where there is a choice
 
     @property
@@ -44,11 +44,11 @@ class Shares:
 
 
 def measure(mixer: Mixer, batch: Batch, seed: int) -> Shares:
-    """Draw lam many times, apply the method, and count what was really done.
+    """Draw lam many times, apply the method, and measure the lam that results.
 
     Args:
         mixer: bound to the run's model.
-        batch: real examples, for a method that looks at them; for others their shape alone counts.
+        batch: real examples, for a method that looks at them; for others only their shape counts.
         seed: of the run; these draws are not the run's own.
     """
     if mixer.asks_model:
@@ -79,13 +79,13 @@ def measure(mixer: Mixer, batch: Batch, seed: int) -> Shares:
 
 
 def blank(size: int, shape: tuple[int, ...], sides: tuple[int, ...], target: Tensor) -> Batch:
-    """Zeros in place of examples of this shape, for methods that do not look at them: shares need no more.
+    """Zeros in place of examples, for methods that do not look at them: enough to measure shares.
 
     Args:
         size: of the batch.
         shape: of one example.
         sides: (H, W) of the pictures and masks in place of their own.
-        target: (n, ...), whose shape and dtype the labels have.
+        target: (n, ...), with the shape and dtype of a label.
     """
     small = (shape[0], *sides) if len(shape) == 3 else shape
     labels = small[1:] if target.shape[1:] == shape[1:] else target.shape[1:]

@@ -35,7 +35,7 @@ class Title:
 
 
 def draw_sheet(parts: Ingredients, title: Title) -> tuple[bytes, tuple[int, int]]:
-    """What a run made of these parts would train on, as a PNG with its width and height. Nothing is trained.
+    """Draw what a run made of these parts would train on: a PNG, with its width and height. Nothing is trained.
 
     Raises:
         UserError: for data of a kind that cannot be drawn.
@@ -73,8 +73,8 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
     rows.append(("trained on" if untouched else parts.mixer.own_title, list(own)))
     for k in range(partners):
         others = [example.others[k] if k < len(example.others) else None for example in examples]
-        there = [(o, e.targets[k + 1]) for o, e in zip(others, examples, strict=True) if o is not None]
-        drawn = iter(_with_targets(parts, [o for o, _ in there], [target for _, target in there]))
+        pairs = [(o, e.targets[k + 1]) for o, e in zip(others, examples, strict=True) if o is not None]
+        drawn = iter(_with_targets(parts, [o for o, _ in pairs], [target for _, target in pairs]))
         name = "partner" if partners == 1 else f"partner {k + 1}"
         rows.append((name, [None if other is None else next(drawn) for other in others]))
     if not untouched:
@@ -130,12 +130,12 @@ def _column(number: int, step: int, box: int, wide: int) -> int:
 
 
 def _middle(y: int, high: int, text: str) -> float:
-    """Where a text begins that stands in the middle of a tile."""
+    """The top of a text that is centred in a tile."""
     return y + (high - LINE * (text.count("\n") + 1)) / 2
 
 
 def _caption(line: str) -> str:
-    """`0.70 * a name`, the name cut to the width of a tile."""
+    """`0.70 * a name`, with the name cut to the width of a tile."""
     share, star, name = line.partition(" * ")
     return f"{share}{star}{short(name, int(TILE / CHARACTER) - len(share) - 2)}" if star else line
 
@@ -182,7 +182,7 @@ def _histogram(ax: Axes, shares: Shares) -> None:
 
 
 def _strips(parts: Ingredients, examples: Sequence[Example]) -> list[DrawnStrip]:
-    """Of the example that is mixed most evenly, if possible with a partner of another label."""
+    """The strips of the example that is mixed most evenly, if possible with a partner of another label."""
     most = max(len(example.others) for example in examples)
     fit = [example for example in examples if len(example.others) == most]
 

@@ -11,7 +11,7 @@ from mixup_lab.preview.shares import silent_draw
 from mixup_lab.seeding import stream
 from mixup_lab.types import Batch, Mixed
 
-TRIED = 16  # draws of places, of which the one is shown whose lam is nearest to 1/2 in the middle of the strip
+TRIED = 16  # draws of places; the one whose lam is nearest to 1/2 in the middle of the strip is shown
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class DrawnStrip:
     parameter: str
     values: tuple[float, ...]
     inputs: Tensor  # (values, ...) standardised
-    lam: tuple[float, ...]  # as it was really done
+    lam: tuple[float, ...]  # as really mixed
 
 
 def strips(mixer: Mixer, batch: Batch, seed: int, values: Sequence[float] = ()) -> list[DrawnStrip]:
-    """The strips of a method: none where it has nothing that could be varied.
+    """The strips of a method: none if it has no parameter to vary.
 
     Args:
         mixer: bound to the run's model.
         batch: the example and its partners, (1 + partners, ...).
-        seed: of the run; decides masks and places, which are the same in all of a strip.
+        seed: of the run; decides masks and places, which are the same throughout a strip.
         values: of the parameter; by default those of the method.
     """
     return [_drawn(replace(s, values=tuple(values) or s.values), batch, seed) for s in mixer.strips()]
@@ -46,8 +46,8 @@ def _drawn(strip: Strip, batch: Batch, seed: int) -> DrawnStrip:
 
     draw = min((_one_draw(strip.mixer, batch, seed, number) for number in range(TRIED)), key=from_half)
     done = [mixed(draw, value) for value in strip.values]
-    inputs = torch.stack([one.inputs[0] for one in done])
-    lam = tuple(float(one.lam[0].mean()) for one in done)
+    inputs = torch.stack([mixture.inputs[0] for mixture in done])
+    lam = tuple(float(mixture.lam[0].mean()) for mixture in done)
     return DrawnStrip(strip.title, strip.parameter, strip.values, inputs, lam)
 
 

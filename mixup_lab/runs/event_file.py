@@ -49,7 +49,7 @@ class EventFile:
         self._value(step, tag=tag, simple_value=value, metadata=described)
 
     def raw_histogram(self, tag: str, counts: Sequence[float], limits: Sequence[float], step: int) -> None:
-        """Bins from 0 on with these right ends."""
+        """Bins that begin at 0, with these right edges."""
         bins = HistogramProto(min=0.0, max=limits[-1], num=sum(counts), bucket_limit=limits, bucket=counts)
         self._value(step, tag=tag, histo=bins)
 
@@ -115,7 +115,7 @@ def _string(content: bytes, dimensions: int = 0) -> Any:
 
 
 def replace_event_file(folder: Path, content: bytes, ending: str = "") -> None:
-    """Put an event file into a folder, in place of the one with the same ending that was put there before.
+    """Put an event file into a folder, in place of an earlier one with the same ending.
 
     New content gets a new name, the next in order. The file before it stays as an empty one: a TensorBoard that is
     reading it goes on to the next file, but would wait forever at a missing one.

@@ -1,4 +1,4 @@
-"""The reports of a run: to the record first (the truth), then to TensorBoard and the progress bar (views of it)."""
+"""Reports of a run go to the record first (the truth), then to TensorBoard and the progress bar (views of it)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ LARGEST_PREDICTIONS = 256 * 2**20  # bytes of predictions.npz before compression
 
 
 class RunLog:
-    """One place to report to, fanned out to the three."""
+    """Passes each report on to the record, TensorBoard and the progress view."""
 
     def __init__(self, record: Record, board: TensorBoardView, progress: ProgressView) -> None:
         self.record, self.board, self.progress = record, board, progress

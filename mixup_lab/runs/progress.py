@@ -1,4 +1,4 @@
-"""What is shown while a run goes: a bar on a terminal, one line an epoch elsewhere."""
+"""The progress of a run: a bar on a terminal, one line per epoch elsewhere."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ from rich.progress import (
 
 
 class ProgressView:
-    """The loop reports here; nothing comes back, and this one shows nothing."""
+    """Takes the reports of the training loop; this base class shows nothing."""
 
     def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
         """The run begins, or goes on after `done_steps`."""
@@ -27,11 +27,11 @@ class ProgressView:
         """Epoch number `epoch` (from 1) is done, with these values."""
 
     def stop(self) -> None:
-        """Nothing follows."""
+        """The run is over."""
 
 
 class Plain(ProgressView):
-    """One line an epoch on standard output; `primary` is the metric of val that is shown."""
+    """One line per epoch on standard output; `primary` is the metric of val that is shown."""
 
     def __init__(self, primary: str) -> None:
         self._primary = primary
@@ -108,7 +108,7 @@ class Pace:
         self._next = 0.0
 
     def due(self) -> bool:
-        """Whether it is time again."""
+        """Whether the next update is due."""
         now = time.monotonic()
         if now < self._next:
             return False

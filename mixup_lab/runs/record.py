@@ -1,7 +1,7 @@
 """The record of a run: `config.yaml`, the append-only `record.jsonl` and the final `summary.json`. No torch.
 
 Readers take the last event of an epoch: a run that was killed between its record and its checkpoint trains that epoch
-again and appends the same numbers a second time. A line that a kill cut short is passed over.
+again and appends the same numbers a second time. A line that a kill cut short is skipped.
 
 A directory holds a run from its first event on; files of a process that was killed earlier do not count.
 """
@@ -18,7 +18,7 @@ from mixup_lab.disk import clear_leftovers, try_lock, write_atomically, writing
 from mixup_lab.types import UserError
 
 Event = dict[str, Any]
-SCHEMA = 2  # of the record; it grows when records of both kinds in one study would be misunderstood
+SCHEMA = 2  # of the record; raised when old and new records cannot share a study
 
 
 class InUse(UserError):
@@ -30,7 +30,7 @@ class Record:
 
     Args:
         run_dir: its directory; made if it is missing.
-        resume: go on with the record that is there, instead of refusing a directory that has one.
+        resume: continue an existing record, instead of refusing a directory that has one.
 
     Raises:
         UserError: if the directory holds a run already, is being written by another process, or cannot be written to.
@@ -44,7 +44,7 @@ class Record:
         if self.begun and not resume:
             self._file.close()
             raise UserError(
-                f"{run_dir} holds a run already; go on with it by resume={run_dir}, or choose another hydra.run.dir"
+                f"{run_dir} holds a run already; continue it with resume={run_dir}, or choose another hydra.run.dir"
             )
         clear_leftovers(run_dir)
         if not self.begun:
@@ -57,7 +57,7 @@ class Record:
         write_atomically(self.run_dir / "config.yaml", text)
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Append one event; it is with the operating system when this returns.
+        """Append one event; the operating system has it when this returns.
 
         Raises:
             UserError: if the disk is full.
@@ -80,7 +80,7 @@ class Record:
         write_atomically(self.run_dir / "summary.json", json.dumps(_plain(summary), indent=1) + "\n")
 
     def close(self) -> None:
-        """Close the file; a second time does nothing. `event` has reported what could not be written.
+        """Close the file; a second call does nothing. `event` has reported what could not be written.
 
         A record without an event is removed: a mistake in the configuration leaves nothing behind.
         """
@@ -95,7 +95,7 @@ class Record:
 
 
 def read_events(run_dir: Path, kind: str | None = None) -> Iterator[Event]:
-    """The events of a run in order, all or those of one kind; lines cut short are passed over."""
+    """The events of a run in order, all or those of one kind; lines cut short are skipped."""
     with (run_dir / "record.jsonl").open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
@@ -122,7 +122,7 @@ def read_epochs(run_dir: Path) -> list[Event]:
 
 
 def read_summary(run_dir: Path) -> Event | None:
-    """`summary.json`, or None where the run has none."""
+    """The content of `summary.json`, or None if it does not exist."""
     path = run_dir / "summary.json"
     if not path.is_file():
         return None

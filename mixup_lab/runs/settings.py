@@ -1,4 +1,4 @@
-"""The settings of a run as flat keys, and which of them do not matter to its results."""
+"""The settings of a run as flat keys, and those that do not affect its results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +28,7 @@ MACHINE_KEYS = frozenset(
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """`{"trainer": {"epochs": 20}}` as `{"trainer.epochs": 20}`.
 
-    Of a `_target_` only the name of the class or function counts, not the module that it lives in.
+    Of a `_target_`, only the name of the class or function counts, not its module.
     """
     settings: dict[str, Any] = {}
     for key, value in node.items():

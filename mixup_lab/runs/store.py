@@ -21,7 +21,7 @@ from mixup_lab.disk import locked, write_atomically
 from mixup_lab.runs.record import read_result, read_summary
 from mixup_lab.types import UserError
 
-SCHEMA = 2  # of study.json; the first one named arms by the modules of their classes
+SCHEMA = 2  # of study.json; schema 1 identified arms by the modules of their classes
 ERROR_LOG = "error.log"
 SEED = "seed="
 MIXING = ("aug", "mix_schedule")  # groups that define how to mix; a baseline has no settings of them
@@ -38,7 +38,7 @@ def begun(study: Path) -> bool:
 
 
 def read_manifest(study: Path) -> dict[str, Any] | None:
-    """`study.json`, or None where there is none. Raises UserError if it cannot be used."""
+    """The content of `study.json`, or None if it does not exist. Raises UserError if it cannot be used."""
     path = study / "study.json"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ def enter(
     axes: Sequence[str],
     roots: Mapping[str, str | None],
 ) -> dict[str, str]:
-    """Bring arms into a study, which is made if it is not there, and return the folder of each.
+    """Add arms to a study, which is created if it does not exist, and return the folder of each.
 
     Args:
         study: its folder.
@@ -90,7 +90,7 @@ def enter(
             in another folder.
     """
     with locked(study / ".lock"):
-        # A study without a run binds nobody: its line was a mistake.
+        # A study without a run does not count: its command line was a mistake.
         manifest = (read_manifest(study) if begun(study) else None) or {
             "schema": SCHEMA,
             "settings": next(iter(settings.values())),
@@ -133,13 +133,13 @@ def _refuse_changes(study: Path, old: Mapping[str, Any], new: Mapping[str, Any],
 def _refuse_other_data(
     study: Path, old: Mapping[str, str | None], new: Mapping[str, str | None], axes: Sequence[str]
 ) -> None:
-    """The folder of the data does not tell arms apart: without this, runs on other data would count as finished."""
+    """The data folder is not part of an arm's identity: without this check, runs on other data would count as done."""
     for name, root in new.items():
-        # Only where data sets are compared may another one lie elsewhere.
-        there = old.get(name, root if "dataset" in axes else next(iter(old.values()), root))
-        if there != root:
+        # Another data set may lie elsewhere only if data sets are compared.
+        before = old.get(name, root if "dataset" in axes else next(iter(old.values()), root))
+        if before != root:
             raise UserError(
-                f"{study} holds a study of the data in {there or 'no folder'}, and dataset.root is {root or 'none'}"
+                f"{study} holds a study of the data in {before or 'no folder'}, and dataset.root is {root or 'none'}"
                 " now; choose another name with study=NAME for other data, or, if the folder was merely moved, change"
                 f" roots in {study / 'study.json'}"
             )

@@ -26,14 +26,14 @@ class TensorBoardView(EventFile):
 
     Args:
         run_dir: the directory of the run.
-        resume_step: where a resumed run goes on; later events of an earlier file are hidden.
+        resume_step: where a resumed run continues; later events of an earlier file are hidden.
 
     Raises:
-        UserError: if the file cannot be written; so do all methods.
+        UserError: if the file cannot be written; all methods raise it too.
     """
 
     def __init__(self, run_dir: Path, resume_step: int | None = None) -> None:
-        # Files are read in the order of their names, so the time in it is finer than a resume is quick.
+        # Files are read in the order of their names, so the time in a name must be finer than a quick resume.
         now = f"{time.time():017.6f}"
         self._path = run_dir / f"events.out.tfevents.{now}.{socket.gethostname()}.{os.getpid()}"
         with writing(self._path):
@@ -94,7 +94,7 @@ class TensorBoardView(EventFile):
             self._file.flush()
 
     def close(self) -> None:
-        """Write out pending events and close the file; a second time does nothing."""
+        """Write out pending events and close the file; a second call does nothing."""
         if not self._file.closed:
             try:
                 self.flush()

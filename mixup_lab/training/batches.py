@@ -1,6 +1,6 @@
 """The mixed batches of a run, for the training loop and for preview.
 
-All chance of an epoch is drawn before it begins, so that a step draws nothing and never waits for the device. Every
+All random numbers of an epoch are drawn before it begins, so a step draws none and never waits for the device. Every
 array is a pure function of seed and epoch: a resumed epoch is drawn again and entered where it was left.
 """
 
@@ -26,7 +26,7 @@ TOGETHER = 2**23  # input values, at most, that are transformed together for sev
 class EpochPlan:
     """S steps of B examples: positions in the training split, and the draws of transform and mixing."""
 
-    order: np.ndarray  # (S, B) int64; the n - S * B examples left over are others in every epoch
+    order: np.ndarray  # (S, B) int64; the n - S * B examples left over differ from epoch to epoch
     transform: dict[str, Tensor]  # (S, B, ...), on the training device
     mixing: dict[str, Any]  # (S, B, ...) on the training device, (S,) on the host
     factor: np.ndarray  # (S,) of alpha or prob, by the schedule of mixing
@@ -53,7 +53,7 @@ class Batches:
             )
 
     def plan(self, epoch: int, gaps: Sequence[float] = ()) -> EpochPlan:
-        """All chance of epoch number `epoch`, from 0; `gaps` are what an adaptive schedule of mixing follows."""
+        """All random numbers of epoch number `epoch`, from 0; an adaptive schedule of mixing follows `gaps`."""
         parts, size = self.parts, self.size
         train, schedule = parts.data.train, parts.mix_schedule
         rng = stream(parts.seed, "order", epoch)
@@ -94,9 +94,9 @@ class Batches:
         return batch
 
     def _transformed(self, plan: EpochPlan, first: int) -> Iterator[tuple[int, Batch]]:
-        """Batches of several steps in one, with the number of the first: it spares many small operations.
+        """Several steps in one batch, with the number of the first: this saves many small operations.
 
-        A transform looks at one example only, so the batches are the same. Batches of their own length come one by one.
+        A transform looks at one example only, so the result is the same. Batches of different lengths come one by one.
         """
         data = self.parts.data
         several = max(1, TOGETHER // (self.size * math.prod(data.input_shape))) if data.train.lengths is None else 1
@@ -112,7 +112,7 @@ def alike(order: np.ndarray, lengths: np.ndarray, rng: np.random.Generator) -> n
     """Batches of similar lengths, each example once as before.
 
     Chunks of SORTED batches are sorted by length, cut into batches again, and all batches shuffled. So a batch needs
-    little padding, and is another one in each epoch. Mixup mixes within a batch: partners have similar lengths too.
+    little padding, and differs from epoch to epoch. Mixup mixes within a batch: partners have similar lengths too.
 
     Args:
         order: (S, B) positions in random order.

@@ -20,7 +20,7 @@ NAME = "checkpoint.pt"
 
 @dataclass
 class State:
-    """Where a run stands."""
+    """The progress of a run."""
 
     epoch: int = 0  # epochs done
     step: int = 0  # steps done of the epoch that is under way
@@ -28,14 +28,14 @@ class State:
     stopped: str | None = None  # why training ended early: "early_stopping" or "max_seconds"
     stale: int = 0  # evaluations since the best one
     best: dict[str, Any] | None = None  # value, epoch, model (weights) of the best evaluation on val
-    gaps: list[float] = field(default_factory=list)  # train_clean better than val by, at each evaluation
+    gaps: list[float] = field(default_factory=list)  # how much better train_clean was than val, at each evaluation
     scalars: dict[str, float] = field(default_factory=dict)  # of the last epoch
     tally: dict[str, Any] = field(default_factory=dict)  # sums of the epoch that is under way
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is saved together: the objects that carry a run's state, and the identity of the run."""
+    """The objects that carry a run's state and are saved together, and the identity of the run."""
 
     model: nn.Module
     ema: nn.Module | None
@@ -49,7 +49,7 @@ class Checkpoint:
         """Write `checkpoint.pt` aside and rename it over the last one.
 
         Raises:
-            UserError: if it cannot be written; the last one is as it was.
+            UserError: if it cannot be written; the last one is unchanged.
         """
         content = {
             "format": FORMAT,
@@ -65,7 +65,7 @@ class Checkpoint:
         write_atomically(run_dir / NAME, lambda file: torch.save(content, file))
 
     def load(self, run_dir: Path) -> State:
-        """Restore everything that was saved, and return where the run stands.
+        """Restore everything that was saved, and return the progress of the run.
 
         Raises:
             UserError: if the file is damaged or foreign, or belongs to another run or other data.
@@ -98,7 +98,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: if it is missing, damaged or foreign.
     """
     try:
-        if is_zipfile(path):  # torch does not look at its checksums
+        if is_zipfile(path):  # torch does not check its checksums
             with ZipFile(path) as archive:
                 if archive.testzip() is not None:
                     raise ValueError("its checksums are wrong")

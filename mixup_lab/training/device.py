@@ -1,6 +1,6 @@
 """Where and how precisely a run computes: device, autocast, loss scaling, threads, memory.
 
-What a machine lacks is refused when asked for by name, and replaced with one warning when it only costs speed.
+A device that the machine lacks is an error; a missing feature that only costs speed gives one warning.
 """
 
 import ctypes
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from mixup_lab.types import UserError
 
-GRAPHS = 64  # of one compiled model
+GRAPHS = 64  # of one compiled model, at most
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then MPS, then the CPU; a device that is named must be there.
+    """`auto` takes CUDA, then MPS, then the CPU; a device that is named must exist.
 
     Raises:
         UserError: for a name that torch does not accept or a device that this machine lacks.
@@ -38,8 +38,10 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            found = f"{count} CUDA device{'s' * (count > 1)}" if count else "no CUDA device"
-            raise UserError(f"trainer.device={name}, but torch finds {found} here; trainer.device=cpu works everywhere")
+            devices = f"{count} CUDA device{'s' * (count > 1)}" if count else "no CUDA device"
+            raise UserError(
+                f"trainer.device={name}, but torch finds {devices} here; trainer.device=cpu works everywhere"
+            )
         return torch.device("cuda", device.index or 0)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("trainer.device=mps, but torch finds no MPS device here; trainer.device=cpu works everywhere")
@@ -68,7 +70,7 @@ class Precision:
         return torch.autocast(self.device_type, self.dtype)
 
     def step(self, optimizer: torch.optim.Optimizer, model: nn.Module, clip_grad_norm: float | None) -> None:
-        """Clip the gradient if asked, and let the optimizer step unless fp16 gradients overflowed."""
+        """Clip the gradient to `clip_grad_norm`, if any, and step the optimizer unless fp16 gradients overflowed."""
         if clip_grad_norm is not None:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), clip_grad_norm)
@@ -94,7 +96,7 @@ def compiled(model: nn.Module, device: torch.device) -> nn.Module:
             "trainer.compile=true needs a C++ compiler, and none was found; the model is not compiled", stacklevel=2
         )
         return model
-    import torch._dynamo  # here: it takes a second
+    import torch._dynamo  # imported here: it takes a second
 
     # Manifold Mixup has a graph for each layer of its set; beyond torch's limit of 8 the model would not be compiled.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
@@ -103,7 +105,7 @@ def compiled(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def set_deterministic(on: bool) -> None:
-    """Make torch choose only algorithms that repeat bit for bit (and raise where it has none)."""
+    """Restrict torch to algorithms that repeat bit for bit; it raises where it has none."""
     if on:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if on != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler, which takes a second
@@ -112,7 +114,7 @@ def set_deterministic(on: bool) -> None:
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed blocks instead of handing them to the kernel and faulting them in again.
+    """Make glibc keep freed blocks instead of handing them to the kernel and faulting them in again.
 
     Large tensors come and go in every step, so this saves up to half of the time on a CPU. The highest use of memory
     stays about the same. Linux with glibc only; elsewhere nothing happens. Returns whether it took effect.

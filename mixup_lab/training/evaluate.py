@@ -17,7 +17,7 @@ class Evaluator:
     """How every split is evaluated in a run: same task, same precision, same batches."""
 
     task: Task
-    encode: Callable[[Tensor], Tensor]  # from a stored batch to what the model takes
+    encode: Callable[[Tensor], Tensor]  # from a stored batch to the model's inputs
     precision: Precision  # as in training
     batch_size: int  # examples at a time; does not change the metrics
 
@@ -31,14 +31,14 @@ class Evaluator:
             positions = positions[order]
         outputs = self._outputs(model, split, positions)
         kept = [self.task.observe(output, target) for output, target in outputs]
-        found = {name: torch.cat([part[name] for part in kept]) for name in kept[0]}
+        joined = {name: torch.cat([part[name] for part in kept]) for name in kept[0]}
         if order is None:
-            return found
-        return {name: values[torch.from_numpy(np.argsort(order)).to(values.device)] for name, values in found.items()}
+            return joined
+        return {name: values[torch.from_numpy(np.argsort(order)).to(values.device)] for name, values in joined.items()}
 
     @torch.inference_mode()
     def answers(self, model: nn.Module, split: Split, positions: np.ndarray) -> Tensor | None:
-        """The model's answers at these positions in the form of targets (n, ...); None if targets have no place."""
+        """The model's predictions at these positions in the form of targets (n, ...); None if targets have no place."""
         answers = [self.task.as_target(output) for output, _ in self._outputs(model, split, positions)]
         placed = [answer for answer in answers if answer is not None]
         return torch.cat(placed) if placed else None

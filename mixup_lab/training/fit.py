@@ -55,7 +55,7 @@ class Clock:
 
 
 class Fit:
-    """One training: made from its parts, then `run`.
+    """The training of one run: make it from its parts, then call `run`.
 
     Raises:
         UserError: if the training split is smaller than one batch.
@@ -90,7 +90,7 @@ class Fit:
             stop: checked between two steps.
 
         Raises:
-            RunFailed: when a loss is not finite.
+            RunFailed: if a loss is not finite.
             Interrupted: after a signal; a checkpoint is saved first.
             Pruned: after an epoch, if the run directory has a file `stop`; a checkpoint is saved first.
         """

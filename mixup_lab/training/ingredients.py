@@ -1,4 +1,4 @@
-"""The objects that mixed batches are made of: a run without what learns from them."""
+"""The objects that mixed batches are made of: a run without its optimizer."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class Ingredients:
         return Batch(self.transform.apply(stored.inputs, draw), target)
 
     def encoded(self, inputs: Tensor) -> Tensor:
-        """Encode a stored batch as the model takes it. Arithmetic by channel is faster before the new layout."""
+        """Encode a stored batch for the model. Arithmetic by channel is faster before the layout changes."""
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         inputs = self.data.encode(inputs)
         return inputs.contiguous(memory_format=layout) if self.data.encode.planar else inputs

@@ -45,7 +45,7 @@ def make_optimizer(
     for key in arguments:
         if key not in takes:
             raise ValueError(
-                f"torch.optim.{name} takes no {key}; it takes: {', '.join(k for k in takes if k != 'params')}"
+                f"torch.optim.{name} does not take {key}; it takes: {', '.join(k for k in takes if k != 'params')}"
             )
     parameters = [p for p in model.parameters() if p.requires_grad]
     if "fused" in takes and "fused" not in arguments and all(p.device.type in ("cpu", "cuda") for p in parameters):

@@ -33,7 +33,7 @@ def mixed_sheet(mixed: Mixed, encode: Encoder, kind: Target, partners: Tensor | 
 def mistakes_sheet(
     split: Split, worst: Sequence[tuple[int, str]], encode: Encoder, kind: Target, answers: Tensor | None = None
 ) -> np.ndarray:
-    """Examples of a split by their positions, each with the model's answer in words and with what it is.
+    """Examples of a split by their positions, each with the model's prediction and the truth in words.
 
     Targets with a place in the picture are drawn onto it; `answers` (n, ...) in the form of targets onto a copy above.
     """

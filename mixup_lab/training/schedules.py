@@ -1,7 +1,7 @@
 """Learning rate as a function of the step.
 
-A schedule gives the factor that multiplies the peak rate. It is a pure function of the step and the length of the
-training, so a resumed run needs no state of it.
+A schedule returns the factor that multiplies the peak rate. It is a pure function of the step and the length of the
+training, so there is no state to resume.
 """
 
 import math
@@ -30,7 +30,7 @@ def _warm_up(step: int, warmup_steps: float) -> float:
 
 
 def _progress(step: int, start: float, end: float) -> float:
-    """Where the step stands between start and end, in [0, 1]."""
+    """How far the step is from start to end, in [0, 1]."""
     return min(1.0, max(0.0, (step - start) / max(1.0, end - start)))
 
 

@@ -1,4 +1,4 @@
-"""What the training loop reads: the `trainer` group as a plain typed object. No torch here: every start loads it."""
+"""The `trainer` group as a plain typed object, for the training loop. No torch here: every start imports this."""
 
 import math
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class TrainerSettings:
             self.class_weights in (None, "balanced") or _are_weights(self.class_weights),
             "class_weights",
             self.class_weights,
-            "null, balanced or a list of a number >= 0 for each class, not all 0",
+            "null, balanced or a number >= 0 for each class, not all 0",
         )
         for key, allowed in (("precision", PRECISIONS), ("malloc", MALLOC), ("progress", PROGRESS)):
             _require(getattr(self, key) in allowed, key, getattr(self, key), "one of " + ", ".join(allowed))

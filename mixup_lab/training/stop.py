@@ -29,15 +29,15 @@ def withdraw(run_dir: Path) -> str | None:
     with suppress(OSError):
         reason = path.read_text(encoding="utf-8").strip()
         path.unlink(missing_ok=True)
-        return reason or "asked to"
+        return reason or "on request"
     return None
 
 
 class StopRequest:
-    """While it is entered, the first SIGINT or SIGTERM sets `signum`; the second one acts at once.
+    """Within its `with` block, the first SIGINT or SIGTERM sets `signum`; the second one acts at once.
 
-    So does SIGUSR2 if a handler is installed for it: under submitit it is Slurm's warning that the time is nearly over.
-    Outside the main thread Python allows no handlers, and nothing is caught.
+    SIGUSR2 does the same if a handler is installed for it: under submitit it is Slurm's warning that the time is
+    nearly over. Outside the main thread Python allows no handlers, and nothing is caught.
     """
 
     def __init__(self) -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 from mixup_lab.targets.target import Task
 from mixup_lab.types import Mixed
 
-STEPS = 128  # at most so many steps are summed together: small operations cost more than their sums
-ELEMENTS = 2**20  # and at most so many outputs, unless one step has more
+STEPS = 128  # summed together, at most: many small operations would be slow
+ELEMENTS = 2**20  # outputs summed together, at most, unless one step has more
 
 
 class Tally:
@@ -22,13 +22,13 @@ class Tally:
     Args:
         task: defines the sums.
         device: where the sums are kept.
-        state: what `state()` gave in the part of the epoch that was trained before a resume.
+        state: from `state()`, for the part of the epoch that was trained before a resume; else empty.
     """
 
     def __init__(self, task: Task, device: torch.device, state: dict[str, Any]) -> None:
         self.task = task
         self.sums: dict[str, Tensor] = {name: value.to(device) for name, value in state.get("sums", {}).items()}
-        self.kept: dict[str, list[Tensor]] = {  # what is not summed, in parts
+        self.kept: dict[str, list[Tensor]] = {  # values that are not summed, in parts
             name: [value.to(device) for value in parts] for name, parts in state.get("kept", {}).items()
         }
         self.pending: list[tuple[Tensor, ...]] = [
@@ -67,6 +67,6 @@ class Tally:
 
 
 def _alike(lams: Sequence[Tensor]) -> list[Tensor]:
-    """Steps with one lam for each example as if each of its pixels had it, if other steps have one for each pixel."""
+    """If some steps have a lam for each pixel, repeat the lam of the other steps for each pixel."""
     pixels = max((lam.shape[1:] for lam in lams), key=len)
     return [lam if lam.shape[1:] == pixels else lam.reshape(-1, *[1] * len(pixels)).expand(-1, *pixels) for lam in lams]

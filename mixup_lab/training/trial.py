@@ -1,4 +1,4 @@
-"""A trial of a run's parts on a few examples before the first step, so that a mistake in one of them is a sentence."""
+"""A trial of a run's parts on a few examples before the first step, to report a mistake in one sentence."""
 
 import copy
 import inspect
@@ -17,15 +17,15 @@ from mixup_lab.mixing.mixer import Mixer, Request, at_step, upload
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import Batch, Mixed, UserError
 
-EXAMPLES = 3  # an odd number: not everyone has a partner
-STEPS = 3  # chance may be kind to a mixing method once
+EXAMPLES = 3  # an odd number, so in pairs one example has no partner
+STEPS = 3  # a faulty mixing method may pass once by chance
 
 
 @torch.no_grad()
 def try_parts(made: Ingredients, rng: np.random.Generator) -> Batch:
     """Send the first examples of train through transform, encoder, model and loss, and check what each returns.
 
-    It leaves no trace: nothing is trained, the model is in evaluation mode, and torch's generator is put back.
+    It leaves no trace: nothing is trained, the model is in evaluation mode, and torch's generator is restored.
 
     Args:
         made: without its mixing method, which has a trial of its own.
@@ -62,7 +62,7 @@ def try_parts(made: Ingredients, rng: np.random.Generator) -> Batch:
         if loss.shape[:1] != (n,) or loss.dim() not in (1, 3):
             raise UserError(
                 f"dataset: the loss of {type(task).__name__} must have the shape (B,), or (B, H, W) for pixels;"
-                f" of {n} examples it is {tuple(loss.shape)}"
+                f" for {n} examples it is {tuple(loss.shape)}"
             )
     return Batch(made.encoded(batch.inputs), batch.target)
 
@@ -108,7 +108,7 @@ def try_mixer(mixer: Mixer, batch: Batch, rng: np.random.Generator) -> None:
             drawn = tried.draw(rng, Request(steps, size, targets))
             for key, values in drawn.items():
                 if not isinstance(values, np.ndarray) or values.shape[:1] != (steps,):
-                    raise ValueError(f"{key} is {_described(values)}, and must be an array with a row for each step")
+                    raise ValueError(f"{key} must be an array with a row for each step, got {_described(values)}")
             uploaded = upload(drawn, batch.target.device)
             for step in range(steps):
                 _check_mixed(tried.apply(batch, at_step(uploaded, step)), before, size * mixer.rows)
@@ -129,7 +129,7 @@ def _check_mixed(mixed: Any, batch: Batch, rows: int) -> None:
     _check_tensor("inputs", mixed.inputs, batch.inputs.dtype, (rows, *batch.inputs.shape[1:]))
     target = mixed.target
     labels = (rows, *target.shape[1:]) if isinstance(target, Tensor) else (rows,)
-    dtype = batch.target.dtype if not labels[1:] else None  # labels that are averaged have another one
+    dtype = batch.target.dtype if not labels[1:] else None  # averaged labels have another dtype
     _check_tensor("target", target, dtype, labels)
     _check_tensor("partner", mixed.partner, target.dtype, labels)
     per_pixel = (rows, *labels[-2:]) if len(labels) > 2 else (rows,)

@@ -15,7 +15,7 @@ def run(monkeypatch, capsys, tmp_path):
 TYPO = "# @package _global_\ntrainer:\n  epocs: 3\n"
 MISTAKES = [
     (["trian"], "mixup-lab: unknown command 'trian'; did you mean 'train'?"),
-    (["aug=mixup"], "mixup-lab: a command comes first: mixup-lab train aug=mixup"),
+    (["aug=mixup"], "mixup-lab: the command must come first: mixup-lab train aug=mixup"),
     (["train", "agu=mixup"], "unknown key 'agu'; did you mean 'aug'?"),
     (["train", "aug=mixup", "aug.alhpa=0.4"], "unknown key 'aug.alhpa'; did you mean 'aug.alpha'?"),
     (["train", "aug=none", "aug.alpha=0.4"], "unknown key 'aug.alpha': aug=none has no 'alpha'; add aug="),
@@ -25,9 +25,9 @@ MISTAKES = [
     (["train", "sede=3"], "unknown key 'sede'; did you mean 'seed'?"),
     (["train", "optimizer.momentun=0.5"], "did you mean 'optimizer.momentum'?"),
     (["train", "hydra.run.dri=x"], "unknown key 'hydra.run.dri'; did you mean 'hydra.run.dir'?"),
-    (["train", "aug=mixpu"], "aug has no option 'mixpu'; did you mean 'mixup'? It has: "),
-    (["train", "aug="], "aug= names no option; there are: "),
-    (["train", "aug=null"], "aug has no option 'null'. It has: "),
+    (["train", "aug=mixpu"], "aug has no option 'mixpu'; did you mean 'mixup'? Its options are: "),
+    (["train", "aug="], "aug= needs an option; choose one of: "),
+    (["train", "aug=null"], "aug has no option 'null'. Its options are: "),
     (["train", "trainer.epochs=abc"], "trainer.epochs must be a whole number, got 'abc'"),
     (["train", "trainer.epochs=[1]"], "trainer.epochs must be a whole number, got [1]"),
     (["train", "trainer.epochs=null"], "trainer.epochs must have a value, got null"),
@@ -49,11 +49,14 @@ MISTAKES = [
     (["train", "--config-name", "trian"], "there is no configuration 'trian'; did you mean 'train'?"),
     (["train", "--resolve"], "The --resolve flag can only be used"),
     (["train", "hydra/launcher=absent"], "hydra/launcher has no option 'absent'; is the plugin installed?"),
-    (["train", "hydra/launcher=slosts"], "hydra/launcher has no option 'slosts'; did you mean 'slots'? It has: "),
+    (
+        ["train", "hydra/launcher=slosts"],
+        "hydra/launcher has no option 'slosts'; did you mean 'slots'? Its options are: ",
+    ),
     (["train", "resume=absent"], "resume=absent: there is no such directory"),
     (["train", "resume=."], "resume=.: that is not a run directory, it has no config.yaml"),
     (["train", "resume="], "resume= needs a run directory"),
-    (["train", "-m", "resume=."], "resume goes on with one run, so it cannot be combined with -m"),
+    (["train", "-m", "resume=."], "resume continues one run, so it cannot be combined with -m"),
     (["train", "-m", "aug=mixup,mixpu"], "aug has no option 'mixpu'; did you mean 'mixup'?"),
     (["-sc", "install=tcsh"], "SHELL one of bash, zsh, fish, got 'install=tcsh'"),
 ]

@@ -246,7 +246,7 @@ def test_a_directory_that_holds_a_run_is_refused(line, finished):
     code, out, err = line("train", *FAKE, "trainer.epochs=1", f"hydra.run.dir={finished}")
     assert (code, out) == (2, "")
     assert err == (
-        f"mixup-lab train: {finished} holds a run already; go on with it by resume={finished}, "
+        f"mixup-lab train: {finished} holds a run already; continue it with resume={finished}, "
         "or choose another hydra.run.dir\n"
     )
     assert files_of(finished) == before
@@ -298,8 +298,11 @@ DAMAGES = {
     "config no text": (lambda run: (run / "config.yaml").write_bytes(b"\xff\xfe\x00"), "config.yaml cannot be read"),
     "config empty": (lambda run: (run / "config.yaml").write_text(""), "config.yaml is not the configuration of a run"),
     "config of others": (lambda run: (run / "config.yaml").write_text("a: 1\n"), "is not the configuration of a run"),
-    "no record": (lambda run: (run / "record.jsonl").unlink(), "record.jsonl has no start of a run to go on with"),
-    "empty record": (lambda run: (run / "record.jsonl").write_text("x\n"), "record.jsonl has no start of a run to go"),
+    "no record": (lambda run: (run / "record.jsonl").unlink(), "record.jsonl has no start of a run to resume"),
+    "empty record": (
+        lambda run: (run / "record.jsonl").write_text("x\n"),
+        "record.jsonl has no start of a run to resume",
+    ),
     "another version": (
         _edit("record.jsonl", '"schema": 2', '"schema": 1'),
         "was written by another version of mixup-lab",

@@ -116,7 +116,7 @@ def test_any_torch_optimizer_and_its_refusals():
     assert made("optimizer.name=RMSprop", "optimizer.args={alpha: 0.9}").defaults["alpha"] == 0.9
     with pytest.raises(UserError, match=r"torch.optim does not have RMSProp; did you mean RMSprop\?"):
         made("optimizer.name=RMSProp")
-    with pytest.raises(UserError, match=r"torch\.optim\.RMSprop takes no beta"):
+    with pytest.raises(UserError, match=r"torch\.optim\.RMSprop does not take beta"):
         made("optimizer.name=RMSprop", "optimizer.args={beta: 0.9}")
     with pytest.raises(UserError, match="lr must be greater than 0"):
         made("optimizer.name=RMSprop", "optimizer.lr=0")

@@ -260,9 +260,9 @@ def test_weights_in_a_run(train):
     [
         (
             "-1",
-            "trainer.class_weights must be null, balanced or a list of a number >= 0 for each class, not all 0, got -1",
+            "trainer.class_weights must be null, balanced or a number >= 0 for each class, not all 0, got -1",
         ),
-        ("even", "trainer.class_weights must be null, balanced or a list of .*, got even"),
+        ("even", "trainer.class_weights must be null, balanced or a number .*, got even"),
         ("[1,-1]", r"trainer.class_weights must be null, balanced or .*, got \[1, -1\]"),
         ("[0,0,0]", r"trainer.class_weights must be null, balanced or .* not all 0, got \[0, 0, 0\]"),
         ("[1,true]", "trainer.class_weights must be null, balanced or"),

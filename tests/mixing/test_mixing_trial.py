@@ -129,7 +129,7 @@ def test_a_batch_that_is_changed_in_place_is_noticed():
 def test_draws_of_a_wrong_length_are_named():
     mixer = Fade()
     mixer.draw = lambda rng, request: {"angle": rng.random(request.batch_size + 1)}
-    with pytest.raises(ValueError, match=r"angle is float64 \(4,\), and must be an array with a row for each step"):
+    with pytest.raises(ValueError, match=r"angle must be an array with a row for each step, got float64 \(4,\)"):
         check(mixer)
 
 

@@ -51,7 +51,7 @@ def test_a_directory_with_a_run_is_refused_and_stays_as_it_is(tmp_path):
     first.end("ok", {"val/accuracy": 1.0})
     first.close()
     before = files_of(with_run)
-    with pytest.raises(UserError, match=r"run holds a run already; go on with it by resume=.*/run, or choose another"):
+    with pytest.raises(UserError, match=r"run holds a run already; continue it with resume=.*/run, or choose another"):
         Record(with_run)
     assert files_of(with_run) == before
 

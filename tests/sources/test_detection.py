@@ -647,8 +647,8 @@ REFUSED = [
     ("aug=mixup aug.labels=soft", "^aug: labels=soft needs labels"),
     ("trainer.label_smoothing=0.1", r"^trainer\.label_smoothing=0\.1 is for classes; boxes have none$"),
     ("trainer.class_weights=balanced", r"^trainer\.class_weights=balanced is for classes; boxes have none$"),
-    ("transform=randaugment", "^transform: boxes cannot follow what RandAugment does; use none, crop_flip"),
-    ("transform=augmix", "^transform: boxes cannot follow what AugMix does"),
+    ("transform=randaugment", "^transform: RandAugment cannot move boxes along with the picture; use none, crop_flip"),
+    ("transform=augmix", "^transform: AugMix cannot move boxes along with the picture"),
     ("model=torchvision_detection model.name=retinanet_resnet50_fpn", "^model: name must be fcos_BACKBONE_fpn"),
     ("model.stride=16", "^model: stride must be one of 4, 8, got 16$"),
 ]  # fmt: skip
@@ -666,10 +666,10 @@ def test_what_means_nothing_for_boxes_is_refused(words, sentence, tree):
 
 def test_models_and_targets_that_do_not_belong_together(tree):
     given = ("dataset=detection_voc", f"dataset.root={tree}", "dataset.cache=false", "trainer.device=cpu")
-    with pytest.raises(UserError, match=r"^model: MLP does not answer with boxes; use dense_detector or torch"):
+    with pytest.raises(UserError, match=r"^model: MLP does not predict boxes; use dense_detector or torch"):
         assemble(config_of(*given, "model=mlp"), "fingerprint")
     fake = ("dataset=fake", "dataset.shape=[3,32,32]", "dataset.num_classes=7", "trainer.device=cpu")
-    with pytest.raises(UserError, match=r"^model: DenseDetector answers with boxes, and the targets are classes$"):
+    with pytest.raises(UserError, match=r"^model: DenseDetector predicts boxes, but the targets are classes$"):
         assemble(config_of(*fake, "model=dense_detector", "model.backbone=small"), "fingerprint")
     with pytest.raises(UserError, match=r"^aug: labels=union joins the boxes of both pictures"):
         assemble(config_of(*fake, "model=small_cnn", "aug=mixup", "aug.labels=union"), "fingerprint")

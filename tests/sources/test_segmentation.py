@@ -594,7 +594,7 @@ def test_partners_by_label_are_refused(folder, aug):
 
 
 def test_a_model_for_masks_is_refused_elsewhere():
-    with pytest.raises(UserError, match="model: UNet answers with masks, and the targets are classes"):
+    with pytest.raises(UserError, match="model: UNet predicts masks, but the targets are classes"):
         ingredients(config_of("dataset=fake", "model=unet", "model.width=2", "trainer.device=cpu"))
 
 

@@ -33,11 +33,11 @@ from mixup_lab.training.stop import Pruned
 from mixup_lab.types import RunFailed, UserError
 
 MOST_CHECKED = 20  # choices of one setting that are composed before anything runs
-MOST_FAILURES = 3  # trials that may fail before one succeeds; then the line is at fault and not the settings
+MOST_FAILURES = 3  # if this many trials fail before one succeeds, the command line is at fault, not the settings
 
 
 class Search:
-    """One search, which may go on with an earlier one in the same storage."""
+    """One search, which may continue an earlier one in the same storage."""
 
     def __init__(self, settings: Settings, sweeper: Sweeper) -> None:
         assert sweeper.hydra_context is not None
@@ -71,7 +71,7 @@ class Search:
                         raise self.errors[0]
             except KeyboardInterrupt:
                 where = shlex.quote(f"hydra.sweep.dir={self.sweep_dir}")
-                print(f"to go on with the search: the same line with {where}", file=sys.stderr)
+                print(f"to continue the search, repeat the command with {where}", file=sys.stderr)
                 raise
             return self._conclude()
 
@@ -99,7 +99,7 @@ class Search:
             yield optuna.storages.JournalStorage(JournalFileBackend(str(path)))
 
     def _open(self, storage: Any) -> optuna.Study:
-        """Begin the study or go on with it."""
+        """Begin the study or continue it."""
         chosen = self.settings
         study = self._create(storage, "minimize" if chosen.direction == "minimize" else "maximize")
         fixed = sorted(word for word in self.fixed if word.partition("=")[0].lstrip("+~") not in MACHINE_KEYS)
@@ -120,7 +120,7 @@ class Search:
         study = optuna.create_study(
             storage=storage, study_name=chosen.study_name, direction=direction, load_if_exists=True
         )
-        # Another seed for a search that goes on: the first suggestions would come again.
+        # A search that goes on needs another seed, or its first suggestions would repeat.
         seed = None if chosen.seed is None else chosen.seed + len(study.trials)
         random = optuna.samplers.RandomSampler(seed)
         study.sampler = optuna.samplers.TPESampler(seed=seed) if chosen.sampler == "tpe" else random
@@ -130,7 +130,7 @@ class Search:
         return study
 
     def _requeue_killed(self) -> None:
-        """Try the unfinished trials of a process that has died again, each in another directory."""
+        """Queue the unfinished trials of a killed process again, each in another directory."""
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             Trial(self.study, frozen._trial_id).set_user_attr("killed", True)
             self.study.enqueue_trial(frozen.params)
@@ -142,7 +142,7 @@ class Search:
         return [trial for trial in trials if trial.state.is_finished() and "killed" not in trial.user_attrs]
 
     def _turn(self, run_dirs: Sequence[Path]) -> None:
-        """Begin the study anew as one that minimises, if the metric of the first runs is to be minimised."""
+        """Turn the study into one that minimises, if the metric of the first runs is to be minimised."""
         starts: list[Mapping[str, Any]] = []
         for path in run_dirs:
             with suppress(OSError):
@@ -173,7 +173,7 @@ class Search:
         return min(total, size)
 
     def _batch(self, size: int) -> None:
-        """Ask Optuna for some trials, run them side by side as the launcher can, and report their results."""
+        """Ask Optuna for some trials, run them side by side if the launcher can, and report their results."""
         finished = {tuple(t.user_attrs["words"]): t for t in self._done() if t.state == TrialState.COMPLETE}
         distributions = {key: axis.distribution for key, axis in self.space.items()}
         jobs, runs = [], {}
@@ -204,7 +204,7 @@ class Search:
         self._turn([run_dir for _, run_dir in runs.values()])
 
     def _tell(self, trial: Trial, ended: JobReturn) -> None:
-        value = ended._return_value  # `return_value` would raise, and print besides
+        value = ended._return_value  # `return_value` would raise, and print as well
         if ended.status == JobStatus.COMPLETED and isinstance(value, (int, float)):
             self.study.tell(trial, float(value))
         elif isinstance(value, FailedRun) and isinstance(value.error, Pruned):
@@ -228,7 +228,7 @@ class Search:
         return composed
 
     def _subdir(self, number: int, words: Sequence[str]) -> str:
-        """The number, so that no two trials share a directory, and the searched settings."""
+        """The directory: the number, so that no two trials share one, and the searched settings."""
         if any(word.startswith("hydra.sweep.subdir=") for word in self.config.hydra.overrides.hydra):
             own = OmegaConf.to_container(self.config.hydra.sweep, resolve=False)
             assert isinstance(own, dict)
@@ -244,7 +244,7 @@ class Search:
     # ---- the end -----------------------------------------------------------------------------------------------------
 
     def _conclude(self) -> float | None:
-        """Print the best trial, and the command that puts it to the test."""
+        """Print the best trial, and the command that compares it with the baseline."""
         done = self._done()
         counts = {state: sum(trial.state == state for trial in done) for state in TrialState}
         words_of = {TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -268,7 +268,7 @@ class Search:
 
 
 def _compared(words: Sequence[str]) -> list[str]:
-    """The words for `compare`, which chooses the seeds, and the mixing where the best has none."""
+    """The words for `compare`, which chooses the seeds, and also the mixing if the best trial has none."""
     keys: Mapping[str, str] = {word.partition("=")[0].lstrip("+"): word for word in words}
     drop = {"seed", "aug", "aug.alpha"} if keys.get("aug", "aug=none").endswith("=none") else {"seed"}
     return [word for key, word in keys.items() if key not in drop]

@@ -16,15 +16,15 @@ class Settings:
     """The keys of `hydra.sweeper`, checked when an instance is made."""
 
     _target_: str = "hydra_plugins.mixup_lab_optuna.optuna_sweeper.OptunaSweeper"
-    n_trials: int = 20  # in total: the same line again in the same hydra.sweep.dir adds the missing ones
-    n_jobs: int = 1  # trials that the launcher gets at once
+    n_trials: int = 20  # in total: repeating the command with the same hydra.sweep.dir adds the missing ones
+    n_jobs: int = 1  # trials that the launcher runs at once
     direction: str = "auto"  # maximize or minimize the metric on val; auto: as the task defines it
     sampler: str = "tpe"  # tpe, random, or grid: all combinations, at most n_trials
     seed: int | None = 0  # of the sampler
     pruner: str = "none"  # median: end runs early that are worse than half of the others at the same epoch
-    pruner_startup_trials: int = 5  # that are not pruned
-    pruner_warmup_epochs: int = 1  # of a trial in which it is not pruned
-    storage: str | None = None  # null: optuna.journal in hydra.sweep.dir; a file, or URL of a database
+    pruner_startup_trials: int = 5  # first trials, which are never pruned
+    pruner_warmup_epochs: int = 1  # first epochs of a trial, in which it is not pruned
+    storage: str | None = None  # a file, or the URL of a database; null: optuna.journal in hydra.sweep.dir
     study_name: str = "mixup-lab"  # in the storage
 
     def __post_init__(self) -> None:

@@ -12,11 +12,11 @@ from optuna.trial import Trial
 from mixup_lab.runs.record import read_epochs, read_events
 from mixup_lab.training.stop import ask_to_stop, withdraw
 
-INTERVAL = 0.2  # seconds between two looks
+INTERVAL = 0.2  # seconds between two checks
 
 
 class Watch:
-    """While it is entered, a thread reads the records of the runs and asks those to stop that the pruner gives up.
+    """Within its `with` block, a thread reads the records of the runs and stops those that the pruner gives up.
 
     It communicates with the runs by files, so they may be in any process and on any machine with the same disk.
     """
@@ -27,7 +27,7 @@ class Watch:
         self._epochs = dict.fromkeys(runs, 0)  # last one that was reported
         self._asked: set[int] = set()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look_again_and_again, name="watch-trials", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="watch-trials", daemon=True)
 
     def __enter__(self) -> Watch:
         if self._prune:
@@ -43,7 +43,7 @@ class Watch:
         if kind is None:
             self._look(prune=False)  # later trials are compared with all epochs of this one
 
-    def _look_again_and_again(self) -> None:
+    def _poll(self) -> None:
         while not self._over.wait(INTERVAL):
             self._look(prune=True)
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 
 class OptunaSweeper(Sweeper):
-    """Searches the settings that the line gives as values, ranges or intervals: `aug.alpha=interval(0,1)`.
+    """Searches over the settings that have several values, a range or an interval: `aug.alpha=interval(0,1)`.
 
     The objective is the primary metric on val. The directories of trials are numbered, `trial=003,.../seed=0`: a name
     of settings alone would exist already when a killed trial is tried again, or when two long numbers round alike.

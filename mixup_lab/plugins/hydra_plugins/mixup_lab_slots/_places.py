@@ -9,7 +9,7 @@ from typing import Any
 
 from mixup_lab.types import UserError
 
-# One for each library that may come with a pool of its own.
+# One for each library that may have its own thread pool.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -70,9 +70,9 @@ def visible_gpus(listing: str, outer: str | None) -> list[str]:
 
     Args:
         listing: the output of `nvidia-smi -L`.
-        outer: CUDA_VISIBLE_DEVICES as it is here. As CUDA does, entries count up to the first that is not a device.
+        outer: CUDA_VISIBLE_DEVICES of this process. As in CUDA, entries from the first invalid one on are ignored.
     """
-    devices: list[list[str]] = []  # of each GPU: its parts under MIG
+    devices: list[list[str]] = []  # the MIG instances of each GPU
     uuids: list[str] = []
     for line in listing.splitlines():
         if re.match(r"GPU \d+:", line):

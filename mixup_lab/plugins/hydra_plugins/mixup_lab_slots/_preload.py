@@ -1,4 +1,4 @@
-"""The imports of the process that the runs are forked from: all modules that cost a run seconds.
+"""The imports of the process that the runs are forked from: all modules that take seconds to import.
 
 No CUDA is started and no thread: the GPU and the threads of a run are chosen after the fork.
 """
@@ -36,4 +36,4 @@ from hydra.core.plugins import Plugins  # noqa: E402
 Plugins.instance()  # looks for plugins
 gc.collect()
 gc.freeze()  # the collector would write to every page, which then would not be shared any more
-atexit.register(gc.unfreeze)  # some libraries complain of uncollected objects at the end
+atexit.register(gc.unfreeze)  # some libraries warn about uncollected objects at exit

@@ -48,7 +48,7 @@ class _Running:
     answer: JobReturn | BaseException | None = None  # the latter stops everything
 
 
-def work_off(requests: Iterator[Request], total: int, allotment: Allotment) -> list[JobReturn]:
+def run_all(requests: Iterator[Request], total: int, allotment: Allotment) -> list[JobReturn]:
     """Run all requests and return their results in the same order.
 
     Raises:
@@ -67,34 +67,34 @@ def work_off(requests: Iterator[Request], total: int, allotment: Allotment) -> l
             while running or (upcoming and not stopping):
                 if (signals.signum or stops) and not stopping:
                     stopping = True
-                    for one in running.values():
+                    for run in running.values():
                         with suppress(OSError):  # it has just ended
-                            one.connection.send_bytes(b"stop")
+                            run.connection.send_bytes(b"stop")
                 if signals.again:
-                    for one in running.values():
-                        one.process.kill()
+                    for run in running.values():
+                        run.process.kill()
                 while upcoming and not stopping and len(running) < allotment.slots:
                     slot = min(set(range(allotment.slots)) - set(running))
                     running[slot] = _start(context, upcoming, allotment.environment(slot))
                     order.append(upcoming.number)
                     upcoming = next(requests, None)  # composed while the others run
                 for slot in _ended(running):
-                    one = running.pop(slot)
-                    if isinstance(one.answer, BaseException):
-                        stops.append(one.answer)
-                    elif one.answer or not stopping:
-                        done[one.request.number] = one.answer or _died(one)
+                    run = running.pop(slot)
+                    if isinstance(run.answer, BaseException):
+                        stops.append(run.answer)
+                    elif run.answer or not stopping:
+                        done[run.request.number] = run.answer or _died(run)
         finally:
-            for one in running.values():  # only after an error of our own
-                one.process.kill()
-                one.process.join()
+            for run in running.values():  # only after an error of our own
+                run.process.kill()
+                run.process.join()
     if signals.signum or stops:
         raise _stopped(signals.signum, stops, total - len(order))
     return [done[number] for number in order]
 
 
 def ready_context() -> Any:
-    """The way to start processes. The process that they are forked from begins its imports with the first call.
+    """The multiprocessing context of the runs. The first call starts the process that they are forked from.
 
     Forking is quick, but safe only from a process without threads and without CUDA, so not from this one.
     """
@@ -143,40 +143,40 @@ def _start(context: Any, request: Request, changes: dict[str, str]) -> _Running:
 
 
 def _ended(running: dict[int, _Running]) -> list[int]:
-    """Wait a moment, take the answers that are there, and return the slots whose process is gone."""
-    sources: list[Any] = [one.process.sentinel for one in running.values()]
-    sources += [one.connection for one in running.values() if one.answer is None]
+    """Wait a moment, read the answers that have arrived, and return the slots whose process is gone."""
+    sources: list[Any] = [run.process.sentinel for run in running.values()]
+    sources += [run.connection for run in running.values() if run.answer is None]
     ready = waiting.wait(sources, POLL_SECONDS)
-    over = [slot for slot, one in running.items() if one.process.sentinel in ready]
-    for slot, one in running.items():
-        if one.answer is None and (one.connection in ready or slot in over) and one.connection.poll():
+    over = [slot for slot, run in running.items() if run.process.sentinel in ready]
+    for slot, run in running.items():
+        if run.answer is None and (run.connection in ready or slot in over) and run.connection.poll():
             with suppress(EOFError, OSError):
-                data = one.connection.recv_bytes()
+                data = run.connection.recv_bytes()
                 try:
-                    one.answer = pickle.loads(data)
+                    run.answer = pickle.loads(data)
                 except Exception as error:
-                    problem = RuntimeError(f"the result of {one.request} cannot be read: {error!r}")
-                    one.answer = _failed(one, problem)
+                    problem = RuntimeError(f"the result of {run.request} cannot be read: {error!r}")
+                    run.answer = _failed(run, problem)
     for slot in over:
         running[slot].process.join()
         running[slot].connection.close()
     return over
 
 
-def _died(one: _Running) -> JobReturn:
-    code = one.process.exitcode
+def _died(run: _Running) -> JobReturn:
+    code = run.process.exitcode
     if code < 0:
         how = f"was killed by {signal.Signals(-code).name}"
         if -code == getattr(signal, "SIGKILL", 0):
             how += ", as the system does when memory runs out"
     else:
         how = f"ended with exit code {code} and without a result"
-    print(f"{one.request.command}: {one.request}: its process {how}", file=sys.stderr, flush=True)
-    return _failed(one, RunFailed(f"its process {how}"))
+    print(f"{run.request.command}: {run.request}: its process {how}", file=sys.stderr, flush=True)
+    return _failed(run, RunFailed(f"its process {how}"))
 
 
-def _failed(one: _Running, error: Exception) -> JobReturn:
-    result = JobReturn(overrides=one.request.overrides, status=JobStatus.FAILED)
+def _failed(run: _Running, error: Exception) -> JobReturn:
+    result = JobReturn(overrides=run.request.overrides, status=JobStatus.FAILED)
     result.return_value = FailedRun(error)
     return result
 
@@ -195,7 +195,7 @@ def _stopped(signum: int | None, stops: list[BaseException], left: int) -> BaseE
 
 
 class _Signals:
-    """While entered, SIGINT and SIGTERM are only noted; a second one sets `again`."""
+    """Within its `with` block, SIGINT and SIGTERM are only noted; a second one sets `again`."""
 
     def __init__(self) -> None:
         self.signum: int | None = None

@@ -92,7 +92,7 @@ def _sendable(done: JobReturn) -> JobReturn:
 
 
 def _sendable_error(error: BaseException) -> BaseException:
-    """The error itself, with its traceback as a note, or a RuntimeError of the same words if it cannot be pickled."""
+    """The error itself, with its traceback as a note, or a RuntimeError with the same text if it cannot be pickled."""
     if isinstance(error, (FailedRun, JobError)):
         return type(error)(_sendable_error(error.error))
     trace = "".join(traceback.format_exception(error))
@@ -107,10 +107,10 @@ def _sendable_error(error: BaseException) -> BaseException:
 
 
 class _Orders:
-    """Requests to stop: an order of the launching process, its death, or a SIGTERM. The run gets one SIGTERM for all.
+    """Requests to stop: an order of the launching process, its death, or a SIGTERM. The run always gets one SIGTERM.
 
     Only the launching process reacts to Ctrl-C and to the end of the terminal. A SIGTERM that was sent to all processes
-    and the order that follows it must not count as two, for the second signal ends a run without a checkpoint.
+    and the order that follows it must not count as two, since the second signal ends a run without a checkpoint.
     """
 
     def __init__(self, connection: Connection, number: int) -> None:
@@ -142,7 +142,7 @@ class _Orders:
         try:
             self._connection.recv_bytes()
             self._stop()
-            self._connection.recv_bytes()  # nothing but the end comes now
+            self._connection.recv_bytes()  # only the end can come now
         except (EOFError, OSError):
             self._stop()
             time.sleep(ORPHAN_SECONDS)
@@ -171,12 +171,12 @@ class _MarkedLines(TextIOWrapper):
     _at_start = True
 
     def write(self, text: str) -> int:
-        """Write, each line behind the mark."""
+        """Write with the mark in front of each line."""
         for line in text.splitlines(keepends=True):
             super().write(self.mark + line if self._at_start else line)
             self._at_start = line.endswith("\n")
         return len(text)
 
     def isatty(self) -> bool:
-        """Never."""
+        """Always False."""
         return False

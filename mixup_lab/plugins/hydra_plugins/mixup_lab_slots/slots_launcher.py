@@ -51,7 +51,7 @@ class SlotsLauncher(Launcher):
             KeyboardInterrupt: after a signal, or the `Interrupted` of the runs that were under way.
         """
         from hydra_plugins.mixup_lab_slots._places import divide, gpu_listing, usable_cores, visible_gpus
-        from hydra_plugins.mixup_lab_slots._queue import work_off
+        from hydra_plugins.mixup_lab_slots._queue import run_all
 
         gpus = visible_gpus(gpu_listing(), os.environ.get("CUDA_VISIBLE_DEVICES"))
         threads, runs = os.environ.get("OMP_NUM_THREADS"), len(job_overrides)
@@ -59,7 +59,7 @@ class SlotsLauncher(Launcher):
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        done: list[JobReturn] = work_off(self._requests(job_overrides, initial_job_idx), runs, allotment)
+        done: list[JobReturn] = run_all(self._requests(job_overrides, initial_job_idx), runs, allotment)
         return done
 
     def _requests(self, job_overrides: Sequence[Sequence[str]], first: int) -> Iterator[Any]:
