@@ -17,14 +17,14 @@ EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass
 class DetectionVOC(BoxSource):
-    """Pictures with boxes in the layout of Pascal VOC (Everingham et al., 2010); other keys as `BoxSource` has them.
+    """Pictures with boxes in the layout of Pascal VOC (Everingham et al., 2010); for other keys see `BoxSource`.
 
     Edges are used as written: the first pixel is 1 in VOC's own files and 0 in those of many tools.
 
     Args:
-        root: holds JPEGImages, Annotations and ImageSets/Main with train.txt; val.txt and test.txt are used if there.
-        classes: names in their order. None: those that occur in train, sorted; other ones in val or test are an error.
-        difficult: whether objects that are marked as difficult count as others do; else they are left out.
+        root: holds JPEGImages, Annotations and ImageSets/Main with train.txt, and val.txt and test.txt if they exist.
+        classes: their names, in order. None: those that occur in train, sorted; others in val or test are an error.
+        difficult: keep objects that are marked as difficult.
     """
 
     ROOT = "DIR to the folder of JPEGImages, Annotations and ImageSets"

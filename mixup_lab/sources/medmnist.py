@@ -1,8 +1,7 @@
 """MedMNIST: small medical pictures in one npz file, with their own train, val and test.
 
 Yang et al. (2023), "MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D biomedical image classification",
-Scientific Data 10, 41. The sets are under CC BY 4.0 (DermaMNIST: CC BY-NC 4.0); each has a source of its own, which is
-to be cited as well.
+Scientific Data 10, 41. The sets are under CC BY 4.0 (DermaMNIST: CC BY-NC 4.0); cite the source of each as well.
 """
 
 import zipfile
@@ -23,25 +22,25 @@ from mixup_lab.types import UserError
 
 
 class MedMNIST:
-    """A 2D set of MedMNIST, of any size of pictures, or any other file that is laid out so.
+    """A 2D set of MedMNIST, with pictures of any size, or any other file with this layout.
 
     The file holds `train_images`, `train_labels` and likewise val and test: pictures uint8 (N, H, W) or (N, H, W, 3),
     labels (N, 1) of a class, (N, T) of 0 and 1 for T tags. The grades of an ordinal set are classes here.
 
     Args:
         root: the npz file, or a folder that holds it.
-        name: of the set, such as `pneumoniamnist`: the file in the folder, without .npz; it names the classes as well.
-            None: the only file, whose name does.
+        name: of the set, such as `pneumoniamnist`: the file in the folder, without .npz, and the key to the names of
+            the classes. None: the name of the only file.
 
     Raises:
-        UserError: for a file that is not there or not laid out so.
+        UserError: for a file that does not exist or has another layout.
     """
 
     def __init__(self, root: str | None = None, name: str | None = None) -> None:
         self.root, self.name = Path(path_given("root", root, "FILE.npz, or a folder with dataset.name=NAME")), name
 
     def load(self) -> Loaded:
-        """Read the file; one line counts the pictures of val and test that train has as well."""
+        """Read the file, and report how many pictures of val and test are in train too."""
         path = self._path()
         arrays = _read(path)
         pools = {split: _pool(path, split, arrays) for split in SPLITS}
