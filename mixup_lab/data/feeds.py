@@ -40,7 +40,7 @@ class Resident:
         inputs = pool.load()
         if tuple(inputs.shape) != (len(pool.target), *pool.shape):
             raise UserError(
-                f"the source must give data of shape {(len(pool.target), *pool.shape)}, it gave {tuple(inputs.shape)}"
+                f"the source must load data of shape {(len(pool.target), *pool.shape)}, got {tuple(inputs.shape)}"
             )
         if not (inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last)):
             inputs = inputs.contiguous()

@@ -76,7 +76,7 @@ class Cache:
         except FileNotFoundError:
             return None
         except (Damaged, OSError) as error:
-            say(f"the cache file {path} cannot be used ({error}); it is made again")
+            say(f"the cache file {path} cannot be used ({error}); it will be rebuilt")
             return None
 
     def write(self, name: str, array: np.ndarray) -> None:
@@ -109,7 +109,7 @@ class Cache:
     def give_up(self, error: Exception) -> None:
         """Stop writing, and report the reason."""
         self.writable = False
-        say(f"decoded data are not kept in {self.folder} ({error}); dataset.cache_dir=DIR names another place")
+        say(f"decoded data are not kept in {self.folder} ({error}); dataset.cache_dir=DIR sets another place")
 
     def _sweep(self, folder: Path) -> None:
         """Delete files of other states of the data, and unfinished files of killed processes."""

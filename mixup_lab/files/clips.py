@@ -135,7 +135,7 @@ def clips_of(source: str, rows: Sequence[Row]) -> Listing:
     for split, part in parts.items():
         for row in part:
             if row.label not in index:
-                raise UserError(f"{row.where()} is in {split} and of class {row.label}, which train has no clip of")
+                raise UserError(f"{row.where()} is in {split} with class {row.label}, which has no clip in train")
     groups = {split: [row.group for row in part if row.group is not None] for split, part in parts.items()}
     if groups["train"]:
         report_split_groups(source, groups, "clips")

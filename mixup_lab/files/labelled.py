@@ -36,7 +36,7 @@ class TextRows:
         for i, text in enumerate(self.columns[column]):
             if first.setdefault(text, i) != i:
                 line = self.where(first[text]).rpartition(" ")[2]
-                raise UserError(f"{self.where(i)}: {text} is in line {line} already; each {column} has one row")
+                raise UserError(f"{self.where(i)}: {text} is already in line {line}; each {column} must have one row")
 
     def splits(self, column: str | None) -> dict[str, np.ndarray]:
         """The indices of the rows of each split, ascending; without a column all are in train.
@@ -108,7 +108,7 @@ def read_rows(
     if not len(rows):
         raise UserError(f"{table.path} has no rows with {' and '.join(keys)}")
     if dropped:
-        say(f"{dropped} of {len(rows) + dropped} rows of {table.path} are incomplete, left out")
+        say(f"{dropped} of {len(rows) + dropped} rows of {table.path} are incomplete and left out")
     return rows
 
 

@@ -91,7 +91,7 @@ def _one_channel(pixels: np.ndarray) -> np.ndarray:
     if pixels.ndim == 3:  # grey with alpha, or grey that was saved as RGB
         colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
         if (colours != colours[..., :1]).any():
-            raise ValueError("it has colours; a mask must have one channel with the number of the class of each pixel")
+            raise ValueError("it has colours; a mask must have one channel with the class number of each pixel")
         pixels = colours[..., 0]
     if np.issubdtype(pixels.dtype, np.floating):
         raise ValueError("its values are not whole numbers")

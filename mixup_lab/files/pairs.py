@@ -103,7 +103,7 @@ def _stems(root: str, folder: str, entries: Sequence[Entry]) -> dict[str, str]:
     for name, _, _ in entries:
         stem = os.path.splitext(name[len(folder) + 1 if folder else 0 :])[0]
         if stem in names:
-            raise UserError(f"{root}/{names[stem]} and {root}/{name} differ in their suffix alone; keep one of them")
+            raise UserError(f"{root}/{names[stem]} and {root}/{name} differ only in their suffix; keep one of them")
         names[stem] = name
     return names
 

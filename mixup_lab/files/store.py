@@ -57,7 +57,7 @@ class Shelf:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            say(f"the cache folder {place} cannot be used ({error}); it is made again")
+            say(f"the cache folder {place} cannot be used ({error}); it will be rebuilt")
             shutil.rmtree(place, ignore_errors=True)
             return None
 
@@ -108,7 +108,7 @@ def _written(folder: Path, split: str, pieces: Iterable[Stored]) -> dict[str, di
                     file.write(raw)
                 except OSError as error:
                     raise UserError(
-                        f"the table cannot be kept in {folder.parent} ({error.strerror}); dataset.cache_dir=DIR names"
+                        f"the table cannot be kept in {folder.parent} ({error.strerror}); dataset.cache_dir=DIR sets"
                         " another place, dataset.cache=false keeps it in memory"
                     ) from error
                 fact = facts[part]

@@ -150,7 +150,7 @@ class TextFile(TableFile):
         with self._errors():
             first = _first(self._records(start, self._delimiter))
         if len(first) < 2:
-            raise UserError(f"{path} seems to have only one column; dataset.delimiter=... sets what separates values")
+            raise UserError(f"{path} seems to have only one column; dataset.delimiter=... sets the separator")
         super().__init__(path, [name.strip() if header else "" for name in first], header)
 
     def pieces(self, skip: bool, numbers: bool) -> Iterator[Piece]:
@@ -306,4 +306,4 @@ class ParquetFile(TableFile):
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
             texts: list[Any] = column.to_pylist()
             return texts
-        raise UserError(f"{self.path}: column {name} is of type {kind}, which is neither a number nor a text")
+        raise UserError(f"{self.path}: column {name} has the type {kind}, which is neither numeric nor text")

@@ -39,7 +39,7 @@ class Inside:
         outputs = _outputs(model, [modules[name] for name in hidden], input_shape, tokens)
         for name, output in zip(hidden, outputs, strict=True):
             if not (isinstance(output, Tensor) and output.shape[:1] == (TRIAL,) and output.is_floating_point()):
-                raise ValueError(f"layers: {name!r} does not give one tensor with a row for each example")
+                raise ValueError(f"layers: {name!r} does not return one tensor with a row for each example")
         for name in hidden:
             modules[name].register_forward_hook(self._hook(name))
         self._armed: tuple[str, Callable[[Tensor], Tensor]] | None = None

@@ -90,7 +90,7 @@ class Mixer(ABC):
     lam_per: str = "batch"  # which examples share one lam: those of a `batch`, of a `pair`, or none (`sample`)
     seed: int | None = None  # of the generator for direct calls
     needs_labels = False  # whether the draw depends on the labels
-    asks_model = False  # whether mixing runs the model on the inputs
+    asks_model = False  # whether lam depends on the model and the inputs
     whole_batch = False  # whether forward and backward need the batch in one piece
     by_example = False  # whether a mixture depends on its pair and lam only: many batches can be mixed at once
     on_tokens = False  # whether inputs may be token ids

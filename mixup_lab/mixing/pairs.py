@@ -75,7 +75,7 @@ class PairMixer(Mixer):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)}")
         if self.lam_per == "pair" and self.partner not in ("random", "pairs"):
-            raise ValueError(f"lam_per=pair draws its own couples and does not go with partner={self.partner}")
+            raise ValueError(f"lam_per=pair draws its own couples and cannot be combined with partner={self.partner}")
         if not 0 < self.bandwidth < math.inf:
             raise ValueError(f"bandwidth must be a finite number > 0, got {self.bandwidth}")
         self.alpha = float(self.alpha)
@@ -126,7 +126,7 @@ class PairMixer(Mixer):
         if self._partner == "nearest_input" and bound.tokens:
             raise ValueError("partner=nearest_input needs inputs that are numbers; for texts use nearest_feature")
         if self.labels == "soft" and not labels.averaged:
-            raise ValueError("labels=soft needs labels that have a mean, and these have none; use labels=two_term")
+            raise ValueError("labels=soft needs labels that can be averaged, which these cannot; use labels=two_term")
         if self._partner in BY_LABEL and not labels.one_each:
             raise ValueError(
                 f"partner={self._partner} needs one label for each example, and these have several; use partner=random"

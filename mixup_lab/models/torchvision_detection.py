@@ -86,7 +86,7 @@ def _fcos(name: str, num_classes: int, weights: str | None, weights_backbone: st
     if match is None or match[1] not in models.list_models(module=models):
         raise ValueError(f"name must be fcos_BACKBONE_fpn such as {WHOLE} or fcos_resnet18_fpn, got {name}")
     if weights is not None and (name != WHOLE or weights_backbone is not None):
-        raise ValueError(f"weights={weights} are of {WHOLE} with its backbone; elsewhere set weights_backbone alone")
+        raise ValueError(f"weights={weights} need name={WHOLE} and no weights_backbone; else set only that")
     check_weights(name, weights)
     check_weights(match[1], weights_backbone)
     trained = weights is not None or weights_backbone is not None

@@ -138,7 +138,7 @@ def _rate(root: str, tables: dict[str, np.ndarray]) -> int:
     rate = int(rates[::-1][counts[::-1].argmax()])  # if tied, the highest
     if len(every) > 1:
         say(
-            f"audio in {root} has sample rates from {every[0]} to {every[-1]} Hz: all is resampled to {rate};"
+            f"audio in {root} has sample rates from {every[0]} to {every[-1]} Hz: all files are resampled to {rate};"
             " dataset.sample_rate=N sets another rate"
         )
     return rate
@@ -152,8 +152,8 @@ def _samples(root: str, tables: dict[str, np.ndarray], rate: int) -> int:
         return low
     seconds = math.ceil(float(np.percentile(lengths["train"], COVERED)) / rate * 100) / 100
     say(
-        f"clips in {root} are {low / rate:.2f} to {high / rate:.2f} s long: {seconds:.2f} s are kept, the middle of"
-        " longer ones, shorter ones in the middle of silence; dataset.seconds=N sets another length"
+        f"clips in {root} are {low / rate:.2f} to {high / rate:.2f} s long: longer ones are cut to their middle"
+        f" {seconds:.2f} s, shorter ones padded with silence; dataset.seconds=N sets another length"
     )
     return round(seconds * rate)
 

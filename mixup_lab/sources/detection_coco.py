@@ -45,7 +45,7 @@ class DetectionCOCO(BoxSource):
             instances, images = (getattr(self, f"{split}_{part}") for part in ("json", "images"))
             if (instances is None) != (images is None):
                 missing = "json" if instances is None else "images"
-                raise UserError(f"dataset.{split}_{missing} must be given too, or neither of {split}_json and _images")
+                raise UserError(f"dataset.{split}_{missing} must be set too, or neither of {split}_json and _images")
             if instances is not None:
                 self._files[split] = instances, images
 
@@ -85,9 +85,9 @@ def _pictures(path: str, content: Any, images: str, categories: dict[int, str]) 
     crowds = 0
     for entry in content["annotations"]:
         if entry["image_id"] not in pictures:
-            raise UserError(f"{path}: annotation {entry['id']} is of picture {entry['image_id']}, which is not there")
+            raise UserError(f"{path}: annotation {entry['id']} has picture {entry['image_id']}, which is missing")
         if entry["category_id"] not in categories:
-            raise UserError(f"{path}: annotation {entry['id']} is of category {entry['category_id']}, not listed")
+            raise UserError(f"{path}: annotation {entry['id']} has category {entry['category_id']}, which is missing")
         if entry.get("iscrowd"):
             crowds += 1
             continue

@@ -122,7 +122,7 @@ def _chosen(columns: Sequence[LabelColumn], values: np.ndarray) -> str:
     names = ",".join(column.name for column in columns)
     if len(columns) > 1:
         if any(column.texts is not None for column in columns):
-            raise UserError(f"dataset.target=[{names}] must be columns of 0 and 1, or of numbers; or name one of them")
+            raise UserError(f"dataset.target=[{names}] must be columns of 0 and 1, or of numbers; or choose one")
         tags = bool(np.isin(values, (0, 1)).all())
         chosen = "multilabel" if tags else "regression"
         say(f"targets {names}: {'tags (0 and 1)' if tags else 'numbers'}, so dataset.task={chosen}")
@@ -134,7 +134,7 @@ def _chosen(columns: Sequence[LabelColumn], values: np.ndarray) -> str:
     both = ("classification", "regression")
     chosen, other = both if whole and count <= FEW else both[::-1]
     numbers = f"{'whole numbers' if whole else 'numbers'}, {count:,} different"
-    say(f"target {names}: {numbers}, so dataset.task={chosen} (dataset.task={other} if they are not)")
+    say(f"target {names}: {numbers}, so dataset.task={chosen} (set dataset.task={other} if not)")
     return chosen
 
 

@@ -65,7 +65,7 @@ class MedMNIST:
             return path
         paths = sorted(self.root.glob("*.npz"))
         if len(paths) != 1:
-            raise UserError(f"dataset.name has no value; which file of dataset.root={self.root}?{_listed(self.root)}")
+            raise UserError(f"dataset.name must choose a file of dataset.root={self.root}{_listed(self.root)}")
         return paths[0]
 
 
@@ -77,7 +77,7 @@ def _listed(folder: Path) -> str:
 def _read(path: Path) -> dict[str, np.ndarray]:
     wanted = [f"{split}_{what}" for split in SPLITS for what in ("images", "labels")]
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} cannot be read as an npz file: it is not one, or only a part of one")
+        raise UserError(f"{path} cannot be read as an npz file: it is not an npz file, or incomplete")
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             missing = [key for key in wanted if key not in arrays.files]

@@ -15,7 +15,7 @@ from mixup_lab.sources.segmentation import MaskSource
 from mixup_lab.types import UserError
 
 HINT = (
-    "; dataset.classes names the classes, dataset.void=LABEL the pixels that count nowhere,"
+    "; dataset.classes names the classes, dataset.void=LABEL the pixels that do not count,"
     " and dataset.binary=true makes one class of all labels but 0"
 )
 

@@ -45,7 +45,7 @@ class SpeechCommands(AudioSource):
         for split, name in LISTS.items():
             for path in self._listed(name, words):
                 if path not in rows:
-                    raise UserError(f"{self.root}/{name} names {path}, which is not there; unpack {ORIGIN} again")
+                    raise UserError(f"{self.root}/{name} lists {path}, which does not exist; unpack {ORIGIN} again")
                 rows[path] = rows[path]._replace(split=split)
         return self.load_clips(clips_of(f"dataset.root={self.root}", list(rows.values())))
 
@@ -58,5 +58,5 @@ class SpeechCommands(AudioSource):
             raise UserError(f"dataset.root={self.root} has no {name}; unpack {ORIGIN} into it") from error
         kept = [path for path in paths if path.split("/")[0] in words]
         if len(kept) < len(paths):
-            say(f"{len(paths) - len(kept)} of {len(paths)} entries of {name} are of words without a folder, left out")
+            say(f"{len(paths) - len(kept)} of {len(paths)} entries of {name} are left out: their words have no folder")
         return kept

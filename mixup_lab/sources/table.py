@@ -86,7 +86,7 @@ class Table(CachedSource):
                 raise UserError(f"{files[split].path} has no rows{' that can be read' if dropped else ''}")
         if dropped:
             total = dropped + sum(len(table.values) for table in tables.values())
-            say(f"{dropped:,} of {total:,} rows in {self.root} cannot be read or have no target, left out")
+            say(f"{dropped:,} of {total:,} rows in {self.root} cannot be read or have no target and are left out")
         if "split" in self.uses.special:
             tables = self._by_column(tables["train"], others)
         return self._loaded(tables, inputs, others, dropped)

@@ -45,7 +45,7 @@ class Boxes(Target):
         if len(real) and not (real[:, 1:3] < real[:, 3:5]).all():
             raise UserError(f"a box of {where} has no area")
         if where == "train" and not len(real):
-            raise UserError("train has no box at all: there is nothing to learn")
+            raise UserError("train has no boxes: there is nothing to learn")
 
     def describe_one(self, target: np.ndarray) -> str:
         return counted(target[target[:, 0] >= 0, 0], self.names)
@@ -176,7 +176,7 @@ class Detection(Task):
         if not names:
             raise ValueError("there must be at least one class of boxes")
         if len(input_shape) != 3:
-            raise ValueError(f"boxes are found in pictures (C, H, W), got examples of shape {tuple(input_shape)}")
+            raise ValueError(f"detection needs pictures (C, H, W), got examples of shape {tuple(input_shape)}")
         if not boxes_per_picture > 0:
             raise ValueError(f"boxes_per_picture must be greater than 0, got {boxes_per_picture}")
         require_pycocotools()

@@ -157,7 +157,7 @@ class Segmentation(Task):
         wanted = (len(target), self.num_classes, *target.shape[-2:])
         if output.shape != wanted:
             raise UserError(
-                f"masks need a model that gives a map {wanted}, this one gives {tuple(output.shape)};"
+                f"masks need a model that returns a map {wanted}, this one returns {tuple(output.shape)};"
                 " choose model=unet or model=torchvision_segmentation"
             )
 

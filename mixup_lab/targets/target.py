@@ -116,9 +116,7 @@ class Target(ABC):
         if target.dtype != dtype or target.ndim != dims or (last is not None and target.shape[-1] != last):
             ending = f", the last of {last}" if last else ""
             needed = f"{np.dtype(dtype)} of {dims} dimension{'s'[: dims > 1]}{ending}"
-            raise UserError(
-                f"targets of {where} must be {needed} for {self.kind}; the source gave {target.dtype} {target.shape}"
-            )
+            raise UserError(f"targets of {where} must be {needed} for {self.kind}, got {target.dtype} {target.shape}")
 
     def _require_two(self) -> None:
         if len(self.names) < 2:
@@ -127,7 +125,7 @@ class Target(ABC):
     def _refuse_class_settings(self, settings: Settings) -> None:
         for key in ("label_smoothing", "class_weights"):
             if value := settings.get(key):
-                raise ValueError(f"{key}={value} is for classes; {self.kind} have none")
+                raise ValueError(f"{key}={value} is for classes, not for {self.kind}")
 
 
 class Task(ABC):

@@ -87,7 +87,7 @@ def test_the_file_in_a_folder(tmp_path):
     assert MedMNIST(str(tmp_path)).load().kind == Classes(("class 0", "class 1"))
     write(tmp_path / "pneumoniamnist.npz")
     assert MedMNIST(str(tmp_path), name="pneumoniamnist").load().kind.names == ("normal", "pneumonia")
-    with pytest.raises(UserError, match=r"dataset\.name has no value; .*dataset\.name may be: one, pneumoniamnist"):
+    with pytest.raises(UserError, match=r"dataset\.name must choose .*dataset\.name may be: one, pneumoniamnist"):
         MedMNIST(str(tmp_path)).load()
     with pytest.raises(UserError, match=r"has no two\.npz; dataset\.name may be: one, pneumoniamnist"):
         MedMNIST(str(tmp_path), name="two").load()
