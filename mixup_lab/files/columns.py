@@ -26,7 +26,7 @@ class Column:
     Args:
         name: of the column.
         missing: texts that mean a missing value, besides NaN.
-        kind: `number`, `text` or `time` (numbers, or ISO 8601 dates, which become seconds); None: see above.
+        kind: `number`, `text` or `time` (numbers, or ISO 8601 dates, which become seconds); None: undecided.
         largest: maximum number of different texts; None: no limit.
     """
 

@@ -71,7 +71,7 @@ def list_folder(root: str, suffixes: tuple[str, ...] = SUFFIXES, things: str = "
     """
     check_folder(root)
     if not os.path.isdir(os.path.join(root, "train")):
-        raise UserError(f"dataset.root={root} has no folder train; {things} must lie in train/CLASS/")
+        raise UserError(f"dataset.root={root} has no folder train; {things} must be in train/CLASS/")
     class_names = tuple(_subfolders(root, "train"))
     if len(class_names) < 2:
         raise UserError(f"dataset.root={root} must have at least 2 class folders in train, found {len(class_names)}")

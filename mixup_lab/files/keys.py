@@ -1,4 +1,4 @@
-"""Checks of keys of `conf/dataset` that several sources share, and the hint at the end of errors to be skipped."""
+"""Checks of keys of `conf/dataset` that several sources share, and the hint for errors that can be skipped."""
 
 import os
 from collections.abc import Collection, Sequence

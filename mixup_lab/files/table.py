@@ -77,7 +77,7 @@ class TableFile:
 
 
 def split_files(
-    root: str, stems: Mapping[str, Sequence[str]], endings: Sequence[str], given: Mapping[str, str | None] | None = None
+    root: str, stems: Mapping[str, Sequence[str]], endings: Sequence[str], names: Mapping[str, str | None] | None = None
 ) -> dict[str, Path]:
     """Find the file of each split; only train must have one.
 
@@ -85,7 +85,7 @@ def split_files(
         root: the file of train, or a folder.
         stems: for each split the usual names, without ending.
         endings: that files may have.
-        given: for each split the user's file name within the folder, or None.
+        names: for each split the user's file name within the folder, or None.
 
     Raises:
         UserError: for a missing root, a missing file, several files for one split, and none for train.
@@ -97,18 +97,18 @@ def split_files(
         raise UserError(f"dataset.root={root} does not exist; it must be a file or a folder")
     files: dict[str, Path] = {}
     for split, usual in stems.items():
-        name = given and given[split]
+        name = names and names[split]
         paths = [folder / name] if name else [folder / f"{stem}{ending}" for stem in usual for ending in endings]
         paths = [path for path in paths if path.is_file()]
         if name and not paths:
             raise UserError(f"dataset.{split}_file={name} is not in dataset.root={root}")
         if len(paths) > 1:
-            hint = f"; dataset.{split}_file=NAME chooses one" if given else ""
+            hint = f"; dataset.{split}_file=NAME chooses one" if names else ""
             raise UserError(f"dataset.root={root} has both {paths[0].name} and {paths[1].name}{hint}")
         if paths:
             files[split] = paths[0]
     if "train" not in files:
-        hint = "; dataset.train_file=NAME names another" if given else ""
+        hint = "; dataset.train_file=NAME sets another" if names else ""
         raise UserError(f"dataset.root={root} has no train file ({' '.join(f'train{e}' for e in endings)}){hint}")
     return files
 

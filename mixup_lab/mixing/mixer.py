@@ -194,7 +194,7 @@ class Mixer(ABC):
 
         Raises:
             TypeError: for inputs that cannot be mixed, such as numpy arrays or uint8; the message names the remedy.
-            ValueError: for an empty batch, unequal lengths or devices, and what the method refuses.
+            ValueError: for an empty batch, unequal lengths or devices, and batches that the method refuses.
         """
         size, device = check_call(inputs, target)
         targets = target.cpu().numpy()[None] if self.needs_labels else None
@@ -257,11 +257,11 @@ def at_steps(draws: dict[str, Any], first: int, last: int) -> Draw:
 
     For mixers that are `by_example`.
     """
-    some = {name: values[first:last] for name, values in draws.items()}
-    if "perm" in some:
-        steps, size = some["perm"].shape
-        some["perm"] = some["perm"] + torch.arange(0, steps * size, size, device=some["perm"].device).unsqueeze(1)
-    return {name: values.flatten() for name, values in some.items()}
+    part = {name: values[first:last] for name, values in draws.items()}
+    if "perm" in part:
+        steps, size = part["perm"].shape
+        part["perm"] = part["perm"] + torch.arange(0, steps * size, size, device=part["perm"].device).unsqueeze(1)
+    return {name: values.flatten() for name, values in part.items()}
 
 
 def at_step(draws: dict[str, Any], step: int) -> Draw:

@@ -34,11 +34,11 @@ class RegMixup(Mixup):
         """Clean examples, weight 2, then mixed ones, weight 2 * eta: the mean over all rows is the sum above."""
         mixed = super().apply(batch, draw)
         whole = torch.ones_like(mixed.lam)
-        own = self._labelled(batch, batch.inputs, torch.arange(len(whole), device=whole.device), whole)
-        target, partner, lam = (torch.cat(pair) for pair in zip(own[1:4], mixed[1:4], strict=True))
-        inputs = each(lambda *pair: torch.cat(pair), own.inputs, mixed.inputs)
-        one = torch.ones(len(batch.target), device=lam.device)
-        return Mixed(inputs, target, partner, lam, torch.cat([2 * one, 2 * self.eta * one]))
+        clean = self._labelled(batch, batch.inputs, torch.arange(len(whole), device=whole.device), whole)
+        target, partner, lam = (torch.cat(pair) for pair in zip(clean[1:4], mixed[1:4], strict=True))
+        inputs = each(lambda *pair: torch.cat(pair), clean.inputs, mixed.inputs)
+        ones = torch.ones(len(batch.target), device=lam.device)
+        return Mixed(inputs, target, partner, lam, torch.cat([2 * ones, 2 * self.eta * ones]))
 
     def mix_inside(self, layer: str, mix: Callable[[Tensor], Tensor]) -> None:
         """Mix the second half of the layer's output; the first half is from the clean examples."""

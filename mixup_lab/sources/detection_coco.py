@@ -85,7 +85,7 @@ def _pictures(path: str, content: Any, images: str, categories: dict[int, str]) 
     crowds = 0
     for entry in content["annotations"]:
         if entry["image_id"] not in pictures:
-            raise UserError(f"{path}: annotation {entry['id']} has picture {entry['image_id']}, which is missing")
+            raise UserError(f"{path}: annotation {entry['id']} refers to picture {entry['image_id']}, which is missing")
         if entry["category_id"] not in categories:
             raise UserError(f"{path}: annotation {entry['id']} has category {entry['category_id']}, which is missing")
         if entry.get("iscrowd"):

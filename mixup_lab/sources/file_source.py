@@ -1,4 +1,4 @@
-"""Keys that sources of files share, and sources of pictures."""
+"""The keys that sources of files share, and those of sources of pictures."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ class FileSource:
 
     Args:
         root: a folder, or a file.
-        on_error: `raise` stops at a file or row that cannot be used; `skip` leaves such out and reports how many.
+        on_error: `raise` stops at a file or row that cannot be used; `skip` leaves them out and reports how many.
 
     Raises:
         UserError: for values outside their range.

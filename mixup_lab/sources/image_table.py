@@ -57,8 +57,10 @@ class ImageTable(PictureSource):
         self._targets = [self.target] if isinstance(self.target, str) else [str(name) for name in self.target]
         check(bool(self._targets) and "" not in self._targets, "target", self.target, "a column, or several as [a,b]")
         check_choice("task", self.task, TASKS)
-        one = self.separator is None or (self.separator != "" and len(self._targets) == 1)
-        check(one, "separator", self.separator, f"at least one character, for one target ({len(self._targets)} given)")
+        right = self.separator is None or (self.separator != "" and len(self._targets) == 1)
+        check(
+            right, "separator", self.separator, f"at least one character, for one target ({len(self._targets)} given)"
+        )
 
     def load(self) -> Loaded:
         """Read the table, find the files and read their sizes; the pixels follow later."""

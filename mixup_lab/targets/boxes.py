@@ -193,15 +193,15 @@ class Detection(Task):
     def element_loss(self, scores: Tensor, target: Tensor) -> Tensor:
         """(B, C + 5, h, w) or (B, P, C + 8), and boxes (B, M, 5), or (B, M, 6) with their weights -> (B,)."""
         answer = self._read(scores)
-        found, box = assign(answer.points, target)
+        has_box, box = assign(answer.points, target)
         counts = box[..., 5] if target.shape[2] > 5 else torch.ones_like(box[..., 0])
         is_class = box[..., :1] == torch.arange(len(self.names), device=box.device)
-        positive = found.unsqueeze(2) & is_class
+        positive = has_box.unsqueeze(2) & is_class
         classes = _focal(answer.logits, positive) * torch.where(positive, counts.unsqueeze(2), 1.0)
-        wanted = torch.where(found.unsqueeze(2), distances(answer.points, box), 1.0)  # any value without a box
+        wanted = torch.where(has_box.unsqueeze(2), distances(answer.points, box), 1.0)  # any value without a box
         off = 1 - giou(answer.distance, wanted)
         middle = F.binary_cross_entropy_with_logits(answer.centerness, centerness(wanted), reduction="none")
-        places = torch.where(found, counts, 0.0) * (off + middle)
+        places = torch.where(has_box, counts, 0.0) * (off + middle)
         return (classes.sum((1, 2)) + places.sum(1)) / self.normaliser
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
@@ -241,16 +241,16 @@ class Detection(Task):
         found[..., 1:] = 0
         rows = torch.cat([kind.unsqueeze(2).to(scores.dtype), scores.unsqueeze(2), corners], 2)
         for i, (boxes, score, label) in enumerate(zip(corners, scores, kind, strict=True)):
-            some = score >= SCORE
-            kept = batched_nms(boxes[some], score[some], label[some], OVERLAP)[:MOST]
-            found[i, : len(kept)] = rows[i][some][kept]
+            likely = score >= SCORE
+            kept = batched_nms(boxes[likely], score[likely], label[likely], OVERLAP)[:MOST]
+            found[i, : len(kept)] = rows[i][likely][kept]
         return found
 
     def as_target(self, output: Tensor) -> Tensor:
         """The boxes that the model is sure of, (B, 100, 5)."""
-        found = self.decode(output)
-        sure = found[..., 1] >= SURE
-        return torch.cat([torch.where(sure, found[..., 0], -1.0).unsqueeze(2), found[..., 2:]], 2)
+        boxes = self.decode(output)
+        sure = boxes[..., 1] >= SURE
+        return torch.cat([torch.where(sure, boxes[..., 0], -1.0).unsqueeze(2), boxes[..., 2:]], 2)
 
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
         """Examples of the largest loss, with the number of boxes of each class that the model is sure of."""

@@ -104,8 +104,8 @@ class Segmentation(Task):
     at its place: `lam * L(output, own) + (1 - lam) * L(output, partner)`. As cross-entropy is linear in the label, this
     equals, at each pixel, the cross-entropy with the soft label `lam * own + (1 - lam) * partner`.
     CutMix, FMix and their like decide pixel by pixel: lam is (B, H, W), and a pixel has the label of the picture that
-    it comes from. (ResizeMix shrinks what it pastes; its labels are those of the partner at the same place, so that its
-    masks are not exact.) A void pixel has the loss 0: if one of two masks is void, only the share of the other one is
+    it comes from. (ResizeMix pastes a smaller picture but labels it by the partner's mask at full size, so its masks
+    are not exact.) A void pixel has the loss 0: if one of two masks is void, only the share of the other one is
     left. The mean is over all pixels, void ones included, so that it is linear in the label too.
 
     Args:

@@ -235,7 +235,7 @@ def _changed(key, number, **values):
             _changed("annotations", 0, bbox=[3, 3, 0, 4]),
             r"box 1 of .*train/0\.png \(.*, 3 3 3 7\) has no area",
         ),
-        ("train", _changed("annotations", 0, image_id=9), r"annotation 1 has picture 9, which is missing"),
+        ("train", _changed("annotations", 0, image_id=9), r"annotation 1 refers to picture 9, which is missing"),
         ("train", _changed("annotations", 0, category_id=9), r"annotation 1 has category 9, which is missing"),
         ("train", _changed("images", 1, id=100), r"train\.json has the picture id 100 twice"),
         ("test", _changed("categories", 1, name="cat"), r"other categories .* id 7 is cat, in train dot"),
