@@ -62,7 +62,7 @@ def carve(target: np.ndarray, sizes: Sizes, seed: int) -> Rows:
         carved[stage], rows = _take(target, rows, fraction, seed, stage, keep)
         if not len(carved[stage]):
             raise UserError(
-                f"no label has enough of the {len(target)} examples to give {name} one of them; are the labels classes?"
+                f"no label has enough of the {len(target)} examples to put one into {name}; are the labels classes?"
             )
     chosen = stratified_order(target[rows], stream(seed, "split", TRAIN))[: sizes.train_count(len(rows))]
     return Rows(rows[np.sort(chosen)], carved[VAL], carved[TEST])

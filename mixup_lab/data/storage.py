@@ -23,7 +23,7 @@ def choose(storage: str, pools: Iterable[Pool], device: torch.device) -> str:
         return "resident"
     say(
         f"the data take {needed / 2**30:.1f} GiB, more than half of the {free / 2**30:.1f} GiB that are free:"
-        " they are streamed (dataset.storage=resident keeps them in memory all the same)"
+        " they are streamed (dataset.storage=resident keeps them in memory anyway)"
     )
     return "streaming"
 

@@ -126,7 +126,7 @@ def clips_of(source: str, rows: Sequence[Row]) -> Listing:
     """
     parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
     if not parts["train"]:
-        raise UserError(f"{source} has no clip for train")
+        raise UserError(f"{source} has no clips for train")
     class_names = tuple(sorted({row.label for row in parts["train"]}))
     if len(class_names) < 2:
         raise UserError(f"{source} must have at least 2 classes in train, it has only {class_names[0]}")

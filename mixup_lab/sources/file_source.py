@@ -141,7 +141,7 @@ class PictureSource(CachedSource):
         keep = {split: table[:, 0] > 0 for split, table in tables.items()}
         for split, good in keep.items():
             if not good.any():
-                raise UserError(f"{origin} has no picture in {split} that can be used")
+                raise UserError(f"{origin} has no usable picture in {split}")
         headers = {split: table[keep[split]] for split, table in tables.items()}
         shape = common_shape(headers, origin, self.channels, self.sides, crop)
         usable = {split: list(compress(items, keep[split])) for split, items in splits.items()}

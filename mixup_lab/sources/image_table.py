@@ -80,7 +80,7 @@ class ImageTable(PictureSource):
             path = os.path.join(self.root, paths[i])
             if not os.path.exists(path):
                 where = "" if self.skip else f"{rows.where(i)}: "  # finding the line takes a while
-                raise UserError(f"{where}there is no picture {path}; paths are below dataset.root{SKIP_HINT}")
+                raise UserError(f"{where}{path} does not exist; paths are relative to dataset.root{SKIP_HINT}")
             return self.header(paths[i])
 
         entries = [[entry_of(self.root, paths[i]) for i in places.tolist()] for places in splits.values()]

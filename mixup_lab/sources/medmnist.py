@@ -111,7 +111,7 @@ def _pool(path: Path, split: str, arrays: dict[str, np.ndarray]) -> ArrayPool:
 def _kind(name: str, pools: dict[str, ArrayPool]) -> Target:
     train = pools["train"].target
     if len({pool.target.shape[1:] for pool in pools.values()}) > 1:
-        raise UserError(f"{name}: train, val and test must have labels of one width")
+        raise UserError(f"{name}: train, val and test must have labels of equal width")
     if train.ndim == 2:
         return Tags(names_of(name, train.shape[1], "tag"))
     count = int(train.max(initial=-1)) + 1
