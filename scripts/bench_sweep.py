@@ -69,7 +69,7 @@ def bench_launcher(args: argparse.Namespace) -> list[dict]:
 def bench_report(args: argparse.Namespace) -> list[dict]:
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     import numpy as np
-    from studies import write_study
+    from helpers.studies import write_study
 
     rng = np.random.default_rng(0)
     rows = []

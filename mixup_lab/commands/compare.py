@@ -99,7 +99,7 @@ def _command(words: Sequence[str]) -> str:
 
 
 def _enough_seeds(comparisons: int) -> int:
-    """The fewest seeds, but at least SEEDS, with which p can reach its level after correction for this many verdicts."""
+    """The fewest seeds, but at least SEEDS, with which p can reach its level after Holm over so many verdicts."""
     return max(SEEDS, seeds_needed(comparisons, look_level(1)))
 
 

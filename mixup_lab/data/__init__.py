@@ -1,1 +1,1 @@
-"""Examples: sources, splits, resident and streaming batches, transforms."""
+"""From sources to batches: splits, resident and streaming feeds."""

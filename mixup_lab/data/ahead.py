@@ -1,4 +1,4 @@
-"""Rows of a table that lie in memory are encoded once, ahead of training, where there is room for the result."""
+"""Rows of a table in memory are encoded once, ahead of training, if the result fits in memory too."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ CHUNK = 8192  # rows at a time
 
 
 class Encoded(Encoder):
-    """The encoder of rows that are encoded already: it leaves them as they are, and draws them as their own does."""
+    """An encoder for rows that are already encoded: it returns them unchanged, and draws as their encoder does."""
 
     together = True
 
@@ -38,7 +38,7 @@ class Encoded(Encoder):
 def encode_ahead(feeds: Mapping[int, Feed], encoder: Encoder, device: torch.device) -> tuple[dict[int, Feed], Encoder]:
     """The feeds with encoded rows, and an encoder with nothing left to do; both unchanged if that is not possible.
 
-    A step at which a small model is trained takes about a millisecond, and encoding a batch a fifth of it.
+    A training step of a small model takes about a millisecond, a fifth of which would go into encoding the batch.
 
     Args:
         feeds: of all pools.
@@ -60,6 +60,6 @@ def encode_ahead(feeds: Mapping[int, Feed], encoder: Encoder, device: torch.devi
 
 def _encoded(rows: Tensor, encoder: Encoder) -> Tensor:
     done = torch.empty((len(rows), *encoder.shape), device=rows.device)
-    for start in range(0, len(rows), CHUNK):  # a whole table at once would need its size several times over
+    for start in range(0, len(rows), CHUNK):  # the whole table at once would need several times its size
         done[start : start + CHUNK] = encoder(rows[start : start + CHUNK])
     return done

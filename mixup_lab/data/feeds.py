@@ -1,6 +1,6 @@
-"""Batches from a pool, in an order that the caller gives: resident on the device, or streamed by worker processes.
+"""Batches from a pool, in the caller's order: resident on the device, or streamed by worker processes.
 
-Both give the same bits. Neither has randomness of its own, and neither disturbs torch's global generator.
+Both give the same bits. Neither draws random numbers, and neither touches torch's global generator.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mixup_lab.types import Batch, Pool, UserError
 
 
 class Feed(Protocol):
-    """Where the batches of a pool come from."""
+    """A source of batches from one pool."""
 
     def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Batch]:
         """For each array of rows of the pool: inputs as they are stored (B, ...) and target (B, ...) on the device."""
@@ -31,7 +31,7 @@ class Feed(Protocol):
 class Resident:
     """The whole pool as one tensor on the device; train and val carved from one pool share it."""
 
-    inputs: Tensor  # (N, ...); pictures contiguous or channels_last, as are their batches
+    inputs: Tensor  # (N, ...); pictures contiguous or channels_last, like their batches
     target: Tensor  # (N, ...)
 
     @classmethod
@@ -40,18 +40,18 @@ class Resident:
         inputs = pool.load()
         if tuple(inputs.shape) != (len(pool.target), *pool.shape):
             raise UserError(
-                f"the source must give data of shape {(len(pool.target), *pool.shape)}, it gave {tuple(inputs.shape)}"
+                f"the source must load data of shape {(len(pool.target), *pool.shape)}, got {tuple(inputs.shape)}"
             )
         if not (inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last)):
             inputs = inputs.contiguous()
         return cls(inputs.to(device), torch.from_numpy(pool.target).to(device))
 
     def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Batch]:
-        """All indices are uploaded at once; after that nothing waits for the device."""
+        """Upload all indices at once; after that nothing waits for the device."""
         if not rows:
             return
         index = torch.from_numpy(np.concatenate(rows).astype(np.int64, copy=False)).to(self.inputs.device)
-        # index_select is fast where a picture is one piece of memory, so it sees the dimensions in that order.
+        # index_select is fast if an example is one piece of memory, so put the dimensions in that order.
         plain = self.inputs.is_contiguous()
         pictures = self.inputs if plain else self.inputs.movedim(1, -1)
         for part in torch.split(index, [len(r) for r in rows]):
@@ -61,7 +61,7 @@ class Resident:
 
 @dataclass(frozen=True)
 class Streaming:
-    """Examples are read when they are needed, by `workers` processes (0: in this one)."""
+    """Examples are read when they are needed, by `workers` processes (0: by this one)."""
 
     pool: Pool
     device: torch.device
@@ -76,17 +76,17 @@ class Streaming:
             yield Batch(*(part.to(self.device, non_blocking=on_gpu) for part in batch))
 
     def _start(self, rows: Sequence[np.ndarray], pin_memory: bool) -> Iterator[Any]:
-        # Forked workers start in milliseconds and share the pool; spawned ones would import torch once an epoch.
+        # Forked workers start in milliseconds and share the pool; spawned ones would import torch in every epoch.
         context = "fork" if self.workers and sys.platform == "linux" else None
         with warnings.catch_warnings():
             # Python 3.12 warns of any fork in a process with threads; torch's are idle here, and a worker uses one.
             warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-            # How many workers is the user's choice; more than processors is sensible where reading waits for a disk.
+            # The user sets the workers; more of them than processors make sense if reading waits for a disk.
             warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
             return iter(
                 DataLoader(
                     _Reader(self.pool),
-                    batch_sampler=rows,  # type: ignore[arg-type]  # arrays of rows serve as well as lists
+                    batch_sampler=rows,  # type: ignore[arg-type]  # arrays of rows work like lists
                     num_workers=self.workers,
                     multiprocessing_context=context,
                     pin_memory=pin_memory,
@@ -102,12 +102,12 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _leave_interrupts_to_the_main_process(worker: int) -> None:
-    # Ctrl-C reaches the whole process group, and the main process may want its batches to the end of the step.
+    # Ctrl-C reaches the whole process group, and the main process may still need batches to end its step.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Reader(Dataset[Any]):
-    """Reads a whole batch at once. An error is handed over as a value: the loader would wrap it in a traceback."""
+    """Reads a whole batch at once. Errors are returned as values: the loader would wrap them in a traceback."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -43,10 +43,10 @@ class Split:
         return len(self.ids)
 
     def batches(self, order: Sequence[np.ndarray]) -> Iterator[Batch]:
-        """For each array of positions within this split (0..n-1): a batch as it is stored, (B, ...), and its targets.
+        """For each array of positions within this split (0..n-1): a stored batch (B, ...) and its targets.
 
-        Both are on the training device. Stopping in the middle is fine. Where examples have lengths a batch is
-        (B, L): L is the longest of them rounded up to a multiple of 8, so that there are few shapes, or all.
+        Both are on the training device. The iterator may be left early. If examples have lengths, a batch is (B, L): L
+        is the longest of them rounded up to a multiple of 8, so that there are few shapes, at most the stored L.
         """
         batches = self.feed.batches([self.ids[positions] for positions in order])
         if self.lengths is None:
@@ -88,20 +88,20 @@ def prepare(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
 ) -> Data:
-    """Load a source, carve the splits that it does not give, and make them ready on the device.
+    """Load a source, carve the splits that it lacks, and make them ready on the device.
 
     Args:
-        source: gives pools; what it lacks of val and test comes from its train pool, stratified; by whole groups, or
-            the latest, where the source has groups or times.
-        seed: of the run; decides the splits unless `split_seed` is given.
-        device: where batches are to be.
-        val_fraction: in (0, 1): of what test leaves of the train pool; unused if the source gives val.
-        test_fraction: in (0, 1): of the train pool; unused if the source gives test.
+        source: if it lacks val or test, they are carved from its train pool: stratified, by whole groups if it has
+            groups, or as the latest examples if it has times.
+        seed: of the run; decides the splits unless `split_seed` is set.
+        device: of the batches.
+        val_fraction: in (0, 1): of the train pool without test; unused if the source has val.
+        test_fraction: in (0, 1): of the train pool; unused if the source has test.
         train_size: None = all, int = number of examples, float in (0, 1] = share of them.
-        split_seed: fixes the splits whatever the run's seed is.
+        split_seed: seed of the splits, whatever the run's seed is; None: the run's seed.
         storage: `auto`, `resident` or `streaming`.
         workers: processes that read ahead when streaming; 0 reads in this process.
-        mean: per channel on the scale [0, 1]; None: the source's known values, else those of the training split.
+        mean: per channel on the scale [0, 1]; None: the values of the source, else those of the training split.
         std: likewise.
 
     Raises:
@@ -152,12 +152,12 @@ def prepare(
 
 def _pools(loaded: Loaded) -> dict[str, Pool]:
     """The pool that each split comes from."""
-    given = {"train": loaded.train, "val": loaded.val, "test": loaded.test}
-    return {name: loaded.train if pool is None else pool for name, pool in given.items()}
+    pools = {"train": loaded.train, "val": loaded.val, "test": loaded.test}
+    return {name: loaded.train if pool is None else pool for name, pool in pools.items()}
 
 
 def _carved(loaded: Loaded, sizes: Sizes, seed: int) -> Rows:
-    """Rows of the train pool: stratified, and by whole groups or by time where the source has these."""
+    """Rows of the train pool for each split: by whole groups or by time if the source has these, else stratified."""
     kind, target = loaded.kind, loaded.train.target
     if loaded.groups is not None and loaded.times is not None:
         raise UserError(
@@ -224,9 +224,9 @@ def _known_moments(
 
 
 def _moments(train: Split, loaded: Loaded, storage: str) -> Moments:
-    """Mean and std of the training split; a source that keeps arrays keeps them for every choice of pictures.
+    """Mean and std of the training split; kept for each choice of pictures, if the source keeps arrays.
 
-    Counting takes a tenth of a second where the pictures are resident, but many seconds where they are streamed.
+    Counting takes a tenth of a second if the pictures are resident, but many seconds if they are streamed.
     """
     channels, chosen = loaded.train.shape[0], np.arange(len(train))
     if storage != "resident":

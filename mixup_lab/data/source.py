@@ -1,7 +1,7 @@
-"""The contract of a source of data: it gives pools of examples, one for each split that it has.
+"""The contract of a source of data: it loads pools of examples, one for each split that it has.
 
-A source is any object whose constructor takes the keys of its `conf/dataset/NAME.yaml` and which has
-`load() -> Loaded`. Shapes: `N` examples of a pool, `...` the shape of one example as it is stored.
+A source is any object with `load() -> Loaded` whose constructor takes the keys of its `conf/dataset/NAME.yaml`.
+Shapes: `N` examples of a pool, `...` the shape of one stored example.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from mixup_lab.types import Pool, UserError
 
 
 class ArrayPool(Pool):
-    """A pool in memory, or in a file that is mapped into it: `inputs` (N, ...), `target` (N, ...); rest see `Pool`.
+    """A pool in memory or in a memory-mapped file: `inputs` (N, ...), `target` (N, ...); for the rest see `Pool`.
 
     Raises:
-        UserError: for other things than arrays, arrays of unequal length, and examples without a dimension.
+        UserError: for anything but arrays, arrays of unequal length, and examples without a dimension.
     """
 
     def __init__(self, inputs: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None) -> None:
@@ -35,7 +35,7 @@ class ArrayPool(Pool):
                 "a pool needs inputs (N, ...), where an example has at least one dimension, and a target (N, ...) for"
                 f" the same N examples; got {inputs.shape} and {target.shape}"
             )
-        mirrored = min(inputs.strides) <= 0  # or repeated: torch cannot look at such arrays as they are
+        mirrored = min(inputs.strides) <= 0  # or repeated: torch needs a copy of such arrays
         self.inputs = np.ascontiguousarray(inputs) if mirrored else inputs
         self.target, self.lengths = target, lengths
         self.shape = inputs.shape[1:]
@@ -56,17 +56,17 @@ class ArrayPool(Pool):
 
 @dataclass(frozen=True)
 class Loaded:
-    """All that a source gives. A split that is None is carved from train.
+    """The data of a source. A split that is None is carved from train.
 
     `kind` is the kind of the targets. Pools without an `encoder` hold pictures, uint8 (N, C, H, W), with `mean` and
     `std` per channel on the scale [0, 1]; None: both are computed from the training split. Any other input needs an
-    `encoder`. If there is something to learn for it, such as a vocabulary, give `fit` instead: called with the rows of
+    `encoder`. If the encoder has to learn something, such as a vocabulary, set `fit` instead: called with the rows of
     the train pool that are the training split, it returns the same examples with an encoder, and perhaps with other
-    pools, made from these rows alone.
+    pools, learnt from these rows alone.
     `groups` (N,) int64 are of the train pool: examples of one group stay in one split. `times` (N,) likewise: val is
     later than train, and test later than val.
-    `dropped` counts the unreadable files or rows that were left out. `keep(name, make)` gives an array that follows
-    from the pictures of train: as it was kept on disk at an earlier start, else from `make`; None: nothing is kept.
+    `dropped` counts the unreadable files or rows that were left out. `keep(name, make)` returns an array computed from
+    the pictures of train: from disk if an earlier start kept it, else from `make`; None: nothing is kept.
     """
 
     train: Pool
@@ -84,7 +84,7 @@ class Loaded:
 
     @classmethod
     def of(cls, pools: Mapping[str, Pool], kind: Target, **rest: Any) -> Loaded:
-        """From the pools of the splits that there are; `rest` are further fields."""
+        """From the pools by split, train and perhaps val and test; `rest` are further fields."""
         return cls(pools["train"], pools.get("val"), pools.get("test"), kind, **rest)
 
 
@@ -92,4 +92,4 @@ class Source(Protocol):
     """Anything that a dataset's `_target_` may name."""
 
     def load(self) -> Loaded:
-        """Find the data and describe it; the inputs may follow later, through the pools."""
+        """Find and describe the data; the pools may read the inputs later."""

@@ -1,9 +1,9 @@
-"""Splits in which no group of examples (a patient, a speaker, a session) lies on both sides.
+"""Splits in which no group of examples (a patient, a speaker, a session) is in two splits.
 
-Sizes and strata follow the fractions as well as whole groups allow. Greedy: groups in random order, each goes to the
-new split if that brings it nearer to its size and to its share of each stratum; then over and over until no single
-group that changes sides makes it better. Of a few hundred groups pairs then change sides too, the best one first; of
-more there is no need. The idea is that of stratified grouped cross-validation, without folds.
+Sizes and strata follow the fractions as well as whole groups allow. The search is greedy. In random order, each group
+moves to the new split if that brings the split nearer to its size and to its share of each stratum; this repeats until
+no single move helps. With up to a few hundred groups pairs are then swapped too, the best first; with more there is no
+need. The idea is that of stratified grouped cross-validation, without folds.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from mixup_lab.data.splits import TEST, TRAIN, VAL, Rows, Sizes, stratified_orde
 from mixup_lab.seeding import stream
 from mixup_lab.types import UserError
 
-PASSES = 10  # over all groups, at most; mostly two or three are enough
-MANY = 10_000  # groups from which on the first pass is near enough
-SWAPS = 200  # of pairs, at most
-CELLS = 2**22  # values that all pairs may have together
+PASSES = 10  # maximum number of passes over all groups; usually two or three are enough
+MANY = 10_000  # with this many groups the first pass is near enough
+SWAPS = 200  # maximum number of swaps
+CELLS = 2**22  # maximum number of values of all pairs together
 
 
 def carve_groups(strata: np.ndarray, groups: np.ndarray, sizes: Sizes, seed: int, classes: bool) -> Rows:
     """Divide the examples by whole groups; the test split depends on the seed and on its size alone.
 
     Args:
-        strata: (N,) int64 >= 0, of each example of the training pool.
-        groups: (N,) of each example; any numbers.
-        sizes: of the splits; train is a stratified part of its groups.
+        strata: (N,) int64 >= 0, the stratum of each example of the training pool.
+        groups: (N,) the group of each example; any numbers.
+        sizes: of the splits; `train` takes a stratified part of the examples left.
         seed: of the `split` stream.
-        classes: whether the strata are classes: then none may leave train altogether.
+        classes: whether the strata are classes: then each of them must stay in train.
 
     Raises:
         UserError: for fewer groups than splits, and for a train_size above what is left.
@@ -55,7 +55,7 @@ def carve_groups(strata: np.ndarray, groups: np.ndarray, sizes: Sizes, seed: int
 
 
 class _Table(NamedTuple):
-    """How many examples of each stratum each group has, as lists: groups are many and have few strata."""
+    """How many examples of each stratum each group has, as lists, since many groups have few strata each."""
 
     strata: list[list[int]]  # for each group
     counts: list[list[int]]
@@ -71,7 +71,7 @@ class _Table(NamedTuple):
         return cls(present, sizes, np.bincount(strata, minlength=span).tolist())
 
     def choose(self, fraction: float, rng: np.random.Generator, keep: int, classes: bool) -> np.ndarray:
-        """Which groups go into the new split: bool (G,). At least one does, and at least `keep` stay."""
+        """Which groups go into the new split, bool (G,): at least one; at least `keep` stay."""
         want = [fraction * total for total in self.totals]
         size, goal = 0, fraction * sum(self.totals)
         weight = sum(total > 0 for total in self.totals)  # the size counts as much as all strata together
@@ -80,7 +80,7 @@ class _Table(NamedTuple):
         staying = len(inside)
 
         def gain(g: int, sign: int) -> float:
-            """By how much the squared distances to the goals grow if a group changes sides."""
+            """By how much the squared distances to the goals grow if a group moves in (sign 1) or out (-1)."""
             own = sum(self.counts[g])
             apart = weight * own * (own + 2 * sign * (size - goal))
             for k, count in zip(self.strata[g], self.counts[g], strict=True):
@@ -115,7 +115,7 @@ class _Table(NamedTuple):
         return self._swapped(np.array(inside), np.array(want), weight, classes)
 
     def _swapped(self, inside: np.ndarray, want: np.ndarray, weight: float, classes: bool) -> np.ndarray:
-        """After swaps of a group inside with one outside, each of them the best there is."""
+        """`inside` after swaps of one group inside with one outside, the best swap first."""
         if inside.sum() * (~inside).sum() * (len(want) + 1) > CELLS:
             return inside
         table = np.zeros((len(inside), len(want) + 1))  # the last column is the size, as heavy as all strata together

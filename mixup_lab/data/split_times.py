@@ -1,4 +1,4 @@
-"""Splits by time: train is the past, val comes after it, test is the latest. Chance has no part in it."""
+"""Splits by time: train is the past, val comes after it, test is the latest. Nothing is random."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ from mixup_lab.types import UserError
 def carve_times(times: np.ndarray, sizes: Sizes) -> Rows:
     """Divide the examples by time; those of one time stay together, so sizes are as near as this allows.
 
-    Every seed has the same splits. Classes are not looked at: the future is as it is.
+    Every seed has the same splits. They are not stratified, as the future is not either.
 
     Args:
         times: (N,) of the training pool, any numbers but NaN.
-        sizes: of the splits; train gets its latest examples.
+        sizes: of the splits; if train is limited, it keeps its latest examples.
 
     Raises:
         UserError: for fewer different times than splits, and for a train_size above what is left.

@@ -1,7 +1,7 @@
 """Which examples belong to train, val and test: stratified, nested, reproducible.
 
-Every stage draws from a stream of its own, so that the test split depends on the seed alone, not on the size of val or
-train. Within a stage a larger share contains the smaller one of the same seed: learning curves are nested.
+Every stage draws from a stream of its own, so the test split does not depend on the sizes of val and train. Within a
+stage a larger share contains the smaller one of the same seed: learning curves are nested.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ TEST, VAL, TRAIN = 0, 1, 2  # index of each stage's random stream; changing one 
 
 
 class Rows(NamedTuple):
-    """Rows of the training pool for each split, ascending int64; empty for a split that the source gives itself."""
+    """Rows of the training pool for each split, ascending int64; empty for a split that the source has itself."""
 
     train: np.ndarray
     val: np.ndarray
@@ -25,9 +25,9 @@ class Rows(NamedTuple):
 class Sizes(NamedTuple):
     """How much of the training pool goes into each split."""
 
-    val: float | None  # share in (0, 1) of what test leaves over; None: the source gives val
-    test: float | None  # share in (0, 1) of all; None: the source gives test
-    train: int | float | None  # of what is left: None: all; int: examples, >= 1; float: share in (0, 1]
+    val: float | None  # share in (0, 1) of the pool without test; None: the source has val
+    test: float | None  # share in (0, 1) of the pool; None: the source has test
+    train: int | float | None  # of the rest: None: all; int: examples, >= 1; float: share in (0, 1]
 
     @property
     def carved(self) -> int:
@@ -35,7 +35,7 @@ class Sizes(NamedTuple):
         return (self.val is not None) + (self.test is not None)
 
     def train_count(self, available: int) -> int:
-        """How many of these examples train gets. Raises UserError if it is to have more than there are."""
+        """How many of the available examples train gets. Raises UserError if it needs more."""
         if self.train is None:
             return available
         if isinstance(self.train, float):
@@ -46,9 +46,9 @@ class Sizes(NamedTuple):
 
 
 def carve(target: np.ndarray, sizes: Sizes, seed: int) -> Rows:
-    """Divide the examples evenly by their class indices, or other strata, `target` (N,).
+    """Divide the examples, stratified by `target` (N,): class indices or other strata.
 
-    A stratum of fewer examples than there are splits stays in train, and in val if there are two.
+    A stratum with fewer examples than splits stays in train, and in val too if it has two examples.
 
     Raises:
         UserError: for a train_size above what is left, and if no stratum is large enough to be in every split.
@@ -62,21 +62,21 @@ def carve(target: np.ndarray, sizes: Sizes, seed: int) -> Rows:
         carved[stage], rows = _take(target, rows, fraction, seed, stage, keep)
         if not len(carved[stage]):
             raise UserError(
-                f"no label has enough of the {len(target)} examples to give {name} one of them; are the labels classes?"
+                f"no label has enough of the {len(target)} examples to put one into {name}; are the labels classes?"
             )
     chosen = stratified_order(target[rows], stream(seed, "split", TRAIN))[: sizes.train_count(len(rows))]
     return Rows(rows[np.sort(chosen)], carved[VAL], carved[TEST])
 
 
 def stratified_order(target: np.ndarray, rng: np.random.Generator, keep: int = 0) -> np.ndarray:
-    """An order of the positions of `target` (n,) in which every beginning is stratified.
+    """A random order of the positions of `target` (n,) in which every beginning is stratified.
 
-    The k-th example (from 0) of a class of n stands at (k + 1/2) / n, as seats are given by the Sainte-Lague method, so
+    The k-th example (from 0) of a class of n has the place (k + 1/2) / n, as in the Sainte-Lague method for seats, so
     that each class has its share in every beginning, to within about one example. The first example of each class
-    stands before all second ones: a beginning as long as the number of classes holds them all. The last `keep` of each
+    comes before all second ones: a beginning as long as the number of classes holds them all. The last `keep` of each
     class are left out.
     """
-    # Of ten million examples every int64 array takes 80 MB, so numbers are as short as they may be and go when used.
+    # For ten million examples an int64 array takes 80 MB, so integers are as short as possible and deleted after use.
     whole = np.int32 if len(target) < 2**31 else np.int64
     shuffled = rng.permutation(len(target)).astype(whole)
     classes = target[shuffled].astype(whole)
@@ -90,7 +90,7 @@ def stratified_order(target: np.ndarray, rng: np.random.Generator, keep: int = 0
     place = rank + np.float64(0.5)
     place /= sizes[classes]
     place += rank > 0
-    order = np.argsort(place, kind="stable").astype(whole)  # stable: ties stand as shuffled
+    order = np.argsort(place, kind="stable").astype(whole)  # stable: ties stay shuffled
     del place
     chosen: np.ndarray = shuffled[order[(rank < (sizes - keep).astype(whole)[classes])[order]]]
     return chosen

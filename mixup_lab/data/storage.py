@@ -1,4 +1,4 @@
-"""Whether the data fit on the device as a whole."""
+"""The choice between keeping all data on the device and streaming them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,13 +8,13 @@ import torch
 from mixup_lab.notices import say
 from mixup_lab.types import Pool
 
-SHARE = 0.5  # of the memory that is free; the rest is for the model, its activations and other programs
+SHARE = 0.5  # of the free memory; the rest is for the model, its activations and other programs
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def choose(storage: str, pools: Iterable[Pool], device: torch.device) -> str:
-    """`resident` or `streaming`; `auto` is resident where the pools take at most half of the free memory."""
+    """`resident` or `streaming`; `auto` is resident if the pools take at most half of the free memory."""
     if storage != "auto":
         return storage
     needed = sum(pool.nbytes for pool in pools)
@@ -23,13 +23,13 @@ def choose(storage: str, pools: Iterable[Pool], device: torch.device) -> str:
         return "resident"
     say(
         f"the data take {needed / 2**30:.1f} GiB, more than half of the {free / 2**30:.1f} GiB that are free:"
-        " they are streamed (dataset.storage=resident keeps them in memory all the same)"
+        " they are streamed (dataset.storage=resident keeps them in memory anyway)"
     )
     return "streaming"
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory free for a tensor on the device and for its copy on the way there; None where nothing tells."""
+    """Free memory for a tensor on the device, and on the host for its copy on the way; None if unknown."""
     host = _host_free()
     if device.type != "cuda":
         return host
@@ -38,7 +38,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def _host_free() -> int | None:
-    """Linux: what the kernel calls available, or what the limit of the container leaves, if that is less."""
+    """On Linux the kernel's available memory, or the rest of the container's limit if that is less; else None."""
     available = _field(MEMINFO, "MemAvailable:")
     if available is None:
         return None

@@ -1,1 +1,1 @@
-"""Reading files: tables, folders, pictures, sounds, masks, and what is kept of them on disk."""
+"""Reading files: tables, folders, pictures, sounds and masks, and the cache of their contents on disk."""

@@ -1,7 +1,7 @@
-"""Arrays on disk that must not be wrong: decoded data are read back, and checked, at the next start.
+"""Decoded data kept on disk for the next start, which verifies their checksums.
 
-A file is one line of JSON (shape, dtype, checksum of each block) and then the raw values. It is written aside and
-renamed, so that two processes may write the same one. Reading and checking run block by block in threads.
+A file is one line of JSON (shape, dtype, checksum of each block) and then the raw values. It is written under another
+name and renamed, so two processes may write the same file. Threads read and check it block by block.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ABANDONED = 3600  # seconds after which an unfinished file of another process ca
 
 
 class Damaged(Exception):
-    """A file of the cache does not hold what was written."""
+    """A cache file differs from what was written to it."""
 
 
 def default_folder() -> Path:
@@ -44,23 +44,22 @@ def default_folder() -> Path:
 class Cache:
     """Arrays that belong to one folder or file of data in one state.
 
-    `digest` stands for that state; files of another state of the same folder are deleted when new ones are written.
-    Without a folder nothing is kept.
+    `digest` identifies that state; writing deletes the files of other states. Without a folder nothing is kept.
     """
 
     folder: Path | None
     digest: str
-    writable: bool = True  # until writing fails, which one line reports
+    writable: bool = True  # until writing fails, which is reported once
 
     @classmethod
     def of(cls, root: str, digest: str, folder: Path | None) -> Cache:
-        """The cache of the data in `root` below `folder`."""
+        """The cache of the data in `root`: a folder of its own below `folder`."""
         path = os.path.realpath(root)
         own = f"{os.path.basename(path)}-{blake2b(os.fsencode(path), digest_size=6).hexdigest()}"
         return cls(folder / own if folder else None, digest)
 
     def get(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of this name as it was kept, else from `make`, and kept."""
+        """The array kept under this name; if there is none, it is made and kept."""
         array = self.read(name)
         if array is None:
             array = make()
@@ -68,7 +67,7 @@ class Cache:
         return array
 
     def read(self, name: str) -> np.ndarray | None:
-        """The array that was written under this name; None if there is none. A damaged one is reported, then None."""
+        """The array kept under this name; None if there is none, or if it is damaged, which is reported."""
         if self.folder is None:
             return None
         path = self.path(self.folder, name)
@@ -77,11 +76,11 @@ class Cache:
         except FileNotFoundError:
             return None
         except (Damaged, OSError) as error:
-            say(f"the cache file {path} cannot be used ({error}); it is made again")
+            say(f"the cache file {path} cannot be used ({error}); it will be rebuilt")
             return None
 
     def write(self, name: str, array: np.ndarray) -> None:
-        """Keep an array. If that is not possible one line reports it, and the program goes on without."""
+        """Keep an array. A failure is reported once, and the program goes on."""
         folder = self.prepared(array.nbytes)
         if folder is not None:
             try:
@@ -90,7 +89,7 @@ class Cache:
                 self.give_up(error)
 
     def prepared(self, needed: int) -> Path | None:
-        """The folder, cleaned up, with space for `needed` bytes; None, and one line, where nothing can be kept."""
+        """The folder, cleaned up, with space for `needed` bytes; None, which is reported, if nothing can be kept."""
         if self.folder is None or not self.writable:
             return None
         try:
@@ -108,12 +107,12 @@ class Cache:
         return folder / f"{self.digest}-{name}"
 
     def give_up(self, error: Exception) -> None:
-        """Write nothing from here on; one line gives the reason."""
+        """Stop writing, and report the reason."""
         self.writable = False
-        say(f"decoded data are not kept in {self.folder} ({error}); dataset.cache_dir=DIR names another place")
+        say(f"decoded data are not kept in {self.folder} ({error}); dataset.cache_dir=DIR sets another place")
 
     def _sweep(self, folder: Path) -> None:
-        """Delete other states of the data, and what killed processes left unfinished."""
+        """Delete files of other states of the data, and unfinished files of killed processes."""
         for path in folder.iterdir():
             with suppress(FileNotFoundError):  # another process renamed or deleted it
                 if path.suffix == ".part":
@@ -147,13 +146,13 @@ def _read(path: Path) -> np.ndarray:
             raise Damaged("its size is wrong")
         raw = memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
-        def sound(number: int) -> bool:
+        def intact(number: int) -> bool:
             part = raw[number * block : (number + 1) * block]
             with open(path, "rb", buffering=0) as own:
                 own.seek(start + number * block)
                 return own.readinto(part) == len(part) and zlib.crc32(part) == sums[number]
 
         with ThreadPoolExecutor(THREADS) as pool:
-            if not all(pool.map(sound, range(len(sums)))):
+            if not all(pool.map(intact, range(len(sums)))):
                 raise Damaged("its checksum is wrong")
     return array

@@ -1,4 +1,4 @@
-"""Audio files with their classes, splits and groups: by folders, by their names, or by a table."""
+"""List audio files with their classes, splits and groups: from folders, from file names, or from a table."""
 
 import os
 import re
@@ -28,7 +28,7 @@ from mixup_lab.types import UserError
 
 
 class Row(NamedTuple):
-    """One clip; `where` gives its place for messages."""
+    """One clip; `where` returns its place, for messages."""
 
     entry: Entry
     split: str
@@ -38,10 +38,10 @@ class Row(NamedTuple):
 
 
 def clips_by_folder(root: str, group_pattern: str | None) -> Listing:
-    """`ROOT/train/CLASS/*`, and `val` and `test` if they are there.
+    """List `ROOT/train/CLASS/*`, and `val` and `test` if they exist.
 
     Raises:
-        UserError: for a folder that is not laid out so, and for a name without a group.
+        UserError: for a folder with another layout, and for a file name without a group.
     """
     listing = list_folder(root, SUFFIXES, "audio files")
     if group_pattern is None:
@@ -53,12 +53,12 @@ def clips_by_folder(root: str, group_pattern: str | None) -> Listing:
 
 
 def clips_by_name(root: str, label_pattern: str, group_pattern: str | None) -> Listing:
-    """All files below ROOT, or below its folders `train`, `val` and `test`; their paths give their classes.
+    """List all files below ROOT, or below its folders `train`, `val` and `test`; their paths contain their classes.
 
     Args:
-        root: where files and patterns begin.
-        label_pattern: regular expression whose one group, searched in the path below root, is the class.
-        group_pattern: likewise for the groups, which must stay in one split; None: there are none.
+        root: folder that all paths are relative to.
+        label_pattern: regular expression, searched in each path; its one group is the class.
+        group_pattern: likewise for the groups, each of which stays in one split; None: there are none.
 
     Raises:
         UserError: for an invalid pattern, and for a file that it does not match.
@@ -66,10 +66,10 @@ def clips_by_name(root: str, label_pattern: str, group_pattern: str | None) -> L
     check_folder(root)
     label_of = _matcher("label_pattern", label_pattern)
     group_of = None if group_pattern is None else _matcher("group_pattern", group_pattern)
-    given = os.path.isdir(os.path.join(root, "train"))
+    by_split = os.path.isdir(os.path.join(root, "train"))
     rows = []
-    for split in SPLITS if given else ("train",):
-        prefix = f"{split}/" if given else ""
+    for split in SPLITS if by_split else ("train",):
+        prefix = f"{split}/" if by_split else ""
         if not os.path.isdir(os.path.join(root, prefix)):
             continue
         for entry in sorted(files_below(os.path.join(root, prefix), prefix, SUFFIXES)):
@@ -84,18 +84,18 @@ def clips_by_name(root: str, label_pattern: str, group_pattern: str | None) -> L
 def clips_by_csv(
     root: str, path: str, columns: dict[str, str | None], group_pattern: str | None, skip: bool
 ) -> Listing:
-    """The rows of a table with a header, CSV, TSV or parquet; its paths begin at ROOT.
+    """List the files in a table, CSV or TSV with a header, or parquet.
 
     Args:
-        root: where the paths begin, that of the CSV file too.
-        path: of the table, below ROOT.
-        columns: keys and the columns that they name: `path_column` and `label_column`, and `split_column` and
-            `group_column` or None. Without a split all rows are one pool, from which val and test are carved.
-        group_pattern: instead of a column for the group: searched in the paths.
-        skip: leave out rows without a class and count them, instead of refusing them.
+        root: folder that all paths are relative to, that of the table too.
+        path: of the table.
+        columns: the column for each key: `path_column` and `label_column`, and `split_column` and `group_column` or
+            None. Without a split all rows are one pool, from which val and test are carved.
+        group_pattern: instead of a group column: regular expression, searched in each path.
+        skip: leave out incomplete rows and count them, instead of refusing them.
 
     Raises:
-        UserError: for a missing column, a path that occurs twice, and for rows that lack something.
+        UserError: for a missing column, a path that occurs twice, and an incomplete row.
     """
     check_folder(root)
     file = Path(root, os.path.expanduser(path))
@@ -119,37 +119,37 @@ def clips_by_csv(
 
 
 def clips_of(source: str, rows: Sequence[Row]) -> Listing:
-    """Put the rows in order; classes are those of train, by name.
+    """Arrange the rows by split; the classes are those of train, sorted.
 
     Raises:
         UserError: for fewer than two classes, and for a class that train lacks.
     """
     parts = {split: [row for row in rows if row.split == split] for split in SPLITS}
     if not parts["train"]:
-        raise UserError(f"{source} has no clip for train")
+        raise UserError(f"{source} has no clips for train")
     class_names = tuple(sorted({row.label for row in parts["train"]}))
     if len(class_names) < 2:
         raise UserError(f"{source} must have at least 2 classes in train, it has only {class_names[0]}")
     index = {name: k for k, name in enumerate(class_names)}
-    given = {split: part for split, part in parts.items() if part}
-    for split, part in given.items():
+    parts = {split: part for split, part in parts.items() if part}
+    for split, part in parts.items():
         for row in part:
             if row.label not in index:
-                raise UserError(f"{row.where()} is in {split} and of class {row.label}, which train has no clip of")
-    groups = {split: [row.group for row in part if row.group is not None] for split, part in given.items()}
+                raise UserError(f"{row.where()} is in {split} with class {row.label}, which has no clip in train")
+    groups = {split: [row.group for row in part if row.group is not None] for split, part in parts.items()}
     if groups["train"]:
         report_split_groups(source, groups, "clips")
     return Listing(
         class_names,
-        {split: [row.entry[0] for row in part] for split, part in given.items()},
-        {split: np.array([index[row.label] for row in part], dtype=np.int64) for split, part in given.items()},
-        digest_of(*([row.entry for row in part] for part in given.values())),
+        {split: [row.entry[0] for row in part] for split, part in parts.items()},
+        {split: np.array([index[row.label] for row in part], dtype=np.int64) for split, part in parts.items()},
+        digest_of(*([row.entry for row in part] for part in parts.values())),
         groups if groups["train"] else None,
     )
 
 
 def _matcher(key: str, pattern: str) -> Callable[[str], str]:
-    """From a path to the text that the one group of a regular expression finds in it."""
+    """A function from a path to the part of it that the one group of a regular expression matches."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:

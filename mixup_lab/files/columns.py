@@ -1,4 +1,4 @@
-"""Columns of a table as numbers, piece by piece: whether each holds numbers or texts, and its values."""
+"""Convert the columns of a table to numbers, piece by piece; texts become codes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -14,20 +14,20 @@ from mixup_lab.notices import track
 from mixup_lab.types import UserError
 
 NUMBER, TEXT, TIME = "number", "text", "time"
-LARGE = 8 << 20  # bytes of a file from which on reading it takes a while
-LARGEST = 100_000  # different texts of a column, unless it is of groups
+LARGE = 8 << 20  # bytes; reading a file of this size takes a while
+LARGEST = 100_000  # different texts in a column, unless it holds groups
 
 
 class Column:
-    """Decides at the first piece with values what it holds, then keeps to it.
+    """One column. The first piece that has values decides its kind.
 
-    A column is of numbers if at least half of these values are; texts become codes 0, 1, ... as they come.
+    It holds numbers if at least half of these values are numbers. Texts become codes 0, 1, ... in order of appearance.
 
     Args:
         name: of the column.
-        missing: texts that stand for a missing value, besides NaN.
-        kind: `number`, `text` or `time` (numbers, or dates as ISO 8601 has them, to seconds); None: as the values are.
-        largest: different texts at most.
+        missing: texts that mean a missing value, besides NaN.
+        kind: `number`, `text` or `time` (numbers, or ISO 8601 dates, which become seconds); None: undecided.
+        largest: maximum number of different texts; None: no limit.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Column:
         self._missing_numbers = [n for n in map(_number, missing) if n is not None]
 
     def convert(self, values: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, list[int]]:
-        """Some values as float64 with NaN for missing ones, and the places of those that cannot be read."""
+        """Some values as float64, NaN if missing, and the indices of those that cannot be read."""
         if self.kind is None:
             self.kind = self._kind(values)
         if self.kind == TEXT:
@@ -60,10 +60,10 @@ class Column:
     def _kind(self, values: Sequence[Any] | np.ndarray) -> str | None:
         if isinstance(values, np.ndarray):
             return NUMBER
-        there = [value for value in values if value is not None and value.strip() not in self.missing]
-        if not there:
+        present = [value for value in values if value is not None and value.strip() not in self.missing]
+        if not present:
             return None
-        return NUMBER if 2 * sum(_number(value) is not None for value in there) >= len(there) else TEXT
+        return NUMBER if 2 * sum(_number(value) is not None for value in present) >= len(present) else TEXT
 
     def _numbers(self, values: Sequence[Any]) -> tuple[np.ndarray, list[int]]:
         try:
@@ -86,7 +86,7 @@ class Column:
 
 
 class _Codes(dict[Any, float]):
-    """Text to code; a new text gets the next one."""
+    """From texts to codes; a new text gets the next code."""
 
     def __init__(self, name: str, missing: frozenset[str], largest: int | None) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ def _number(text: str) -> float | None:
 
 
 def _time(text: str) -> float | None:
-    """Seconds, or the number itself; a date without a zone is taken as UTC."""
+    """Seconds since 1970, or the number itself; a date without a time zone is taken as UTC."""
     number = _number(text)
     if number is not None:
         return number
@@ -133,24 +133,24 @@ def _time(text: str) -> float | None:
 def coded_rows(
     file: TableFile, inputs: Sequence[Column], others: Sequence[Column], targets: int, skip: bool, dropped: list[int]
 ) -> Iterator[Stored]:
-    """Read a file.
+    """Read a file and convert its columns, piece by piece.
 
     Args:
-        file: that has all columns.
-        inputs: NaN where a value is missing.
-        others: in which no value may be missing; `targets` of them first.
-        targets: how many of them are targets.
-        skip: whether rows that cannot be read are left out, and counted in `dropped`, or end it all.
-        dropped: gets one number for each piece.
+        file: has all columns.
+        inputs: columns whose values may be missing, which gives NaN.
+        others: columns whose values may not; the targets come first.
+        targets: how many of `others` are targets.
+        skip: leave out rows that cannot be read, and count them in `dropped`, instead of refusing them.
+        dropped: one number is appended for each piece.
 
     Raises:
-        UserError: that names the line, for the first row that cannot be read.
+        UserError: for the first row that cannot be read, with its line.
     """
     size, places = file.path.stat().st_size, {name: k for k, name in enumerate(file.names)}
     title = f"reading {file.path} ({size / 2**20:,.0f} MiB)"
     with track(title, size >> 20) if size >= LARGE else nullcontext(lambda done: None) as advance:
         shown = 0
-        yield Stored(np.empty((0, len(inputs)), np.float32), np.empty((0, len(others))))  # so that there is a piece
+        yield Stored(np.empty((0, len(inputs)), np.float32), np.empty((0, len(others))))  # at least one piece
         for piece in file.pieces(skip, all(column.kind in (None, NUMBER) for column in (*inputs, *others))):
             good = np.ones(len(piece.records), bool)
             parts = []

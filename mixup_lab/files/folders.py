@@ -1,6 +1,6 @@
-"""The files of a folder by class: `ROOT/train/CLASS/*`, and `val` and `test` if they are there.
+"""The files of a folder by class: `ROOT/train/CLASS/*`, and `val` and `test` if they exist.
 
-Every start of the program lists the folder, and it may hold a million files: no objects per file but tuples.
+Every start of the program lists the folder, which may hold a million files: so each file is just a tuple.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Entry = tuple[str, int, int]  # path below ROOT with "/", size in bytes, time of
 
 @dataclass(frozen=True)
 class Listing:
-    """Files with a class each. In a folder `names` are sorted within each class, and classes follow one another."""
+    """Files, each with a class. Those of a folder are sorted by class, then by name."""
 
     class_names: tuple[str, ...]
     names: dict[str, list[str]]  # split -> paths below ROOT
     target: dict[str, np.ndarray]  # split -> class indices, int64
     digest: str  # changes with any name, size or time
-    groups: dict[str, list[str]] | None = None  # of each file what must stay in one split, such as its speaker
+    groups: dict[str, list[str]] | None = None  # split -> group of each file, such as its speaker
     dropped: int = 0  # rows of a table that were left out
 
     def keeping(self, keep: dict[str, np.ndarray], root: str) -> Listing:
-        """The files that `keep` (n,) bool of each split is true for.
+        """The files for which `keep`, bool (n,) of each split, is true.
 
         Raises:
             UserError: if a class of a split has no file left.
@@ -59,19 +59,19 @@ class Listing:
 
 
 def list_folder(root: str, suffixes: tuple[str, ...] = SUFFIXES, things: str = "pictures") -> Listing:
-    """List the files below `root` with these suffixes. Hidden files and others are passed over.
+    """List the files below `root` with these suffixes; hidden files and others are ignored.
 
     Args:
         root: holds `train/CLASS/*`.
         suffixes: in lower case, with the dot.
-        things: what such files are, for messages.
+        things: what messages call such files.
 
     Raises:
-        UserError: for a folder that is not there, not laid out so, or has an empty class.
+        UserError: for a folder that does not exist, has another layout, or has an empty class.
     """
     check_folder(root)
     if not os.path.isdir(os.path.join(root, "train")):
-        raise UserError(f"dataset.root={root} has no folder train; {things} must lie in train/CLASS/")
+        raise UserError(f"dataset.root={root} has no folder train; {things} must be in train/CLASS/")
     class_names = tuple(_subfolders(root, "train"))
     if len(class_names) < 2:
         raise UserError(f"dataset.root={root} must have at least 2 class folders in train, found {len(class_names)}")
@@ -101,7 +101,7 @@ def check_folder(root: str) -> None:
 
 
 def entry_of(root: str, name: str) -> Entry:
-    """Name, size and time of one file; size -1 if there is none: reading it will raise an error."""
+    """Name, size and time of one file; size -1 if it does not exist: reading it will raise an error."""
     try:
         status = os.stat(os.path.join(root, name))
     except OSError:
@@ -110,7 +110,7 @@ def entry_of(root: str, name: str) -> Entry:
 
 
 def digest_of(*parts: Iterable[Entry] | str) -> str:
-    """A digest of files and other texts; it changes with any of their names, sizes or times."""
+    """A digest of files and texts; it changes with any name, size, time or text."""
     hashed = hashlib.blake2b(digest_size=16)
     for part in parts:
         lines = [part] if isinstance(part, str) else [f"{path}\0{size}\0{time}" for path, size, time in part]
@@ -133,7 +133,7 @@ def _check_classes(root: str, split: str, class_names: tuple[str, ...]) -> None:
 
 
 def report_split_groups(where: str, groups: Mapping[str, Iterable[object]], things: str) -> None:
-    """One line for groups that lie in train and in a split that was given with it."""
+    """Report how many groups are in train and also in another split of the same source."""
     for split in SPLITS[1:]:
         both = set(groups["train"]).intersection(groups.get(split, ()))
         if both:
@@ -141,7 +141,7 @@ def report_split_groups(where: str, groups: Mapping[str, Iterable[object]], thin
 
 
 def files_below(folder: str, prefix: str, suffixes: tuple[str, ...]) -> Iterator[Entry]:
-    """The files in a folder and its sub-folders, in no order; `prefix` comes before their paths."""
+    """The files in a folder and its sub-folders, in any order; their paths begin with `prefix`."""
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
@@ -151,14 +151,14 @@ def files_below(folder: str, prefix: str, suffixes: tuple[str, ...]) -> Iterator
                 try:
                     status = entry.stat()
                     yield prefix + name, status.st_size, status.st_mtime_ns
-                except OSError:  # a link to nowhere: reading it will raise an error
+                except OSError:  # a broken link: reading it will raise an error
                     yield prefix + name, -1, 0
             elif entry.is_dir() and not _leads_back(entry):
                 yield from files_below(entry.path, f"{prefix}{name}/", suffixes)
 
 
 def _leads_back(entry: os.DirEntry[str]) -> bool:
-    """Whether a link to a folder points at one of the folders that it lies in."""
+    """Whether an entry is a link to a folder that contains it."""
     if not entry.is_symlink():
         return False
     here, there = os.path.realpath(os.path.dirname(entry.path)), os.path.realpath(entry.path)

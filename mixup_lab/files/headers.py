@@ -1,4 +1,4 @@
-"""Headers of files, read in threads and kept; and files that cannot be used."""
+"""Read the headers of files in threads, cache them, and report files that cannot be used."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
 T = TypeVar("T")
-SHOWN = 3  # problems in the line about all of them
+SHOWN = 3  # problems in the line that reports them all
 
 
 @dataclass
 class Problems:
-    """Files, boxes and the like that cannot be used: the first one is raised, or all are left out and counted."""
+    """Files, boxes and the like that cannot be used: the first raises an error, or all are left out and counted."""
 
     skip: bool
     sentences: list[str] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Problems:
         self.sentences.append(sentence)
 
     def report(self, things: str) -> int:
-        """How many there are; one line for them all, if any."""
+        """Return how many were left out, and report them in one line, if any."""
         if self.sentences:
             shown = "; ".join(self.sentences[:SHOWN]) + "; ..." * (len(self.sentences) > SHOWN)
             say(f"{len(self.sentences)} {things} are left out: {shown}")
@@ -47,15 +47,15 @@ def read_headers(
     title: str,
     version: str,
 ) -> dict[str, np.ndarray]:
-    """For each split an array (N, K) of the headers of its N items; rows of 0 for items that `problems` has met.
+    """For each split an array (N, K) of the headers of its N items; unusable items have rows of 0.
 
     Args:
         splits: items, such as paths.
-        read: gives K whole numbers, the first above 0, or raises UserError.
-        problems: with `skip` unusable items are left out.
-        cache: the headers are kept there; those of unusable items are read again.
-        title: of the progress.
-        version: of all that a header depends on.
+        read: returns K whole numbers, the first greater than 0, or raises UserError for an unusable item.
+        problems: collects unusable items; without `skip` the first one raises.
+        cache: keeps the headers; those of unusable items are read again.
+        title: of the progress display.
+        version: of everything that a header depends on.
     """
     items = list(chain.from_iterable(splits.values()))
 

@@ -36,7 +36,7 @@ def _file(folder: Path, part: str, kind: str) -> Path | None:
 
 def _array(folder: Path, part: str, kind: str, ndim: int) -> np.ndarray:
     path = _file(folder, part, kind)
-    assert path is not None  # `find` has seen it
+    assert path is not None  # checked by `find`
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         shape = np.frombuffer(content, dtype=">u4", count=ndim, offset=4).tolist()

@@ -1,4 +1,4 @@
-"""Checks of keys of `conf/dataset` that several sources have, and the hint that ends errors which can be skipped."""
+"""Checks of keys of `conf/dataset` that several sources share, and the hint for errors that can be skipped."""
 
 import os
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""Columns of a table as texts: paths, labels, splits and groups, of rows that have all of them."""
+"""Columns of a table as texts: paths, labels, splits and groups. Rows that lack one are incomplete."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from mixup_lab.files.table import TableFile
 from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
-MISSING = ("", "nan", "none", "null", "na")  # in lower case: a label that is not there
+MISSING = ("", "nan", "none", "null", "na")  # in lower case: texts that mean a missing label
 
 
 @dataclass(frozen=True)
 class TextRows:
-    """N rows of a table. `columns` gives the N texts of each column; rows that lack one are left out and counted."""
+    """N complete rows of a table: the N texts of each column, and how many incomplete rows were `dropped`."""
 
     table: TableFile
     columns: dict[str, list[str]]
@@ -31,15 +31,15 @@ class TextRows:
         return self.table.where(self.records[i])
 
     def check_unique(self, column: str) -> None:
-        """Raise UserError for a text that the column has twice."""
+        """Raise UserError for a text that occurs twice in the column."""
         first: dict[str, int] = {}
         for i, text in enumerate(self.columns[column]):
             if first.setdefault(text, i) != i:
                 line = self.where(first[text]).rpartition(" ")[2]
-                raise UserError(f"{self.where(i)}: {text} is in line {line} already; each {column} has one row")
+                raise UserError(f"{self.where(i)}: {text} is already in line {line}; each {column} must have one row")
 
     def splits(self, column: str | None) -> dict[str, np.ndarray]:
-        """The numbers of the rows of each split, ascending; without a column all are of train.
+        """The indices of the rows of each split, ascending; without a column all are in train.
 
         Raises:
             UserError: for an unknown split, and if train has no row.
@@ -54,7 +54,7 @@ class TextRows:
         return {split: np.flatnonzero(texts == split) for split in SPLITS if split in texts}
 
     def numbered(self, column: str) -> np.ndarray:
-        """int64 (N,): equal texts have equal numbers, from 0 in the order of their first rows."""
+        """int64 (N,): the texts numbered from 0 by first appearance; equal texts have equal numbers."""
         number = {text: k for k, text in enumerate(dict.fromkeys(self.columns[column]))}
         return np.array([number[text] for text in self.columns[column]], dtype=np.int64)
 
@@ -70,9 +70,9 @@ def read_rows(
 
     Args:
         table: the file.
-        named: keys of `conf/dataset` and the columns that they name, if they name one.
-        skip: leave out rows that lack a text and count them, instead of refusing them.
-        labels: columns of labels, in which "NA" and the like mean that there is none.
+        named: keys of `conf/dataset`, each with the name of its column or None.
+        skip: leave out incomplete rows and count them, instead of refusing them.
+        labels: columns of labels, in which "NA" and the like mean a missing label.
         empty: whether labels may be missing.
 
     Raises:
@@ -95,20 +95,20 @@ def read_rows(
         dropped += piece.dropped
         for name, values in columns.items():
             values += _texts(piece.columns[table.names.index(name)])
-    there = np.ones(len(records), bool)
+    complete = np.ones(len(records), bool)
     for name, texts in columns.items():
         if not (empty and name in labels):
             missing = MISSING if name in labels else ("",)
-            there &= np.array([text.lower() not in missing for text in texts], bool)
-            if not skip and not there.all():
-                raise UserError(f"{table.where(records[int(there.argmin())])}: {name} is empty{SKIP_HINT}")
-    columns = {name: list(compress(texts, there)) for name, texts in columns.items()}
-    dropped += int((~there).sum())
-    rows = TextRows(table, columns, list(compress(records, there)), dropped)
+            complete &= np.array([text.lower() not in missing for text in texts], bool)
+            if not skip and not complete.all():
+                raise UserError(f"{table.where(records[int(complete.argmin())])}: {name} is empty{SKIP_HINT}")
+    columns = {name: list(compress(texts, complete)) for name, texts in columns.items()}
+    dropped += int((~complete).sum())
+    rows = TextRows(table, columns, list(compress(records, complete)), dropped)
     if not len(rows):
         raise UserError(f"{table.path} has no rows with {' and '.join(keys)}")
     if dropped:
-        say(f"{dropped} of {len(rows) + dropped} rows of {table.path} are incomplete, left out")
+        say(f"{dropped} of {len(rows) + dropped} rows of {table.path} are incomplete and left out")
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Mask files to class indices: decoding without a change of values, and the meaning of each label in a file.
+"""From mask files to class indices: decoding that keeps the values, and the class of each label in a file.
 
 Shapes: N masks of H x W pixels. Labels are the values in the files, 0..65535; class indices are what a model learns.
 """
@@ -13,19 +13,19 @@ from mixup_lab.files.picture import reason_of
 from mixup_lab.files.threads import in_threads
 from mixup_lab.types import VOID, UserError
 
-LABELS = 2**16  # that a file can have
-UNKNOWN = 254  # in a table of indices, so that there may be this many classes
+LABELS = 2**16  # values that a pixel of a file can have
+UNKNOWN = 254  # marks unknown labels in a table of class indices, so there are at most this many classes
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The meaning of labels.
+    """The class of each label.
 
     Args:
         names: of the classes.
         index: class index of each label, or `VOID`.
-        otherwise: class index of all other labels; None: another label is a mistake.
-        hint: how to mend such a mistake.
+        otherwise: class index of all other labels; None: another label is an error.
+        hint: end of that error, how to correct it.
     """
 
     names: tuple[str, ...]
@@ -38,10 +38,10 @@ class Labels:
             raise UserError(f"masks may have at most {UNKNOWN} classes, found {len(self.names)}{self.hint}")
 
     def apply(self, masks: np.ndarray, names: Sequence[str]) -> np.ndarray:
-        """uint8 (N, H, W) class indices of labels (N, H, W).
+        """From labels (N, H, W) to class indices, uint8 (N, H, W).
 
         Raises:
-            UserError: for an unknown label; `names` (N,) are of the files.
+            UserError: for an unknown label, with the name of its file from `names` (N,).
         """
         table = np.full(LABELS, UNKNOWN if self.otherwise is None else self.otherwise, dtype=np.uint8)
         for label, index in self.index.items():
@@ -57,7 +57,7 @@ class Labels:
 
 
 def decode_masks(paths: Sequence[str], height: int, width: int, title: str) -> np.ndarray:
-    """The labels of all masks, (N, H, W): uint8 if these suffice, else uint16. Raises the UserError of the first."""
+    """The labels of all masks (N, H, W): uint8 if they fit, else uint16. Raises UserError for an unreadable file."""
     out = np.empty((len(paths), height, width), dtype=np.uint16)
 
     def one(i: int) -> None:
@@ -68,13 +68,13 @@ def decode_masks(paths: Sequence[str], height: int, width: int, title: str) -> n
 
 
 def decode_mask(path: str, height: int, width: int) -> np.ndarray:
-    """The labels of one mask, uint16 (H, W), where `picture.decode` shows the pixels of its picture.
+    """The labels of one mask, uint16 (H, W), aligned with its picture from `picture.decode`.
 
-    It is scaled to cover H x W and cropped at the centre; each pixel takes the label of the nearest one. Of a palette
-    the numbers count, not the colours.
+    It is scaled to cover H x W and cropped at the centre; each pixel takes the label of the nearest one. In a file with
+    a palette the indices count, not the colours.
 
     Raises:
-        UserError: that names the file, if it cannot be read or has colours.
+        UserError: for a file that cannot be read or has colours.
     """
     try:
         with Image.open(path) as opened:
@@ -91,7 +91,7 @@ def _one_channel(pixels: np.ndarray) -> np.ndarray:
     if pixels.ndim == 3:  # grey with alpha, or grey that was saved as RGB
         colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
         if (colours != colours[..., :1]).any():
-            raise ValueError("it has colours; a mask must have one channel with the number of the class of each pixel")
+            raise ValueError("it has colours; a mask must have one channel with the class number of each pixel")
         pixels = colours[..., 0]
     if np.issubdtype(pixels.dtype, np.floating):
         raise ValueError("its values are not whole numbers")
@@ -99,7 +99,7 @@ def _one_channel(pixels: np.ndarray) -> np.ndarray:
 
 
 def _covering(labels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The nearest label of each pixel, with the geometry of a picture that is scaled to cover and cropped."""
+    """The nearest label for each pixel, with the geometry of a picture that is scaled to cover and cropped."""
     high, wide = labels.shape
     scale = max(width / wide, height / high)
     picked = []
@@ -111,12 +111,12 @@ def _covering(labels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def known_labels(names: Sequence[str], void: Sequence[int], hint: str = "") -> Labels:
-    """The name of label k at place k. Those of void labels are dropped, and classes are counted on without them."""
+    """Label k has the name `names[k]`. Void labels are dropped, and the classes after them move up."""
     kept = [label for label in range(len(names)) if label not in void]
     index = {label: place for place, label in enumerate(kept)} | dict.fromkeys(void, VOID)
     return Labels(tuple(names[label] for label in kept), index, hint=hint)
 
 
 def binary_labels(names: Sequence[str], void: Sequence[int]) -> Labels:
-    """0 is the first of two classes, every other label is the second."""
+    """Label 0 is the first of two classes, every other label the second."""
     return Labels(tuple(names), {0: 0} | dict.fromkeys(void, VOID), otherwise=1)

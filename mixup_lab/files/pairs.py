@@ -1,4 +1,4 @@
-"""Pairs of picture and mask: from folders for each split, or from two folders and a table of the splits."""
+"""Pairs of picture and mask: from two folders for each split, or from two folders and a table of the splits."""
 
 import os
 from collections.abc import Sequence
@@ -51,17 +51,17 @@ class Manifest:
 
 
 def find_pairs(root: str, images: str, masks: str, manifest: Manifest | None, problems: Problems) -> Pairs:
-    """Pictures and masks of the same name, but for the suffix.
+    """Pair pictures and masks that have the same name, apart from the suffix.
 
     Args:
         root: the folder that all names are relative to.
         images: folder of the pictures; SPLIT in it stands for train, val and test. Without SPLIT all are one pool.
         masks: folder of the masks, likewise.
-        manifest: gives the split of each picture, where folders do not.
-        problems: meets files without a counterpart.
+        manifest: gives the split of each picture, if folders do not.
+        problems: collects files without a counterpart.
 
     Raises:
-        UserError: for folders that are not there, and for files without a counterpart.
+        UserError: for missing folders, and for files without a counterpart.
     """
     if (SPLIT in images) != (SPLIT in masks):
         raise UserError(f"dataset.images={images} and dataset.masks={masks} must both contain {SPLIT}, or neither")
@@ -98,12 +98,12 @@ def _listed(root: str, folder: str, key: str) -> list[Entry]:
 
 
 def _stems(root: str, folder: str, entries: Sequence[Entry]) -> dict[str, str]:
-    """Path below the folder without the suffix, to the path below the root."""
+    """From paths below the folder, without suffix, to paths below the root."""
     names: dict[str, str] = {}
     for name, _, _ in entries:
         stem = os.path.splitext(name[len(folder) + 1 if folder else 0 :])[0]
         if stem in names:
-            raise UserError(f"{root}/{names[stem]} and {root}/{name} differ in their suffix alone; keep one of them")
+            raise UserError(f"{root}/{names[stem]} and {root}/{name} differ only in their suffix; keep one of them")
         names[stem] = name
     return names
 
@@ -122,7 +122,7 @@ def _paired(root: str, folders: Sequence[str], listed: Sequence[Sequence[Entry]]
 def _divided(
     root: str, folder: str, pairs: Sequence[Pair], manifest: Manifest, split_of: dict[str, str], problems: Problems
 ) -> dict[str, list[Pair]]:
-    """The pairs by the splits of a manifest; an id is the name of a picture, with its suffix or without."""
+    """The pairs by the splits of a manifest; an id is the name of a picture, with or without its suffix."""
     splits: dict[str, list[Pair]] = {split: [] for split in SPLITS if split in split_of.values()}
     left = dict(split_of)
     for pair in pairs:

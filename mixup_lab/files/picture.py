@@ -1,7 +1,7 @@
-"""One picture file to an array; and the common size of many.
+"""Decode a picture file to an array, and choose a common size for many.
 
-Many are decoded in threads: Pillow decodes and resizes without holding Python's lock, which on small JPEGs was faster
-than a pool of processes, and later forks cause no warnings. Shapes: `C, H, W` channels, height, width.
+Many files are decoded in threads, as Pillow decodes and resizes without holding Python's lock. On small JPEGs this was
+faster than a pool of processes, and later forks cause no warnings. Shapes: `C, H, W` channels, height, width.
 """
 
 from collections.abc import Mapping
@@ -16,23 +16,23 @@ from mixup_lab.types import UserError
 
 LARGEST = 224  # short side that pictures of unequal sizes are reduced to, if they are larger
 GREY_MODES = ("1", "L", "LA", "La", "F", "I", "I;16", "I;16L", "I;16B", "I;16N")
-TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 ORIENTATION = 0x0112
 
 
 class Header(NamedTuple):
     """Facts about a picture that need no decoding."""
 
-    width: int  # as it is to be seen, after EXIF orientation
+    width: int  # as displayed, after EXIF orientation
     height: int
     grey: bool
 
 
 def read_header(path: str, thorough: bool = False) -> Header:
-    """Size and kind of a picture. `thorough` decodes too: some damage shows only then.
+    """Size of a picture, and whether it is grey. `thorough` decodes it too: some damage shows only then.
 
     Raises:
-        UserError: that names the file if it cannot be read.
+        UserError: for a file that cannot be read.
     """
     if thorough:
         decode(path, (1, 1, 1))
@@ -49,16 +49,16 @@ def read_header(path: str, thorough: bool = False) -> Header:
 def decode(path: str, shape: tuple[int, int, int], stretch: bool = False) -> np.ndarray:
     """A picture as uint8 (C, H, W): upright, in grey or RGB, scaled to cover H x W and cropped at the centre.
 
-    With `stretch` it is scaled to H x W whole, whatever its sides are. Transparent pixels show white. 16-bit grey is
-    scaled to 8 bits. Palettes and CMYK become RGB.
+    With `stretch` it is scaled to H x W as a whole, whatever its aspect ratio. Transparent pixels become white. 16-bit
+    grey is scaled to 8 bits. Palettes and CMYK become RGB.
 
     Raises:
-        UserError: that names the file if it cannot be read.
+        UserError: for a file that cannot be read.
     """
     channels, height, width = shape
     try:
         with Image.open(path) as opened:
-            # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice what is needed leaves the rest to the resizing.
+            # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; to keep quality, resizing does the last factor of 2.
             opened.draft(None, (2 * max(height, width), 2 * max(height, width)))
             ImageOps.exif_transpose(opened, in_place=True)
             pixels = np.asarray(_sized(_converted(opened, channels), height, width, stretch))
@@ -70,17 +70,17 @@ def decode(path: str, shape: tuple[int, int, int], stretch: bool = False) -> np.
 def common_shape(
     headers: Mapping[str, np.ndarray], origin: str, channels: int | None, size: tuple[int, int] | None, crop: bool
 ) -> tuple[int, int, int]:
-    """(C, H, W) that all pictures are brought to.
+    """The shape (C, H, W) to which all pictures are scaled.
 
     Args:
-        headers: for each split (N, 3): width, height and grey; at least one in train, whose median decides.
+        headers: for each split (N, 3): width, height and grey; train has at least one.
         origin: of the pictures, for messages.
-        channels: the user's, if any; else 1 where all are grey, and 3.
-        size: the user's height and width, if any; else those of all pictures, or a square.
+        channels: the user's choice; None: 1 if all pictures are grey, else 3.
+        size: the user's height and width; None: those of all pictures, or a square of train's median short side.
         crop: whether pictures of unequal sizes may be cropped.
 
     Raises:
-        UserError: for unequal sizes that must not be cropped.
+        UserError: for unequal sizes if they may not be cropped.
     """
     table = np.concatenate(list(headers.values()))
     channels = channels or (1 if table[:, 2].all() else 3)
@@ -129,5 +129,5 @@ def _unreadable(path: str, error: Exception) -> UserError:
 
 
 def reason_of(path: str, error: Exception) -> str:
-    """An error of Pillow without the path."""
+    """The message of an error of Pillow, without the path."""
     return " ".join(str(error).split()).replace(f" {path!r}", "") or type(error).__name__

@@ -17,16 +17,16 @@ from mixup_lab.types import Pool
 
 @dataclass(frozen=True)
 class FilePool(Pool):
-    """`load` keeps the examples that it decodes on disk; `read` goes to the file each time.
+    """`load` keeps the decoded examples on disk; `read` decodes the file each time.
 
     Args:
-        root: folder that `names` are below; they may also be whole paths.
+        root: folder that `names` are relative to, unless they are absolute.
         split: of the files.
         names: of the N files.
         target: (N, ...).
         shape: of an example, (C, H, W).
-        decode: path to an example, an array of this shape.
-        version: of all that decoding depends on besides the shape.
+        decode: from a path to an example, an array of this shape.
+        version: of everything that decoding depends on besides the shape.
         cache: of the files.
         dtype: of an example.
     """
@@ -49,7 +49,7 @@ class FilePool(Pool):
         return torch.from_numpy(self.cache.get(self._name(), self._decoded)).movedim(-1, 1)
 
     def keep(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """An array that follows from the decoded examples, from the cache if it is there."""
+        """An array that depends on the decoded examples alone: from the cache, else made and kept."""
         return self.cache.get(f"{self._name()}-{name}", make)
 
     def read(self, i: int) -> Tensor:
@@ -67,7 +67,7 @@ class FilePool(Pool):
 
     def _stored_shape(self) -> tuple[int, int, int, int]:
         channels, height, width = self.shape
-        return len(self.names), height, width, channels  # as decoders of pictures give them; channels_last to torch
+        return len(self.names), height, width, channels  # as pictures are decoded; torch's channels_last
 
     def _name(self) -> str:
         return f"{self.split}-{'x'.join(map(str, self._stored_shape()))}-{self.version}"

@@ -1,6 +1,6 @@
-"""One audio file to a clip of a given sample rate and length.
+"""Decode an audio file to a clip of a given sample rate and length.
 
-soundfile decodes, in C and without Python's lock, so threads do it. It is an extra: `mixup-lab[audio]`.
+soundfile decodes in C without Python's lock, so many files are read in threads. It is an extra: `mixup-lab[audio]`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def decoder(source: str) -> ModuleType:
 
 
 def read_header(path: str, thorough: bool = False) -> Header:
-    """Rate and length of a file. `thorough` decodes too: some damage shows only then.
+    """Rate and length of a file. `thorough` decodes it too: some damage shows only then.
 
     Raises:
-        UserError: that names the file if it cannot be read or holds no sound.
+        UserError: for a file that cannot be read or holds no sound.
     """
     import soundfile
 
@@ -56,12 +56,10 @@ def read_header(path: str, thorough: bool = False) -> Header:
 
 
 def decode(path: str, rate: int, samples: int) -> np.ndarray:
-    """A clip, float32 (samples,) in [-1, 1]: the mean of its channels, resampled, and cut or padded at both ends alike.
-
-    Of a longer clip the middle is kept; a shorter one lies in the middle of zeros.
+    """A clip, float32 (samples,) in [-1, 1]: the mean of its channels, resampled, cut or padded equally at both ends.
 
     Raises:
-        UserError: that names the file if it cannot be read, or holds no sound or values that are not finite.
+        UserError: for a file that cannot be read, holds no sound, or holds values that are not finite.
     """
     wave, own_rate = read(path)
     if own_rate != rate:

@@ -1,7 +1,7 @@
-"""The rows of a table while a run needs them: in memory, or in files that are mapped into it.
+"""The rows of a table during a run: in memory, or in files that are mapped into memory.
 
-Large tables go to the cache folder as they are read, a piece at a time, and the next start maps those files. A folder
-of the cache holds one table in one state; it is written aside and renamed, so two processes may write the same one.
+Large tables are written to the cache, piece by piece as they are read, and the next start maps those files. A folder
+holds one table in one state; it is written under another name and renamed, so two processes may write the same one.
 """
 
 import json
@@ -31,7 +31,7 @@ class Stored(NamedTuple):
 
 
 def in_memory(pieces: Iterable[Stored]) -> Stored:
-    """All pieces as two arrays."""
+    """All pieces, joined in memory."""
     values, extras = zip(*pieces, strict=True)
     return Stored(np.concatenate(values), np.concatenate(extras))
 
@@ -44,7 +44,7 @@ class Shelf:
     manner: str
 
     def read(self) -> tuple[dict[str, Any], dict[str, Stored]] | None:
-        """The metadata and the rows of each split, mapped; None if there is nothing that can be used."""
+        """The metadata and the rows of each split, mapped; None if there are none, or if they are damaged."""
         if self.cache.folder is None:
             return None
         place = self.cache.path(self.cache.folder, self.manner)
@@ -57,19 +57,19 @@ class Shelf:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            say(f"the cache folder {place} cannot be used ({error}); it is made again")
+            say(f"the cache folder {place} cannot be used ({error}); it will be rebuilt")
             shutil.rmtree(place, ignore_errors=True)
             return None
 
     def keep(
         self, needed: int, rows: Mapping[str, Iterable[Stored]], meta: Callable[[], dict[str, Any]]
     ) -> dict[str, Stored] | None:
-        """Write the rows of each split piece by piece, and map them; None, and one line, where there is no place.
+        """Write the rows of each split piece by piece, and map them; None, which is reported, if there is no space.
 
         Args:
-            needed: bytes, about.
+            needed: estimated size in bytes.
             rows: pieces of each split.
-            meta: metadata, after the last piece is read.
+            meta: returns the metadata; called after the last piece is read.
 
         Raises:
             UserError: if the disk is full, or if the files cannot be read back.
@@ -87,7 +87,7 @@ class Shelf:
         try:
             splits = {split: _written(aside, split, pieces) for split, pieces in rows.items()}
             (aside / "table.json").write_text(json.dumps({"meta": meta(), "splits": splits}))
-            with suppress(OSError):  # another process was faster; its work is as good
+            with suppress(OSError):  # another process was faster; its files are the same
                 aside.rename(place)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -98,7 +98,7 @@ class Shelf:
 
 
 def _written(folder: Path, split: str, pieces: Iterable[Stored]) -> dict[str, dict[str, Any]]:
-    """The shape and checksum of each part."""
+    """Write the rows of a split; the shape and checksum of each part."""
     facts: dict[str, dict[str, Any]] = {part: {"shape": [0, 0], "crc32": 0} for part in DTYPES}
     with open(folder / f"{split}-values", "xb") as values, open(folder / f"{split}-extras", "xb") as extras:
         for piece in pieces:
@@ -108,7 +108,7 @@ def _written(folder: Path, split: str, pieces: Iterable[Stored]) -> dict[str, di
                     file.write(raw)
                 except OSError as error:
                     raise UserError(
-                        f"the table cannot be kept in {folder.parent} ({error.strerror}); dataset.cache_dir=DIR names"
+                        f"the table cannot be kept in {folder.parent} ({error.strerror}); dataset.cache_dir=DIR sets"
                         " another place, dataset.cache=false keeps it in memory"
                     ) from error
                 fact = facts[part]
@@ -118,7 +118,7 @@ def _written(folder: Path, split: str, pieces: Iterable[Stored]) -> dict[str, di
 
 
 def _mapped(path: Path, part: str, shape: list[int], crc32: int) -> np.ndarray:
-    """A view of the file, copied on write so that torch may have it; a damaged file raises ValueError."""
+    """The file mapped into memory, copied on write since torch needs that; raises ValueError if it is damaged."""
     dtype = DTYPES[part]
     if path.stat().st_size != shape[0] * shape[1] * dtype.itemsize:
         raise ValueError("its size is wrong")

@@ -17,8 +17,8 @@ import numpy as np
 from mixup_lab.files.keys import SKIP_HINT
 from mixup_lab.types import UserError
 
-CELLS = 2**19  # read at a time
-LONGEST = 2**31 - 1  # characters of a value; csv's own limit is 131,072, less than a book has
+CELLS = 2**19  # values read at a time
+LONGEST = 2**31 - 1  # characters of a value; csv's own limit, 131,072, is less than a book
 SNIFFED = 50  # lines that show the delimiter
 DELIMITERS = (",", ";", "\t", "|", " ")
 SPELT = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ","}
@@ -31,8 +31,8 @@ class Piece(NamedTuple):
 
     columns: Sequence[Sequence[Any] | np.ndarray]
     records: Sequence[int]
-    dropped: int  # rows among these that were left out
-    done: int  # bytes of the file, up to here
+    dropped: int  # rows of this piece that were left out
+    done: int  # bytes of the file read so far
 
 
 class TableFile:
@@ -41,10 +41,10 @@ class TableFile:
     Args:
         path: of the file.
         names: of the columns; those without one are called c0, c1, ... by their place.
-        header: whether the file has names of columns.
+        header: whether the file names its columns.
 
     Raises:
-        UserError: for two columns of one name.
+        UserError: for two columns with the same name.
     """
 
     UNIT = "line"
@@ -52,7 +52,7 @@ class TableFile:
     def __init__(self, path: Path, names: Sequence[str], header: bool) -> None:
         self.path = path
         self.names = [name or f"c{k}" for k, name in enumerate(names)]
-        self.unnamed = [f"c{k}" for k, name in enumerate(names) if header and not name]  # an index, mostly
+        self.unnamed = [f"c{k}" for k, name in enumerate(names) if header and not name]  # usually an index
         for name, count in Counter(self.names).items():
             if count > 1:
                 first, second = [k + 1 for k, other in enumerate(self.names) if other == name][:2]
@@ -62,8 +62,8 @@ class TableFile:
         """All rows.
 
         Args:
-            skip: rows of another length are counted and left out instead of refused.
-            numbers: no column has to be given as texts.
+            skip: leave out rows of another length and count them, instead of refusing them.
+            numbers: no column is needed as texts.
         """
         raise NotImplementedError
 
@@ -72,23 +72,23 @@ class TableFile:
         return f"{self.path}, {self.UNIT} {next(itertools.islice(self.lines(), record, None))}"
 
     def lines(self) -> Iterator[int]:
-        """The line that each record ends at, from 1; its row where a file has no lines."""
+        """The line at which each record ends, from 1; or its row, if the file has no lines."""
         return itertools.count(1)
 
 
 def split_files(
-    root: str, stems: Mapping[str, Sequence[str]], endings: Sequence[str], given: Mapping[str, str | None] | None = None
+    root: str, stems: Mapping[str, Sequence[str]], endings: Sequence[str], names: Mapping[str, str | None] | None = None
 ) -> dict[str, Path]:
-    """The file of each split that there is.
+    """Find the file of each split; only train must have one.
 
     Args:
-        root: a file, which is train; or a folder.
+        root: the file of train, or a folder.
         stems: for each split the usual names, without ending.
         endings: that files may have.
-        given: for a split the user's name of the file within the folder, if any.
+        names: for each split the user's file name within the folder, or None.
 
     Raises:
-        UserError: for a root that is not there, a name that is not in it, and unless there is one file for train.
+        UserError: for a missing root, a missing file, several files for one split, and none for train.
     """
     folder = Path(root)
     if folder.is_file():
@@ -97,27 +97,27 @@ def split_files(
         raise UserError(f"dataset.root={root} does not exist; it must be a file or a folder")
     files: dict[str, Path] = {}
     for split, usual in stems.items():
-        name = given and given[split]
+        name = names and names[split]
         paths = [folder / name] if name else [folder / f"{stem}{ending}" for stem in usual for ending in endings]
-        there = [path for path in paths if path.is_file()]
-        if name and not there:
+        paths = [path for path in paths if path.is_file()]
+        if name and not paths:
             raise UserError(f"dataset.{split}_file={name} is not in dataset.root={root}")
-        if len(there) > 1:
-            hint = f"; dataset.{split}_file=NAME chooses one" if given else ""
-            raise UserError(f"dataset.root={root} has both {there[0].name} and {there[1].name}{hint}")
-        if there:
-            files[split] = there[0]
+        if len(paths) > 1:
+            hint = f"; dataset.{split}_file=NAME chooses one" if names else ""
+            raise UserError(f"dataset.root={root} has both {paths[0].name} and {paths[1].name}{hint}")
+        if paths:
+            files[split] = paths[0]
     if "train" not in files:
-        hint = "; dataset.train_file=NAME names another" if given else ""
+        hint = "; dataset.train_file=NAME sets another" if names else ""
         raise UserError(f"dataset.root={root} has no train file ({' '.join(f'train{e}' for e in endings)}){hint}")
     return files
 
 
 def open_table(path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False) -> TableFile:
-    """Look at the beginning of a file; arguments as for `TextFile`.
+    """Open a table; arguments as for `TextFile`.
 
     Raises:
-        UserError: for a file that is empty or not such a table.
+        UserError: for a file that is empty or not a table.
     """
     if path.suffix.lower() in PARQUET:
         return ParquetFile(path)
@@ -125,17 +125,17 @@ def open_table(path: Path, delimiter: str | None, header: bool, plain_tabs: bool
 
 
 class TextFile(TableFile):
-    """Values between delimiters, one row a line.
+    """A text file with one row a line, its values separated by delimiters.
 
     Args:
         path: of the file.
-        delimiter: one character, `tab`, or a space for any number of spaces; None: as the first lines have it.
+        delimiter: one character, `tab`, or a space for any number of spaces; None: detected in the first lines.
         header: whether the first line names the columns; else they are c0, c1, ...
-        plain_tabs: in files with tabs a quotation mark is a character like others: a sentence often begins so.
-        hints: messages name the keys of `conf/dataset` that help.
+        plain_tabs: in files with tabs treat quotation marks as plain characters; sentences often begin with one.
+        hints: whether messages name keys of `conf/dataset`.
 
     Raises:
-        UserError: for an empty file, a name that occurs twice, and a file that is not such a table.
+        UserError: for an empty file, a column name that occurs twice, and a file that is not a table.
     """
 
     def __init__(
@@ -153,12 +153,12 @@ class TextFile(TableFile):
         with self._errors():
             first = _first(self._records(start, self._delimiter))
         if len(first) < 2:
-            hint = "; dataset.delimiter=... sets the character that separates values" if hints else ""
+            hint = "; dataset.delimiter=... sets the separator" if hints else ""
             raise UserError(f"{path} seems to have only one column{hint}")
         super().__init__(path, [name.strip() if header else "" for name in first], header)
 
     def pieces(self, skip: bool, numbers: bool) -> Iterator[Piece]:
-        """All rows but empty lines. As long as there are numbers alone, numpy reads them: four times faster."""
+        """All rows, without empty lines. As long as all values are numbers numpy reads them, four times faster."""
         width, count, number = len(self.names), max(1, CELLS // len(self.names)), 0
         with self._open() as file:
             lines: Iterator[str] = file
@@ -194,7 +194,7 @@ class TextFile(TableFile):
                 yield records.line_num
 
     def _numbers(self, lines: list[str], width: int) -> np.ndarray | None:
-        """The rows as float64 (lines, width); None if that is not what they are."""
+        """The rows as float64 (lines, width); None if not all values are numbers, or not all rows as long."""
         if not lines[0].strip():
             return None
         try:
@@ -204,7 +204,7 @@ class TextFile(TableFile):
         return table if table.shape == (len(lines), width) else None
 
     def _fitting(self, rows: list[list[str]], numbers: Sequence[int], skip: bool) -> tuple[Any, list[int], int]:
-        """Rows of the right length, their numbers, and how many others there are besides empty lines."""
+        """Rows of the right length, their numbers, and how many others were left out, not counting empty lines."""
         width = len(self.names)
         for number, row in zip(numbers, rows, strict=True):
             if len(row) not in (0, width) and not skip:
@@ -226,7 +226,7 @@ class TextFile(TableFile):
         return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, quoting=quoting)
 
     def _sniffed(self, start: Sequence[str]) -> str:
-        """The delimiter that most of the lines agree on; of several the most usual."""
+        """The delimiter on which most lines agree; if several do, the most usual one."""
         usual = sorted(DELIMITERS, key="\t".__ne__) if self.path.suffix.lower() in TABS_FIRST else DELIMITERS
         best, most = usual[0], 0.0
         for delimiter in usual:
@@ -262,15 +262,15 @@ def _not_utf8(path: Path) -> str:
 
 
 def _first(records: Any) -> list[str]:
-    """The next one that is not an empty line."""
+    """The next record that is not an empty line; [] at the end."""
     return next((row for row in records if row), [])
 
 
 class ParquetFile(TableFile):
-    """Numbers and truth values as numbers, dates as they are, texts as texts; needs pyarrow: the extra `parquet`.
+    """A parquet file: booleans become numbers, dates ISO 8601 texts. It needs pyarrow: the extra `parquet`.
 
     Raises:
-        UserError: if pyarrow is not installed, and for a file that is not such a table.
+        UserError: if pyarrow is not installed, and for a file that is not a parquet table.
     """
 
     UNIT = "row"
@@ -285,7 +285,7 @@ class ParquetFile(TableFile):
         except (ArrowException, OSError) as error:
             raise UserError(f"{path} cannot be read as a parquet file: {str(error).splitlines()[0]}") from error
         super().__init__(path, list(self._file.schema_arrow.names), header=False)
-        self.unnamed = [name for name in self.names if name.startswith("__index_level_")]  # as pandas writes an index
+        self.unnamed = [name for name in self.names if name.startswith("__index_level_")]  # pandas writes its index so
 
     def pieces(self, skip: bool, numbers: bool) -> Iterator[Piece]:
         start, size, rows = 0, self.path.stat().st_size, self._file.metadata.num_rows
@@ -311,4 +311,4 @@ class ParquetFile(TableFile):
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
             texts: list[Any] = column.to_pylist()
             return texts
-        raise UserError(f"{self.path}: column {name} is of type {kind}, which is neither a number nor a text")
+        raise UserError(f"{self.path}: column {name} has the type {kind}, which is neither numeric nor text")

@@ -1,4 +1,4 @@
-"""Many files side by side in threads, for readers that work without holding Python's lock."""
+"""Read many files in threads, for readers that do not hold Python's lock."""
 
 import os
 from collections.abc import Callable
@@ -26,5 +26,5 @@ def in_threads(one: Callable[[int], T], total: int, title: str) -> list[T]:
                 results += result
                 advance(len(result))
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nothing new is begun
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nothing new starts
     return results

@@ -1,1 +1,1 @@
-"""What a model is given: pictures, rows of a table, tokens, spectrograms."""
+"""Encoders: from stored pictures, rows of a table, texts and sounds to the inputs of a model."""

@@ -1,6 +1,6 @@
-"""The contract of this room: from examples as they are stored to what a model takes.
+"""The contract of encoders, which turn stored examples into the inputs of a model.
 
-n: some examples, B: examples in a batch, `...`: the shape of one as it is stored.
+n: some examples, B: examples in a batch, `...`: the shape of a stored example.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor
 
 
 class Encoder(ABC):
-    """A kind of input. Nothing in it is learnt from examples outside of the training split.
+    """A kind of input. Nothing in it is learnt from examples outside the training split.
 
-    An encoder of your own sets `shape`, and the facts below that hold for its inputs.
+    An encoder of your own sets `shape`, and those attributes below that apply to its inputs.
     """
 
     shape: tuple[int, ...]  # of one encoded example
@@ -24,11 +24,11 @@ class Encoder(ABC):
     pictures: bool = False  # uint8 (C, H, W) before encoding: transforms change them
     tokens: bool = False  # token ids, which are mixed inside the model
     planar: bool = False  # (C, H, W) after encoding: the memory format matters
-    together: bool = False  # steps are short: several are encoded and mixed at once, and all rows ahead if they fit
+    together: bool = False  # for short steps: several batches are encoded and mixed at once, all rows ahead if they fit
     mean: tuple[float, ...] = ()  # of pictures, per channel on the scale [0, 1]
 
     def to(self, device: torch.device) -> Encoder:
-        """The same on a device. Default: itself, there is nothing to be moved."""
+        """This encoder on a device. Default: itself, as there is nothing to move."""
         return self
 
     @abstractmethod
@@ -37,13 +37,13 @@ class Encoder(ABC):
 
     @abstractmethod
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
-        """Encoded examples (n, *shape), mixed ones too, as tiles to be looked at: uint8 (n, height, width, 3).
+        """Draw encoded examples (n, *shape), mixed ones too, as tiles: uint8 (n, height, width, 3).
 
-        `box` is the larger side of a tile in pixels, at most.
+        `box` is the maximum side of a tile in pixels.
         """
 
     def offers(self) -> dict[str, Any]:
-        """Facts for the constructor of a model that has parameters of these names. Default: none."""
+        """Arguments for models whose constructors have parameters of these names. Default: none."""
         return {}
 
     def whole(self, example: Tensor) -> Tensor:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 LEVELS = ("clip", "full_scale")
-QUIETEST = 1e-12  # power of a tone of -120 dB; a clip without anything louder is silence
+QUIETEST = 1e-12  # power of a tone of -120 dB; a clip with nothing louder is silence
 
 
 def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
-    """The mel scale of O'Shaughnessy (1987), as HTK has it: `2595 log10(1 + f / 700)`; 1000 Hz are 1000 mel."""
+    """The mel scale of O'Shaughnessy (1987), as in HTK: `2595 log10(1 + f / 700)`; 1000 Hz is 1000 mel."""
     return 2595 * np.log10(1 + hertz / 700)
 
 
@@ -26,11 +26,11 @@ def mel_to_hertz(mel: np.ndarray) -> np.ndarray:
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
     """(M, F) float64: triangles of height 1 that are evenly spaced in mel, from 0 Hz to half the sample rate.
 
-    Each begins at the peak of the one before and ends at that of the next (Davis & Mermelstein, 1980; Young et al., The
-    HTK Book, section 5.4), in hertz, without normalisation: the defaults of torchaudio's `melscale_fbanks`.
+    Each begins at the peak of the previous one and ends at that of the next (Davis & Mermelstein, 1980; Young et al.,
+    The HTK Book, section 5.4), in hertz, without normalisation: the defaults of torchaudio's `melscale_fbanks`.
 
     Raises:
-        ValueError: if a triangle lies between two frequencies of the transform, and so would hold none.
+        ValueError: if a triangle lies between two frequencies of the transform, and so contains none.
     """
     frequencies = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
     edges = mel_to_hertz(np.linspace(0, hertz_to_mel(np.array(sample_rate / 2)), n_mels + 2))
@@ -48,25 +48,25 @@ def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LogMel:
-    """`10 log10` of the power in each mel band, and `floor` where there is less.
+    """`10 log10` of the power in each mel band, at least `floor`.
 
-    A periodic Hann window of `n_fft` samples every `hop` samples, the first one centred at the first sample, with zeros
-    beyond both ends: `T = 1 + samples // hop`. Computed in float64, so that a clip has the same bits alone and among
-    others, and kept as float16: the error is at most 0.03 dB (up to 128 dB its steps are 0.0625 dB), far below
-    the spread of real recordings (about 16 dB), for half the memory of float32.
+    Periodic Hann windows of `n_fft` samples follow every `hop` samples. The first is centred at the first sample, with
+    zeros beyond both ends: `T = 1 + samples // hop`. Computed in float64, so that a clip has the same bits alone and
+    among others, and kept as float16, in half the memory of float32: the error is at most 0.03 dB (up to 128 dB its
+    steps are 0.0625 dB), far below the spread of real recordings (about 16 dB).
 
     Args:
         sample_rate: in Hz.
         n_fft: samples of a window.
         hop: samples from one frame to the next.
         n_mels: M.
-        floor: in dB, what is quieter is raised to it. Silence, such as the padding of a short clip, is the floor.
-        level: what 0 dB is. `clip`: the largest value of each clip, so that a recording that is louder as a whole is
-            the same (with floor -80 as librosa's `power_to_db(ref=np.max, top_db=80)`). `full_scale`: a tone of
-            amplitude 1, for what loudness tells.
+        floor: in dB; quieter levels are raised to it. Silence, such as the padding of a short clip, is at the floor.
+        level: the reference of 0 dB. `clip`: the largest value of each clip, so that the volume of a recording does not
+            matter (with floor -80 as in librosa's `power_to_db(ref=np.max, top_db=80)`). `full_scale`: a tone of
+            amplitude 1, so that it does.
 
     Raises:
-        ValueError: for more bands than there are frequencies.
+        ValueError: if a band contains no frequency of the transform.
     """
 
     sample_rate: int
@@ -75,7 +75,7 @@ class LogMel:
     n_mels: int
     floor: float
     level: str
-    _filters: Tensor = field(init=False, repr=False, compare=False)  # (M, F), for the power of a tone to be 1
+    _filters: Tensor = field(init=False, repr=False, compare=False)  # (M, F), scaled for a full-scale tone to be 1
     _window: Tensor = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class LogMel:
         object.__setattr__(self, "_filters", filters / (window.sum() / 2) ** 2)
 
     def frames(self, samples: int) -> int:
-        """T of a clip of so many samples."""
+        """T of a clip of this many samples."""
         return 1 + samples // self.hop
 
     def __call__(self, wave: np.ndarray) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from mixup_lab.types import UserError
 
 CHUNK = 512  # pictures at a time
-SAMPLE = 10_000  # pictures that are read for it when they are streamed; the error that this leaves is below 1 %
+SAMPLE = 10_000  # pictures that are read for the estimate when streaming; its error is below 1 %
 
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -18,8 +18,8 @@ Moments = tuple[tuple[float, ...], tuple[float, ...]]
 def moments(batches: Iterator[Tensor], channels: int, advance: Callable[[int], None] = lambda done: None) -> Moments:
     """Exact mean and standard deviation per channel of uint8 pictures that come in batches (B, C, H, W).
 
-    Counted by value, in whole numbers, so that neither order nor device matters. A channel that is constant gets 1 as
-    its standard deviation.
+    Values are counted in whole numbers, so neither order nor device matters. A constant channel gets the standard
+    deviation 1.
     """
     counts = torch.zeros(channels, 256, dtype=torch.int64)
     for inputs in batches:
@@ -31,7 +31,7 @@ def moments(batches: Iterator[Tensor], channels: int, advance: Callable[[int], N
         n = sum(histogram)
         first = sum(value * count for value, count in enumerate(histogram))
         second = sum(value**2 * count for value, count in enumerate(histogram))
-        variance = (n * second - first**2) / n**2  # whole numbers up to the division: nothing cancels
+        variance = (n * second - first**2) / n**2  # exact up to the division: nothing cancels
         mean.append(first / n / 255)
         std.append(math.sqrt(variance) / 255 if variance > 0 else 1.0)
     return tuple(mean), tuple(std)

@@ -1,4 +1,4 @@
-"""Pictures on their way into a model, and back to be looked at."""
+"""The encoder of pictures, and the tiles that show them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mixup_lab.inputs.encoder import Encoder
 
 
 class Pictures(Encoder):
-    """The encoder of pictures: standardised by channel.
+    """Standardises pictures by channel.
 
     Args:
         shape: (C, H, W).
@@ -33,7 +33,7 @@ class Pictures(Encoder):
         centre, width = (np.asarray(v, dtype=np.float64).reshape(-1, 1, 1) for v in (mean, std))
         self._scale = torch.from_numpy((1 / (255 * width)).astype(np.float32)).to(device)
         self._shift = torch.from_numpy((-centre / width).astype(np.float32)).to(device)
-        # Repeated for a row of the last channels_last pictures.
+        # For channels_last: repeated along a row of pixels, as wide as in the last call.
         self._row = self._scale.flatten(), self._shift.flatten()
 
     def to(self, device: torch.device) -> Pictures:
@@ -52,19 +52,19 @@ class Pictures(Encoder):
         return as_pictures(rows.view(planes.shape))
 
     def inverse(self, inputs: Tensor) -> Tensor:
-        """Back to [0, 1], to be looked at."""
+        """Undo the standardisation: float32 in [0, 1]."""
         return inputs.float().sub(self._shift).div_(self._scale).div_(255).clamp_(0, 1)
 
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
-        """With the data's own mean and std: uint8 (n, height, width, 3)."""
+        """Tiles of the pictures without the standardisation: uint8 (n, height, width, 3)."""
         return picture_tiles(self.inverse(inputs), box)
 
 
 def picture_tiles(pictures: Tensor, box: int) -> np.ndarray:
     """Pictures (n, C, H, W) in [0, 1] as uint8 tiles (n, height, width, 3).
 
-    Small ones are enlarged by a whole factor, each pixel to a square; those larger than the box are made smaller.
-    Channels that are neither 1 nor 3 have no colours, so their mean is shown.
+    Small ones are enlarged by a whole factor, each pixel to a square; those larger than the box are reduced. If there
+    are neither 1 nor 3 channels, their mean is shown in grey.
     """
     values = pictures if pictures.shape[1] in (1, 3) else pictures.mean(1, keepdim=True)
     pixels = (values * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
@@ -77,7 +77,7 @@ def picture_tiles(pictures: Tensor, box: int) -> np.ndarray:
 
 
 def in_memory_order(inputs: Tensor) -> Tensor:
-    """A view (B, C, H, W, 1) of pictures of separate channels, (B, 1, H, W, C) of channels_last ones."""
+    """Pictures by their layout in memory: contiguous ones as (B, C, H, W, 1), channels_last ones as (B, 1, H, W, C)."""
     if not inputs.is_contiguous() and inputs.is_contiguous(memory_format=torch.channels_last):
         return inputs.movedim(1, -1).unsqueeze(1)
     return inputs.contiguous().unsqueeze(4)

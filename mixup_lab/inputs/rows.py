@@ -1,10 +1,10 @@
-"""From stored rows of a table to what a model takes, learnt from the training rows alone; and back to be looked at.
+"""The encoder of table rows, learnt from the training rows alone.
 
 Numbers are imputed by their median and standardised; a column with missing values in the training rows has a flag of
 its own. A category becomes a one-hot vector with one place for each category of the training rows, and one more,
 "other", for missing values and for categories that these rows do not have.
 
-What mixing means here: everything is a vector, so Mixup interpolates it. A linear layer makes of a mixed one-hot vector
+What mixing means here: everything is a vector, so Mixup interpolates it. A linear layer maps a mixed one-hot vector to
 the mixture of the two embeddings, `W (lam a + (1 - lam) b) = lam W a + (1 - lam) W b`: mixing one-hot vectors is mixing
 embeddings.
 
@@ -29,12 +29,12 @@ MOST = 1000  # categories of one column
 
 @dataclass(frozen=True)
 class Learnt:
-    """What the training rows say of the columns.
+    """Statistics of the columns over the training rows.
 
-    `median`, `mean`, `scale` (numbers,) float32 are of the numbers: the value for missing ones, and mean and one over
-    the standard deviation after imputation; `scale` is 0 for a column that is constant. `flagged` are places among
-    the numbers with missing values. `slots`: for each category column the place in its one-hot vector of a missing
-    value and of the codes 0, 1, ...; `widths` are the lengths of these vectors.
+    For the numeric columns, float32 (numbers,): `median` replaces missing values; `mean` and `scale`, one over the
+    standard deviation, hold after that, and `scale` is 0 for a constant column. `flagged` are the indices of those
+    with missing values. `slots`: for each category column the place in its one-hot vector of a missing value, then of
+    the codes 0, 1, ...; `widths` are the lengths of these vectors.
     """
 
     median: np.ndarray
@@ -49,7 +49,7 @@ def learn(
     values: np.ndarray, rows: np.ndarray, numbers: Sequence[int], categories: dict[int, Sequence[str]],
     names: Sequence[str],
 ) -> Learnt:  # fmt: skip
-    """What some rows of a table (N, C) teach about its columns. Raises UserError for too many categories in one."""
+    """Learn from some rows of a table (N, C). Raises UserError if a column has too many categories."""
     statistics = np.array([_moments(values[rows, j]) for j in numbers], dtype=np.float64).reshape(-1, 4)
     slots, widths = [], []
     for j, texts in categories.items():
@@ -72,12 +72,12 @@ def learn(
 def _moments(column: np.ndarray) -> tuple[float, float, float, bool]:
     """Median, mean and 1 / std after imputation, and whether values are missing."""
     missing = np.isnan(column)
-    known = column[~missing] if missing.any() else column
-    if not len(known):
+    present = column[~missing] if missing.any() else column
+    if not len(present):
         return 0.0, 0.0, 0.0, True
-    median = float(np.median(known))
-    low, high = float(known.min()), float(known.max())
-    if low == high:  # by its values: the mean of equal numbers may be off by rounding
+    median = float(np.median(present))
+    low, high = float(present.min()), float(present.max())
+    if low == high:  # not by the variance: the mean of equal numbers may be off by rounding
         return median, median, 0.0, bool(missing.any())
     full = np.where(missing, np.float32(median), column).astype(np.float64)
     mean = full.mean()
@@ -91,8 +91,8 @@ class TableEncoder(Encoder):
 
     Args:
         learnt: from the training rows.
-        numbers: which of the stored columns are numbers.
-        categories: which are codes of categories.
+        numbers: indices of the stored columns that hold numbers.
+        categories: indices of those that hold codes of categories.
         device: where batches will be.
     """
 
@@ -112,7 +112,7 @@ class TableEncoder(Encoder):
             self._filled = (torch.tensor(learnt.median) - self._mean) * self._scale
             self._flagged = torch.tensor(learnt.flagged)
             self._codes = torch.tensor(categories)
-            # One table for all category columns: where the code of a column begins in it, and each code's place.
+            # One table for all category columns: where the codes of each begin in it, and the place of each code.
             starts = np.cumsum([0, *map(len, learnt.slots)])
             offsets = np.cumsum([0, *learnt.widths])
             self._first = torch.tensor(starts[:-1] + 1, dtype=torch.float32)

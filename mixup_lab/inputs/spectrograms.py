@@ -1,4 +1,4 @@
-"""Log-mel spectrograms on their way into a model, and back to be looked at."""
+"""The encoder of log-mel spectrograms, and the tiles that show them."""
 
 import numpy as np
 import torch
@@ -9,9 +9,9 @@ from mixup_lab.inputs.encoder import Encoder
 
 
 class Spectrograms(Encoder):
-    """The encoder of audio: standardised by one mean and one deviation of all values, as in Gong et al. (2021).
+    """Standardises by one mean and one standard deviation of all values, as in Gong et al. (2021).
 
-    One pair for all bands, so that silence has one value everywhere, and the shape of the spectrum stays.
+    All bands share them, so that silence has one value everywhere and the shape of the spectrum is kept.
 
     Args:
         shape: (1, M, T).
@@ -34,9 +34,9 @@ class Spectrograms(Encoder):
         return inputs.to(torch.float32, copy=True).sub_(self.mean_db).mul_(1 / self.std_db)
 
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
-        """Time goes right, low bands are at the bottom; time and frequency have no common unit, so the box is filled.
+        """Time runs to the right, low bands are at the bottom: uint8 (n, box, box, 3).
 
-        Mixed ones are drawn by their mixed levels. Returns uint8 (n, box, box, 3).
+        Time and frequency have no common unit, so a tile fills the box. Mixed examples show their mixed levels.
         """
         low, high = self._range
         level = ((inputs.float() * self.std_db + self.mean_db - low) / (high - low)).clamp(0, 1)

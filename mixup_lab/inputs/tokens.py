@@ -1,4 +1,4 @@
-"""Texts as token ids on their way into a model, and back to be read."""
+"""The encoder of texts, which are token ids, and the tiles that show them."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ from torch import Tensor
 from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.inputs.vocabulary import PADDING, spelt
 
-SIZES = range(14, 7, -1)  # of the letters on a tile, in pixels: the largest with which the text has room
-FINE = 4  # letters are drawn so many times as large, then made smaller: small ones keep their spacing
+SIZES = range(14, 7, -1)  # of the letters on a tile, in pixels: the largest at which the text fits
+FINE = 4  # letters are drawn this many times larger, then reduced, so that small ones keep their spacing
 INK, PAPER = (28, 31, 35), (250, 248, 242)
 MARGIN = 4
 
 
 class Tokens(Encoder):
-    """The encoder of texts: ids as they are, int64.
+    """Passes token ids on, as int64.
 
     Args:
         names: of the tokens, by id.
-        length: L, tokens of the longest text.
+        length: L, the number of tokens of the longest text.
     """
 
     noun = "texts"
@@ -32,11 +32,11 @@ class Tokens(Encoder):
         self.shape = (length,)
 
     def offers(self) -> dict[str, int]:
-        """`num_tokens`: how many ids there are."""
+        """`num_tokens`: the size of the vocabulary."""
         return {"num_tokens": len(self.names)}
 
     def whole(self, example: Tensor) -> Tensor:
-        """A text with the padding that its batch did not need."""
+        """A text (L or less) padded to L."""
         return F.pad(example, (0, self.shape[0] - len(example)), value=PADDING)
 
     def describe(self) -> str:
@@ -48,13 +48,13 @@ class Tokens(Encoder):
         return inputs.long()
 
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
-        """Each text as it was cut into tokens, wrapped into a tile: uint8 (n, box, box, 3)."""
+        """The text of each row of ids, wrapped to fit a tile: uint8 (n, box, box, 3)."""
         texts = [spelt(self.names[i] for i in row if i != PADDING) for row in inputs.tolist()]
         return np.stack([text_tile(text, box) for text in texts])
 
 
 def text_tile(text: str, box: int) -> np.ndarray:
-    """A text in a square: uint8 (box, box, 3). What has no room is cut off, with an ellipsis."""
+    """A text in a square: uint8 (box, box, 3). Text that does not fit is cut off, with an ellipsis."""
     width = FINE * (box - 2 * MARGIN)
     for size in SIZES:
         font, high = ImageFont.load_default(FINE * size), FINE * round(1.2 * size)

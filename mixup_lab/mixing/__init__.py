@@ -9,7 +9,7 @@
 ...     loss = mixed.loss(nn.CrossEntropyLoss(reduction="none"), model(mixed.inputs)).mean()
 ...     loss.backward()
 
-One file for each option of `conf/aug`; `mixer` holds the contract and `pairs` what most methods share.
+One file for each option of `conf/aug`; `mixer` holds the contract, and `pairs` the code that most methods share.
 """
 
 from mixup_lab.mixing.cutmix import CutMix

@@ -1,4 +1,4 @@
-"""Checks of inputs, with the remedy for those that cannot be mixed."""
+"""Checks of inputs; errors name the remedy."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def check_call(inputs: Any, target: Any) -> tuple[int, torch.device]:
-    """Check a batch that a user's own loop hands over; returns its size and device.
+    """Check a batch from a user's own loop; returns its size and device.
 
     Raises:
-        TypeError: for numpy arrays, lists, and integers, with the remedy.
+        TypeError: for numpy arrays, lists and integers.
         ValueError: for an empty batch, a target of another length, or tensors on more than one device.
     """
     parts = (

@@ -18,11 +18,11 @@ class CutMix(PictureMixer):
     """Paste a rectangle of the partner at the same place; see `PairMixer` for the arguments.
 
     The rectangle has the area 1 - lam, the shape of the picture and a uniform random centre. It is cut off at the
-    border, and lam becomes the share of the pixels that are really the picture's own.
+    border, and lam becomes the actual share of the picture's own pixels.
     """
 
     def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
-        """The centre, in shares of height and width: `row` and `column` (S,), or (S, B) where each sample has one."""
+        """The centre, in shares of height and width: `row` and `column` (S,), or (S, B) if each sample has one."""
         if self.lam_per == "batch":
             row, column = rng.random((2, len(lam)))
             return {"row": row, "column": column, "share": lam[:, 0]}

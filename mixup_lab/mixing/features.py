@@ -1,4 +1,4 @@
-"""Features of a batch by a model, without leaving a trace in it."""
+"""Features of a batch from a model, without changing the model's state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ def features(model: nn.Module, inputs: Tensor) -> Tensor:
     handle = last_linear(model).register_forward_pre_hook(lambda _, args: inputs_seen.append(args[0]))
     try:
         with undisturbed(model), torch.no_grad():
-            model.forward(inputs)  # a compiled model that is called would not notice the hook
+            model.forward(inputs)  # calling a compiled model would skip the hook
     finally:
         handle.remove()
     return inputs_seen[-1]

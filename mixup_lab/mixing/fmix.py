@@ -9,12 +9,12 @@ from mixup_lab.mixing.masks import MaskMixer
 
 @dataclass
 class FMix(MaskMixer):
-    """Binary masks of random shape with soft outlines, by low-pass noise.
+    """Binary masks of random shape with smooth outlines, from low-pass noise.
 
-    White noise whose amplitude falls with frequency ** decay; the lam * H * W largest values are the own pixels.
+    The amplitude of white noise is divided by frequency ** decay; the lam * H * W largest values are the own pixels.
 
     Args:
-        decay: > 0; the paper's 3. Less gives many small islands.
+        decay: > 0; 3 in the paper. Smaller values give many small islands.
     """
 
     decay: float = 3.0
@@ -25,7 +25,7 @@ class FMix(MaskMixer):
             raise ValueError(f"decay must be greater than 0, got {self.decay}")
 
     def masks(self, rng: np.random.Generator, lam: np.ndarray, height: int, width: int) -> np.ndarray:
-        """The largest values of the noise, which are those not below the smallest of them."""
+        """Bool masks (n, H, W), True for the largest values of the noise: those not below the smallest of them."""
         frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
         amplitude = np.maximum(frequency, 1 / max(height, width)) ** -self.decay
         noise = rng.normal(size=(2, len(lam), *frequency.shape))

@@ -29,13 +29,13 @@ def blend(inputs: Tensor, perm: Tensor, mask: Tensor) -> Tensor:
             bit for bit.
     """
     weight = mask.to(inputs.dtype).unsqueeze(-3)
-    if not inputs.is_contiguous():  # channels_last: with a weight for each channel the loop is over all values at once
+    if not inputs.is_contiguous():  # channels_last: faster with the weight repeated for each channel
         weight = torch.empty_like(inputs if mask.dim() == 3 else inputs[0]).copy_(weight)
     return rows(inputs, perm).lerp_(inputs, weight)
 
 
 def paste(inputs: Tensor, patches: Tensor, perm: Tensor, top: int, left: int) -> Tensor:
-    """`inputs` (B, C, H, W) with `patches[perm]` (B, C, h, w) at one place of all pictures, as a new tensor."""
+    """Copies of `inputs` (B, C, H, W) with `patches[perm]` (B, C, h, w) at one place, the same in all pictures."""
     mixed = inputs.clone()
     place = mixed[..., top : top + patches.shape[-2], left : left + patches.shape[-1]]
     if patches.requires_grad:  # autograd does not support out=, which saves a second tensor
@@ -46,7 +46,7 @@ def paste(inputs: Tensor, patches: Tensor, perm: Tensor, top: int, left: int) ->
 
 
 def each(function: Callable[..., Tensor], *inputs: Inputs) -> Inputs:
-    """`function` of the tensors; of dicts of tensors, one by one under each name."""
+    """`function` of the tensors; for dicts of tensors, a dict of its results for each name."""
     if isinstance(inputs[0], dict):
         return {name: function(*(parts[name] for parts in inputs)) for name in inputs[0]}
     return function(*inputs)
@@ -63,9 +63,9 @@ def rows(inputs: Tensor, perm: Tensor) -> Tensor:
 
 
 def soft(target: Tensor, num_classes: int | None) -> Tensor:
-    """Labels that can be averaged: class indices (B, ...) as one-hot float32 (B, C, ...), numbers as they are.
+    """Labels that can be averaged: class indices (B, ...) as one-hot float32 (B, C, ...), numbers unchanged.
 
-    Of masks, uint8 (B, H, W), pixels that are void have 0 for every class.
+    In masks, uint8 (B, H, W), void pixels have 0 for every class.
 
     Raises:
         ValueError: for class indices without `num_classes`.

@@ -9,7 +9,7 @@ from mixup_lab.mixing.masks import MaskMixer
 
 @dataclass
 class GridMix(MaskMixer):
-    """Each cell of a grid is the own picture's with probability lam; lam is then the share of the pixels.
+    """Each cell of a grid shows the own picture with probability lam; lam becomes the actual share of its pixels.
 
     The paper's second loss, on the cells, is left out.
 

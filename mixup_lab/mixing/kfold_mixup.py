@@ -44,7 +44,7 @@ class KFoldMixup(PairMixer):
         units = 1 if self.lam_per == "batch" else batch_size
         unmixed = rng.random((steps, units)) >= request.probs(self.prob)
         alpha = request.alphas(self.alpha)
-        # Gamma variables over their sum are Dirichlet's. In logarithms, since small alphas underflow:
+        # Gamma variables divided by their sum have a Dirichlet law. In logarithms, since small alphas underflow:
         # Gamma(a) = Gamma(a + 1) * U ** (1 / a).
         shape = (steps, units, self.k)
         positive = np.where(alpha > 0, alpha, 1.0)[:, None, None]
@@ -83,7 +83,7 @@ class KFoldMixup(PairMixer):
         return [] if self._layers else [self.strip("One mixture over the own share", "own", LAMS, self.with_lam)]
 
     def with_lam(self, draw: Draw, lam: float) -> Draw:
-        """The partners share evenly what the own sample leaves."""
+        """The draw with this own share for all examples; the partners share the rest evenly."""
         weights = torch.full_like(draw["weights"], (1 - lam) / (self.k - 1))
         weights[:, 0] = lam
         return {**draw, "weights": weights}

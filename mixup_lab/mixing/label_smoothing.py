@@ -1,4 +1,4 @@
-"""Label smoothing (Szegedy et al., 2016) as strong as Mixup's labels: a control that shows what mixed inputs add."""
+"""Label smoothing (Szegedy et al., 2016) as strong as in Mixup's labels: a control for the effect of mixed inputs."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ from mixup_lab.types import Batch, Mixed
 
 @dataclass
 class LabelSmoothing(Mixer):
-    """Inputs as they are; the label keeps 1 - eps, and eps is spread evenly over all classes.
+    """Inputs stay unchanged; the label keeps 1 - eps, and eps is spread evenly over all classes.
 
-    eps = E[min(lam, 1 - lam)] for lam ~ Beta(alpha, alpha): the label mass that Mixup of this alpha moves on average.
+    eps = E[min(lam, 1 - lam)] for lam ~ Beta(alpha, alpha): the label mass that Mixup with this alpha moves on average.
 
     Args:
         alpha: >= 0 and finite; 0 is the baseline.
-        num_classes: for use outside of runs; a run fills it in.
+        num_classes: only needed outside runs; a run fills it in.
     """
 
     on_tokens = True
@@ -35,7 +35,7 @@ class LabelSmoothing(Mixer):
         self.num_classes = bound.labels.num_classes
 
     def draw(self, rng: np.random.Generator, request: Request) -> dict[str, np.ndarray]:
-        """`eps` (S,): nothing is random."""
+        """`eps` (S,), which is not random."""
         eps = np.array([mean_minor_share(a) if a > 0 else 0.0 for a in request.alphas(self.alpha)])
         return {"eps": eps * request.probs(1.0)[:, 0]}
 

@@ -12,8 +12,7 @@ LAWS = ("beta", "uniform", "fixed")
 class Law:
     """A law on [0, 1]: Beta(alpha, beta), uniform or one fixed value; truncated to [low, high]; folded to [1/2, 1].
 
-    alpha is not part of it but an argument of every draw, since it may change from step to step; alpha = 0 means
-    lam = 1 for every law.
+    alpha is an argument of every draw, since it may change from step to step; alpha = 0 means lam = 1 for every law.
 
     Args:
         kind: `beta`, `uniform` or `fixed`.
@@ -52,7 +51,7 @@ class Law:
         """lam as float32 (steps, per_step) for alpha (steps,), each >= 0.
 
         Raises:
-            ValueError: if Beta has no mass in the interval that it is truncated to.
+            ValueError: if Beta has no mass in the interval to which it is truncated.
         """
         off = alpha == 0
         column = np.where(off, 1.0, alpha)[:, None]
@@ -62,7 +61,7 @@ class Law:
         elif self.kind == "uniform":
             lam = rng.uniform(self.low, self.high, shape)
         elif (self.low, self.high) == (0.0, 1.0):
-            a = column[0, 0] if len(column) == 1 else column  # numpy is faster with a number than with an array of one
+            a = column[0, 0] if len(column) == 1 else column  # numpy is faster with a number than with an array
             lam = rng.beta(a, self._beta(a), shape)
         else:
             lam = self._truncated(rng, column, shape)
@@ -94,7 +93,7 @@ class Law:
         return np.asarray((special.betainc(a, b, inside) - first) / (last - first))
 
     def _truncated(self, rng: np.random.Generator, alpha: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """By the inverse of the distribution function, over the part that is kept."""
+        """Draw by inverting the distribution function over the interval that is kept."""
         from scipy import special  # late: most runs do not need it, and it takes a while to load
 
         a, b, low, high, mirrored = self._lower_tail(alpha)
@@ -111,7 +110,7 @@ class Law:
     def _lower_tail(self, alpha: np.ndarray) -> tuple[np.ndarray, ...]:
         """Parameters of Beta, the interval, and whether both are mirrored to describe 1 - lam.
 
-        They are if the interval lies above the mean: close to 0 the distribution function keeps its digits.
+        They are if the interval is above the mean: the distribution function is more precise close to 0 than to 1.
         """
         beta = self._beta(alpha)
         mirrored = self.low >= alpha / (alpha + beta)
@@ -124,7 +123,7 @@ class Law:
 
 
 def mean_minor_share(alpha: float) -> float:
-    """E[min(lam, 1 - lam)] for lam ~ Beta(alpha, alpha), alpha > 0: how much label mass Mixup takes off the larger one.
+    """E[min(lam, 1 - lam)] for lam ~ Beta(alpha, alpha), alpha > 0: the mean share of the smaller label in Mixup.
 
     Equals twice the mean of lam over lam < 1/2, which is I_{1/2}(alpha + 1, alpha) by the incomplete Beta function.
     """

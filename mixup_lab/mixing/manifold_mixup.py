@@ -20,9 +20,9 @@ class ManifoldMixup(Mixup):
     input; with `layers=[sentence]` it is the senMixup of Guo et al. (2019).
 
     Args:
-        layers: names of modules as `model.named_modules()` has them, and `input`; each must give one tensor (B, ...).
-            None: what the model declares as `mixup_layers`, and `input`.
-        alpha: as in Mixup; the paper's 2 for hidden layers.
+        layers: names of modules from `model.named_modules()`, and `input`; the output of each must be one tensor
+            (B, ...). None: the model's `mixup_layers`, and `input`.
+        alpha: as in Mixup; 2 in the paper for hidden layers.
 
     Raises:
         ValueError: for an empty set; in `bind`, for a layer that the model does not have.
@@ -38,7 +38,7 @@ class ManifoldMixup(Mixup):
             raise ValueError(f"layers must be a list of at least one layer, got {self.layers}")
 
     def layers_inside(self, bound: Bound) -> tuple[str, ...]:
-        """All of the set; `Inside` checks them."""
+        """The whole set; `Inside` checks it."""
         if self.layers is None:
             self.layers = [*([] if bound.tokens else [INPUT]), *declared(bound.model)]
         if bound.tokens and INPUT in self.layers:
@@ -46,7 +46,7 @@ class ManifoldMixup(Mixup):
         return tuple(self.layers)
 
     def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
-        """`layer` (S,): which one, by its place in the set."""
+        """`layer` (S,): index of the layer in the set."""
         return {"layer": rng.integers(len(self._set()), size=len(lam))}
 
     def layer(self, draw: Draw) -> str | None:
@@ -54,8 +54,8 @@ class ManifoldMixup(Mixup):
         return None if name == INPUT else name
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
-        """The input is mixed at once if it is its turn; else the model's hook mixes when the layer is reached."""
-        self.disarm()  # nothing is left of a batch that the model never saw
+        """Mix the input at once if it was drawn; else the hook mixes when the forward pass reaches the layer."""
+        self.disarm()  # in case the last batch never reached the model
         return super().apply(batch, draw)
 
     def strips(self) -> list[Strip]:

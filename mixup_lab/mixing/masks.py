@@ -1,4 +1,4 @@
-"""What methods share that choose each pixel by a mask."""
+"""Shared by methods that mix each pixel by a mask."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class MaskMixer(PictureMixer):
         """One mask for each lam: (n,) to (n, H, W) in [0, 1], the share of the own picture; all 1 where lam is 1."""
 
     def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
-        """`mask_seed` (S,), and `share` (S,): lam for the host where the batch has one."""
+        """`mask_seed` (S,), and if the batch has one lam, `share` (S,): its value on the host."""
         drawn = {"mask_seed": rng.integers(2**62, size=len(lam))}
         return drawn | {"share": lam[:, 0]} if self.lam_per == "batch" else drawn
 

@@ -1,8 +1,8 @@
 """The contract of a mixing method.
 
 A mixer first draws everything random for many steps from its own generator, then applies the draws with pure functions.
-So the same draws give the same batches on every device, eagerly or compiled, and tests can choose the values. (Noise
-alone is drawn as a seed: its values come from the device's own generator and differ between kinds of devices.)
+So the same draws give the same batches on every device, eagerly or compiled, and tests can choose the values. (The one
+exception is noise, drawn as a seed: its values come from the device's generator and differ between kinds of devices.)
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Request:
     Args:
         steps: S.
         batch_size: B.
-        targets: (S, B, ...) labels of these batches; given where the mixer `needs_labels`.
+        targets: (S, B, ...) labels of these batches; only if the mixer `needs_labels`.
         scale_alpha: (S,) factor of alpha at each step, from a schedule.
         scale_prob: (S,) factor of the share that is mixed, from a schedule.
     """
@@ -58,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Bound:
-    """The training that a mixer serves."""
+    """The parts of a training that a mixer may use."""
 
     model: nn.Module
     loss: Callable[[Tensor, Tensor], Tensor]  # (B, ...) outputs, targets -> loss of each element
@@ -69,7 +69,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Strip:
-    """One parameter that `preview` varies while everything else that is random stays the same."""
+    """One parameter that `preview` varies, with all other draws fixed."""
 
     title: str
     parameter: str
@@ -79,10 +79,10 @@ class Strip:
 
 
 class Mixer(ABC):
-    """A method of mixing the examples of a batch; one class and one yaml in `conf/aug` make a new one.
+    """A method of mixing the examples of a batch; a new one needs a class and a yaml in `conf/aug`.
 
-    `apply` is all that a method must have. Most methods are a `PairMixer`, which needs `mix` alone. A mixer can also be
-    called in your own training loop: `mixed = mixer(inputs, target)`.
+    A method must define `apply`. Most methods are a `PairMixer` and define `mix` instead. A mixer can also be called in
+    your own training loop: `mixed = mixer(inputs, target)`.
     """
 
     alpha: float = 1.0  # parameter of the law of lam; 0 means that nothing is mixed
@@ -90,14 +90,14 @@ class Mixer(ABC):
     lam_per: str = "batch"  # which examples share one lam: those of a `batch`, of a `pair`, or none (`sample`)
     seed: int | None = None  # of the generator for direct calls
     needs_labels = False  # whether the draw depends on the labels
-    asks_model = False  # whether lam depends on the model's opinion of the inputs
-    whole_batch = False  # whether forward and backward have to see the batch in one piece
-    by_example = False  # whether an example is mixed with its partner and lam alone: many batches can be mixed at once
+    asks_model = False  # whether lam depends on the model and the inputs
+    whole_batch = False  # whether forward and backward need the batch in one piece
+    by_example = False  # whether a mixture depends on its pair and lam only: many batches can be mixed at once
     on_tokens = False  # whether inputs may be token ids
     keeps_inputs_whole = False  # whether the mixture shows all of both inputs, as labels such as boxes need
     rows = 1  # rows of the mixed batch for each example; the mixed ones come last
-    own_title = "own"  # above the own pictures, and
-    mixed_title = "mixed"  # above the mixed ones in a preview
+    own_title = "own"  # of the column of own pictures in a preview
+    mixed_title = "mixed"  # of the column of mixed ones
 
     def __init_subclass__(cls, **more: Any) -> None:
         """`by_example` is not inherited: a subclass may mix in another way."""
@@ -126,8 +126,8 @@ class Mixer(ABC):
         """Everything random for `request.steps` batches, from the mixing stream `rng`.
 
         Returns:
-            Arrays of first dimension S. Those of more dimensions are uploaded to the device; those of one stay on the
-            host: `apply` gets its step's value as a plain number.
+            Arrays whose first dimension is S. Those with more dimensions are uploaded to the device; the others stay on
+            the host, and `apply` gets the value of its step as a plain number.
         """
         return {}
 
@@ -136,16 +136,16 @@ class Mixer(ABC):
         """Mix one batch with one step's draw, on the batch's device. The batch is not changed in place."""
 
     def disarm(self) -> None:  # noqa: B027
-        """Forget a batch that was mixed in vain, such as one that the model never saw."""
+        """Cancel mixing inside the model for a batch that never reached it."""
 
-    # ---- what preview shows; every method has a default -------------------------------------------------------------
+    # ---- for previews; every method has a default -------------------------------------------------------------------
 
     def laws(self) -> Laws:
-        """The law of lam, as a mixture of laws; empty where lam follows from something else."""
+        """The law of lam, as a mixture of laws; empty if lam follows from something else."""
         return []
 
     def find_partners(self, draw: Draw, inputs: Inputs) -> Draw:
-        """The draw, with the partners that depend on the inputs (B, ...)."""
+        """The draw, completed by partners that depend on the inputs (B, ...)."""
         return draw
 
     def partners(self, draw: Draw) -> list[Tensor]:
@@ -161,7 +161,7 @@ class Mixer(ABC):
         return None
 
     def variety(self, draw: Draw) -> str:
-        """How a step mixes, if a method has several ways: previews show examples of each."""
+        """The variety of mixing that a step uses, if a method has several: previews show examples of each."""
         return self.layer(draw) or ""
 
     def note(self, draw: Draw) -> str:
@@ -173,7 +173,7 @@ class Mixer(ABC):
         return []
 
     def largest_share(self, draws: dict[str, np.ndarray], lam: np.ndarray) -> np.ndarray:
-        """The largest share of one example in each mixture, for lam (S * B,) as it was done."""
+        """The largest share of one example in each mixture, for the actual lam (S * B,)."""
         return np.asarray(np.maximum(lam, 1 - lam))
 
     def strips(self) -> list[Strip]:
@@ -193,13 +193,13 @@ class Mixer(ABC):
             Mixed; `mixed.loss(criterion, model(mixed.inputs)).mean()` is the loss to minimise.
 
         Raises:
-            TypeError: for inputs that cannot be mixed, such as numpy arrays or uint8; the sentence names the remedy.
-            ValueError: for an empty batch, unequal lengths or devices, and what the method refuses.
+            TypeError: for inputs that cannot be mixed, such as numpy arrays or uint8; the message names the remedy.
+            ValueError: for an empty batch, unequal lengths or devices, and batches that the method refuses.
         """
         size, device = check_call(inputs, target)
         targets = target.cpu().numpy()[None] if self.needs_labels else None
         drawn = self.draw(self._rng, Request(1, size, targets))
-        # at_step(upload(drawn, device), 0), but the only step is taken before it becomes a tensor: a tenth of a call
+        # at_step(upload(drawn, device), 0), but indexed before the upload, which saves a tenth of the call
         draw = {name: torch.from_numpy(v[0]).to(device) if v.ndim > 1 else v[0].item() for name, v in drawn.items()}
         return self.apply(Batch(inputs, target), draw)
 
@@ -207,7 +207,7 @@ class Mixer(ABC):
     def collate(self) -> Callable[[list[Any]], Mixed]:
         """For `DataLoader(collate_fn=mixer.collate)`: stacks the examples (inputs, target), then mixes.
 
-        Warns once, here and not in every worker, that mixing in the loop is better. Each worker of each epoch draws
+        Warns once, here and not in every worker, that mixing in the loop is better. In each epoch each worker draws
         from a stream of its own, seeded by the loader.
         """
         self._warn_once(
@@ -248,22 +248,22 @@ def at_least_zero(**arguments: float) -> None:
 
 
 def upload(draws: dict[str, np.ndarray], device: torch.device) -> dict[str, Any]:
-    """The draws of many steps on the device; arrays of one number for each step stay on the host."""
+    """The draws of many steps on the device; arrays with one number for each step stay on the host."""
     return {name: torch.from_numpy(v).to(device) if v.ndim > 1 else v for name, v in draws.items()}
 
 
 def at_steps(draws: dict[str, Any], first: int, last: int) -> Draw:
-    """The draws (S, B) of the steps from `first` to before `last` as those of one batch; partners stay in their step.
+    """The draws (S, B) of the steps `first` to `last` - 1 as those of one batch; partners stay within their step.
 
     For mixers that are `by_example`.
     """
-    some = {name: values[first:last] for name, values in draws.items()}
-    if "perm" in some:
-        steps, size = some["perm"].shape
-        some["perm"] = some["perm"] + torch.arange(0, steps * size, size, device=some["perm"].device).unsqueeze(1)
-    return {name: values.flatten() for name, values in some.items()}
+    part = {name: values[first:last] for name, values in draws.items()}
+    if "perm" in part:
+        steps, size = part["perm"].shape
+        part["perm"] = part["perm"] + torch.arange(0, steps * size, size, device=part["perm"].device).unsqueeze(1)
+    return {name: values.flatten() for name, values in part.items()}
 
 
 def at_step(draws: dict[str, Any], step: int) -> Draw:
-    """The draw of one step: views of tensors, nothing is copied; arrays on the host give plain numbers."""
+    """The draw of one step: views of the tensors, and plain numbers from the arrays on the host."""
     return {name: v[step] if isinstance(v, Tensor) else v[step].item() for name, v in draws.items()}

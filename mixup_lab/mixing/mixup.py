@@ -15,7 +15,7 @@ from mixup_lab.types import Inputs
 class Mixup(PairMixer):
     """`lam * x_i + (1 - lam) * x_j` with the labels mixed alike (eq. 2); see `PairMixer` for the arguments.
 
-    Token ids have no mean. For texts the output of the first layer that the model declares is mixed instead, the
+    Token ids cannot be averaged. For texts the output of the first of the model's `mixup_layers` is mixed instead, the
     embedding: wordMixup (Guo, Mao, Zhang: Augmenting Data with Mixup for Sentence Classification, 2019).
 
     >>> import torch

@@ -24,14 +24,14 @@ class MixupCutMix(Mixer):
     Args:
         alpha: of Mixup, >= 0; 0 is the baseline, CutMix included.
         cutmix_alpha: of CutMix, > 0.
-        prob_mixup: with the next two: probabilities that sum to 1.
-        prob_cutmix: see prob_mixup.
-        prob_none: see prob_mixup.
+        prob_mixup: probability of Mixup. The three probabilities sum to 1.
+        prob_cutmix: probability of CutMix.
+        prob_none: probability of not mixing.
         lam_per: `batch`, `sample` or `pair`, for both.
         seed: of the generator for direct calls; None: a different one each time.
 
     Raises:
-        ValueError: for probabilities that do not sum to 1, and what the methods refuse.
+        ValueError: for probabilities that do not sum to 1, and for arguments that Mixup or CutMix refuse.
     """
 
     alpha: float = 0.8
@@ -61,7 +61,7 @@ class MixupCutMix(Mixer):
             method.bind(bound)
 
     def draw(self, rng: np.random.Generator, request: Request) -> dict[str, np.ndarray]:
-        """The draws of each method, under names of its own, and `choice` (S,)."""
+        """The draws of each method, with its number before their names, and `choice` (S,)."""
         drawn: dict[str, np.ndarray] = {}
         for number, method in enumerate(self._methods):
             own = method.draw(rng, replace(request, scale_prob=1.0))

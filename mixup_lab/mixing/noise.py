@@ -1,4 +1,4 @@
-"""Gaussian noise on the inputs, labels as they are: a control for what mixing does (Zhang et al., 2018, table 5)."""
+"""Gaussian noise on the inputs, labels unchanged: a control for the effect of mixing (Zhang et al., 2018, table 5)."""
 
 from dataclasses import dataclass
 

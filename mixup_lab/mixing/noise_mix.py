@@ -11,20 +11,20 @@ from mixup_lab.mixing.mixer import Draw, at_least_zero
 from mixup_lab.mixing.mixup import Mixup
 from mixup_lab.types import Inputs, like
 
-LEVEL = (2, 5)  # parameters of Beta, which the strength of the noise is drawn from
+LEVEL = (2, 5)  # parameters of Beta for the strength of the noise
 MEAN_LEVEL = 2 / 7
 
 
 @dataclass
 class NoiseMix(Mixup):
-    """Mixup, then noise: `(1 + m) * mixed + a`, m uniform, a normal.
+    """Mixup, then noise: `(1 + m) * mixed + a` with uniform m and normal a.
 
     The levels are multiplied by a draw of Beta(2, 5) for each batch, as in the authors' code. Inputs that are not mixed
     get no noise.
 
     Args:
-        add_noise: standard deviation of a, in units of the standardised inputs, >= 0; 0.4.
-        mult_noise: m lies in [-mult_noise, mult_noise]; 0.2.
+        add_noise: standard deviation of a, in units of the standardised inputs, >= 0.
+        mult_noise: m lies in [-mult_noise, mult_noise].
     """
 
     on_tokens = False

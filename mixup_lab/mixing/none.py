@@ -7,7 +7,7 @@ from mixup_lab.types import Batch, Mixed
 
 
 class NoMixing(Mixer):
-    """The baseline: every example is itself, lam = 1."""
+    """The baseline: examples stay unmixed, lam = 1."""
 
     alpha = 0.0
     prob = 0.0

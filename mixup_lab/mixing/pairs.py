@@ -1,4 +1,4 @@
-"""What all methods share that mix an example with one partner of its batch."""
+"""Shared by all methods that mix an example with one partner of its batch."""
 
 import math
 from abc import abstractmethod
@@ -25,7 +25,7 @@ LABELS = ("two_term", "soft", "dominant", "inputs_only", "labels_only", "union")
 
 @dataclass
 class PairMixer(Mixer):
-    """Every example is mixed with one partner of its batch. A method defines `mix`; the rest is here.
+    """Mixes every example with one partner of its batch. A method defines `mix`; the rest is here.
 
     Args:
         alpha: >= 0 and finite; 0 trains bit for bit like the baseline.
@@ -36,14 +36,13 @@ class PairMixer(Mixer):
         lam_max: see `lam_min`.
         fold: use max(lam, 1 - lam): the own label never has the smaller share.
         lam_per: one lam for each `batch` (the paper's code), `sample` or `pair` (couples that share lam and place).
-        prob: in [0, 1]; the share of the batches (examples, pairs: see `lam_per`) that are mixed at all.
-        partner: see `mixup_lab.mixing.partners.draw_partners`; besides these `nearest_input` and `nearest_feature`.
+        prob: in [0, 1]; the share of the batches (examples, pairs: see `lam_per`) that are mixed.
+        partner: see `mixup_lab.mixing.partners.draw_partners`; also `nearest_input` and `nearest_feature`.
         bandwidth: of `partner=near_label`, in standard deviations of the labels, > 0.
         labels: `two_term` (both labels, lam between their losses), `soft` (one label in between; the same loss),
             `dominant` (the label of the larger share alone), `inputs_only` (own labels with mixed inputs),
-            `labels_only` (mixed labels with own inputs), `union` (of boxes: those of both in one set, each with its
-            share).
-        num_classes: for soft labels outside of runs; a run fills it in.
+            `labels_only` (mixed labels with own inputs), `union` (the boxes of both in one set, each with its share).
+        num_classes: needed for soft labels outside runs; a run fills it in.
         seed: of the generator for direct calls; None: a different one each time. Runs have a stream of their own.
 
     Raises:
@@ -66,7 +65,7 @@ class PairMixer(Mixer):
     num_classes: int | None = None
     seed: int | None = None
 
-    own_law = ""  # what a method draws in place of lam by `law`; lam in `extras` and `mix` is then 1 (unmixed) or 0
+    own_law = ""  # says what a method draws instead of lam; lam in `extras` and `mix` is then 1 (unmixed) or 0
 
     def __post_init__(self) -> None:
         at_least_zero(alpha=self.alpha)
@@ -76,7 +75,7 @@ class PairMixer(Mixer):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)}")
         if self.lam_per == "pair" and self.partner not in ("random", "pairs"):
-            raise ValueError(f"lam_per=pair draws its own couples and does not go with partner={self.partner}")
+            raise ValueError(f"lam_per=pair draws its own couples and cannot be combined with partner={self.partner}")
         if not 0 < self.bandwidth < math.inf:
             raise ValueError(f"bandwidth must be a finite number > 0, got {self.bandwidth}")
         self.alpha = float(self.alpha)
@@ -95,31 +94,31 @@ class PairMixer(Mixer):
         self._layers: tuple[str, ...] = ()
         self._inside: Inside | None = None
 
-    # ---- what a method defines ---------------------------------------------------------------------------------------
+    # ---- defined by a method -----------------------------------------------------------------------------------------
 
     @abstractmethod
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
-        """The mixed inputs, and the share of the own label that was really done.
+        """The mixed inputs, and the actual share of the own label.
 
         Args:
             inputs: (B, ...), not to be changed in place.
             perm: (B,) int64 partners.
-            lam: (B,) float32 as drawn; 1 must give the inputs back bit for bit, and the share 1.
+            lam: (B,) float32 as drawn; 1 must return the inputs bit for bit, and the share 1.
             draw: of this step, with the arrays of `extras` and the own `target`.
 
         Returns:
-            Inputs, and lam (B,); or, where a mask decides for each pixel, its share (H, W) or (B, H, W): targets of
-            that shape get it as it is, others its mean.
+            Inputs, and lam (B,), or the own share of each pixel (H, W) or (B, H, W) if the method mixes by masks: it
+            applies to targets of that shape, its mean to all others.
         """
 
     def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
-        """What a method draws besides partners and lam (S, B), such as places; see `Mixer.draw` for the shapes."""
+        """Further draws besides partners and lam (S, B), such as places; see `Mixer.draw` for the shapes."""
         return {}
 
-    # ---- what is the same for all ------------------------------------------------------------------------------------
+    # ---- the same for all methods ------------------------------------------------------------------------------------
 
     def bind(self, bound: Bound) -> None:
-        """Keep what soft labels, features and gradients need; hook the layers that are to be mixed."""
+        """Keep the parts of the training for later; hook the layers to be mixed."""
         super().bind(bound)
         labels = bound.labels
         if self._partner == "nearest_feature":
@@ -127,7 +126,7 @@ class PairMixer(Mixer):
         if self._partner == "nearest_input" and bound.tokens:
             raise ValueError("partner=nearest_input needs inputs that are numbers; for texts use nearest_feature")
         if self.labels == "soft" and not labels.averaged:
-            raise ValueError("labels=soft needs labels that have a mean, and these have none; use labels=two_term")
+            raise ValueError("labels=soft needs labels that can be averaged, which these cannot; use labels=two_term")
         if self._partner in BY_LABEL and not labels.one_each:
             raise ValueError(
                 f"partner={self._partner} needs one label for each example, and these have several; use partner=random"
@@ -144,11 +143,11 @@ class PairMixer(Mixer):
             self._inside = Inside(bound.model, self._layers, bound.input_shape, bound.tokens)
 
     def layers_inside(self, bound: Bound) -> tuple[str, ...]:
-        """Where inside the model the method may mix: tokens at the first layer that the model declares."""
+        """The layers inside the model where the method may mix: for tokens the first of `mixup_layers`, else none."""
         return declared(bound.model)[:1] if bound.tokens else ()
 
     def mix_inside(self, layer: str, mix: Callable[[Tensor], Tensor]) -> None:
-        """Have the next forward pass in training mode mix the output of this layer (B, ...)."""
+        """Mix the output (B, ...) of this layer in the next forward pass in training mode."""
         assert self._inside is not None
         if self.labels != "labels_only":
             self._inside.arm(layer, mix)
@@ -158,7 +157,7 @@ class PairMixer(Mixer):
             self._inside.disarm()
 
     def draw(self, rng: np.random.Generator, request: Request) -> dict[str, np.ndarray]:
-        """`perm` (S, B) int64, `lam` (S, B) float32 and the method's own. Partners are first: all alphas share them."""
+        """`perm` (S, B) int64, `lam` (S, B) float32 and `extras`. Partners come first, so all alphas share them."""
         draws = {} if self._partner in BY_DISTANCE else {"perm": self._perm(rng, request)}
         units = 1 if self.lam_per == "batch" else request.batch_size
         unmixed = rng.random((request.steps, units)) >= request.probs(self.prob)
@@ -186,7 +185,7 @@ class PairMixer(Mixer):
         return [] if self.own_law else [(self.prob, self._law, self.alpha), (1 - self.prob, UNMIXED, 1.0)]
 
     def find_partners(self, draw: Draw, inputs: Inputs) -> Draw:
-        """With `perm` also where distances decide: those of features are taken in evaluation mode, without a trace."""
+        """Add `perm` if it depends on distances; features are computed in evaluation mode, without side effects."""
         if "perm" in draw:
             return draw
         tensor = check_tensor(f"partner={self._partner}", inputs)
@@ -207,7 +206,7 @@ class PairMixer(Mixer):
         return [("lam", LAM_PER[self.lam_per]), ("partner", self.partner), ("labels", self.labels)]
 
     def strips(self) -> list[Strip]:
-        """Over lam, unless the inputs stay as they are or are mixed inside the model, where nothing can be shown."""
+        """Over lam, unless inputs stay unmixed or are mixed inside the model, where there is nothing to show."""
         if self.labels == "labels_only" or self._layers:
             return []
         return [self.strip("One pair over lam", "lam", LAMS, self.with_lam)]
@@ -226,7 +225,7 @@ class PairMixer(Mixer):
     # ---- parts -------------------------------------------------------------------------------------------------------
 
     def bound(self, what: str) -> Bound:
-        """The training that the method is bound to, which `what` needs."""
+        """The training that the method is bound to. Raises ValueError if there is none; `what` needs it."""
         if self._bound is None:
             raise ValueError(f"{what} needs the model; call bind(Bound(...)) first")
         return self._bound
@@ -282,7 +281,7 @@ def spread(first: float, last: float) -> tuple[float, ...]:
 
 
 def _share(lam: Tensor, target: Tensor) -> Tensor:
-    """lam for each pixel where the targets have pixels, else for each example."""
+    """lam for each pixel if the targets have pixels, else for each example."""
     if lam.dim() == 1:
         return lam
     if lam.dim() not in (2, 3):

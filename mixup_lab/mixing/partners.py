@@ -25,22 +25,22 @@ def draw_partners(
     """Partners for many steps.
 
     Args:
-        kind: `random` a uniform random permutation (the paper's); `no_self` a random cycle through the batch; `pairs`
-            random couples, each the other's partner (of an odd number one stays its own); `roll` the example before;
-            `same_class` and `different_class`, as far as the batch has such partners;
-            `near_label` drawn with weight exp(-d^2 / 2) of the labels' distance d, in bandwidths (Yao et al., 2022).
+        kind: `random`: a uniform random permutation (as in the paper); `no_self`: a random cycle through the batch;
+            `pairs`: random couples (in a batch of odd size one example is its own partner); `roll`: the previous
+            example; `same_class` and `different_class`: if the batch has such partners; `near_label`: drawn with weight
+            exp(-d^2 / 2) for labels at distance d, in bandwidths (Yao et al., 2022).
         rng: the mixing stream.
         steps: S.
         batch_size: B.
-        targets: (S, B) class indices, or (S, B, ...) numbers for `near_label`; needed where labels decide.
+        targets: (S, B) class indices, or (S, B, ...) numbers for `near_label`; needed for kinds in BY_LABEL.
         bandwidth: of `near_label`, in standard deviations of the labels, > 0.
 
     Returns:
         (S, B) int64, and the share of the examples for which the batch had no such partner: with `same_class` they are
-        their own partner, with `different_class` they got one of their class.
+        their own partner, with `different_class` they get one of their own class.
 
     Raises:
-        ValueError: where labels are needed and missing, or are not class indices.
+        ValueError: if labels are needed but missing, or are not class indices.
     """
     identity = np.arange(batch_size)[None].repeat(steps, axis=0)
     if kind == "random":
@@ -71,7 +71,7 @@ def nearest(features: Tensor) -> Tensor:
     A batch of one is its own partner. Memory: B x B.
     """
     rows = features.detach().flatten(1).float()
-    rows = rows - rows.mean(0)  # cdist squares: digits that all examples share would push out those that differ
+    rows = rows - rows.mean(0)  # cdist squares values: a large common offset would cost precision
     distance = torch.cdist(rows, rows)
     if len(rows) > 1:
         distance.fill_diagonal_(torch.inf)
@@ -100,7 +100,7 @@ def _same_class(rng: np.random.Generator, targets: np.ndarray) -> tuple[np.ndarr
 
 
 def _different_class(rng: np.random.Generator, targets: np.ndarray) -> tuple[np.ndarray, float]:
-    """Sorted by class, a shift by at least the largest class, and at most B less it, always ends in another class."""
+    """Sort by class and shift by at least the size of the largest class, at most B minus it: no class meets itself."""
     perm = np.empty(targets.shape, dtype=np.int64)
     batch_size = targets.shape[1]
     for step, row in enumerate(targets):

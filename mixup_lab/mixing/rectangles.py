@@ -1,11 +1,11 @@
-"""Rectangles of a picture that are pasted into another one, and the share of the pixels that remain."""
+"""Rectangles to paste from one picture into another, and the share of the pixels that remain."""
 
 import torch
 from torch import Tensor
 
 from mixup_lab.mixing.functional import blend
 
-ONE_BY_ONE = 2**15  # values in a picture from which a CPU copies rectangles one by one faster than it blends by a mask
+ONE_BY_ONE = 2**15  # with this many values in a picture a CPU copies single rectangles faster than it blends by a mask
 
 
 def outside(inputs: Tensor, target: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:
@@ -30,11 +30,10 @@ def rectangles(row: Tensor, column: Tensor, lam: Tensor, height: int, width: int
 
 
 def paste_rectangles(inputs: Tensor, target: Tensor, perm: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-    """Paste a rectangle for each sample, as `rectangles` gives them.
+    """Paste a rectangle for each sample, with `edges` from `rectangles`.
 
     Returns:
-        A new tensor, and the share that is the picture's own: (B, H, W), or (B,) where that is cheaper and targets have
-        no pixels.
+        A new tensor, and the share of the own picture: (B, H, W), or (B,) if that is cheaper and suits the targets.
     """
     height, width = inputs.shape[-2:]
     if not inputs.is_cpu or inputs[0].numel() < ONE_BY_ONE:

@@ -17,8 +17,8 @@ class RegMixup(Mixup):
     """`L(clean) + eta * L(mixed)` in one pass of twice the batch, with a large alpha: eq. 3 of the paper.
 
     Args:
-        alpha: as in Mixup; the paper's 20 for CIFAR-10, 10 for CIFAR-100.
-        eta: weight of the mixed loss, >= 0 and finite; the paper's 1.
+        alpha: as in Mixup; in the paper 20 for CIFAR-10 and 10 for CIFAR-100.
+        eta: weight of the mixed loss, >= 0 and finite; 1 in the paper.
     """
 
     rows = 2
@@ -31,17 +31,17 @@ class RegMixup(Mixup):
         at_least_zero(eta=self.eta)
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
-        """The clean examples, then the mixed ones. The mean over both rows of weight 2 and 2 * eta is the sum above."""
+        """Clean examples, weight 2, then mixed ones, weight 2 * eta: the mean over all rows is the sum above."""
         mixed = super().apply(batch, draw)
         whole = torch.ones_like(mixed.lam)
-        own = self._labelled(batch, batch.inputs, torch.arange(len(whole), device=whole.device), whole)
-        target, partner, lam = (torch.cat(pair) for pair in zip(own[1:4], mixed[1:4], strict=True))
-        inputs = each(lambda *pair: torch.cat(pair), own.inputs, mixed.inputs)
-        one = torch.ones(len(batch.target), device=lam.device)
-        return Mixed(inputs, target, partner, lam, torch.cat([2 * one, 2 * self.eta * one]))
+        clean = self._labelled(batch, batch.inputs, torch.arange(len(whole), device=whole.device), whole)
+        target, partner, lam = (torch.cat(pair) for pair in zip(clean[1:4], mixed[1:4], strict=True))
+        inputs = each(lambda *pair: torch.cat(pair), clean.inputs, mixed.inputs)
+        ones = torch.ones(len(batch.target), device=lam.device)
+        return Mixed(inputs, target, partner, lam, torch.cat([2 * ones, 2 * self.eta * ones]))
 
     def mix_inside(self, layer: str, mix: Callable[[Tensor], Tensor]) -> None:
-        """Mix the second half of the layer's output; the first are the clean examples."""
+        """Mix the second half of the layer's output; the first half is from the clean examples."""
 
         def mix_second(values: Tensor) -> Tensor:
             clean, second = values.chunk(2)

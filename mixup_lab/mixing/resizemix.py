@@ -16,14 +16,14 @@ from mixup_lab.types import Inputs
 
 @dataclass
 class ResizeMix(PictureMixer):
-    """Paste the whole partner, made smaller, at a random place.
+    """Paste the whole partner, scaled down, at a random place.
 
-    Its sides are tau times those of the picture, tau uniform between `tau_min` and `tau_max`, one for the batch; lam is
-    the share of the pixels that remain the picture's own. alpha = 0 turns it off; other values make no difference.
+    Its sides are tau times those of the picture, with one tau for the batch, uniform between `tau_min` and `tau_max`;
+    lam is the share of the picture's own pixels. alpha = 0 turns it off; other values make no difference.
 
     Args:
-        tau_min: the least scale, > 0; the paper's 0.1.
-        tau_max: the largest, <= 1; the paper's 0.8.
+        tau_min: the smallest scale, > 0; 0.1 in the paper.
+        tau_max: the largest scale, <= 1; 0.8 in the paper.
     """
 
     own_law = "resizemix draws its scale in place of lam"
@@ -38,7 +38,7 @@ class ResizeMix(PictureMixer):
             raise ValueError(f"resizemix has one size for the whole batch, got lam_per={self.lam_per}")
 
     def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
-        """`tau`, and the place in shares of what is free: `row` and `column`, each (S,). tau = 0: nothing is pasted."""
+        """`tau`, 0 for no pasting, and the place as shares of the free range: `row` and `column`, each (S,)."""
         tau = rng.uniform(self.tau_min, self.tau_max, len(lam))
         return {
             "tau": np.where(lam[:, 0] < 1, tau, 0.0),
@@ -53,7 +53,7 @@ class ResizeMix(PictureMixer):
             return pictures, outside(pictures, draw["target"], 0, 0, 0, 0)
         high, wide = (max(1, int(draw["tau"] * size)) for size in (height, width))
         top, left = int(draw["row"] * (height - high + 1)), int(draw["column"] * (width - wide + 1))
-        # Antialiasing supports these dtypes alone.
+        # Antialiasing supports only these dtypes.
         full = pictures if pictures.dtype in (torch.float32, torch.float64) else pictures.float()
         small = F.interpolate(full, (high, wide), mode="bilinear", antialias=True).to(pictures.dtype)
         mixed = paste(pictures, small, perm, top, left)

@@ -18,12 +18,12 @@ from mixup_lab.types import Inputs
 class SaliencyMix(CutMix):
     """CutMix with the rectangle centred at the partner's most salient pixel, pasted at the same place.
 
-    Saliency is the size of the gradient of the loss with respect to the pixels, with the model as it is (Simonyan et
+    Saliency is the magnitude of the gradient of the loss with respect to the pixels, for the current model (Simonyan et
     al., 2014), smoothed over `smooth` pixels; the paper uses a detector of OpenCV. It costs one more forward and
-    backward pass for each batch, in evaluation mode and float32, which leaves BatchNorm and dropout alone.
+    backward pass for each batch, in float32 and in evaluation mode, so BatchNorm and dropout are not affected.
 
     Args:
-        smooth: width of the window that the saliency is averaged over, odd and >= 1.
+        smooth: side in pixels of the window over which saliency is averaged, odd and >= 1.
     """
 
     asks_model = True

@@ -39,9 +39,9 @@ class MixSchedule:
         """The factor at `step`, counted from 0 over all `num_steps`.
 
         Args:
-            step: of the training.
-            num_steps: of the whole training.
-            steps_per_epoch: of them in an epoch.
+            step: index of the step.
+            num_steps: steps of the whole training.
+            steps_per_epoch: steps of one epoch.
             gaps: train_clean minus val in the primary metric (positive: val is worse), of every evaluation so far.
         """
         first = round(self.warmup_epochs * steps_per_epoch)
@@ -130,17 +130,17 @@ class Cyclic(MixSchedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptive(MixSchedule):
-    """Mix more the more the model overfits: the factor follows the gap between train_clean and val.
+    """Mix more if the model overfits more: the factor follows the gap between train_clean and val.
 
     After every evaluation the gap g (of the primary metric, not below 0) enters a moving average,
     m <- (1 - memory) * g + memory * m, and the factor is min(1, m / full_gap); it is `start` before the first one.
-    If the factor f brings the gap to g0 - k * f at once, m follows a line of slope memory - (1 - memory) * k / full_gap
-    and rests at g0 / (1 + k / full_gap): it does not swing while memory >= k / (k + full_gap), and the swings die out
-    while memory > (k - full_gap) / (k + full_gap).
+    If a factor f changes the gap to g0 - k * f at once, m is a linear iteration of slope memory - (1 - memory) * k /
+    full_gap with the fixed point g0 / (1 + k / full_gap): it does not oscillate if memory >= k / (k + full_gap), and
+    the oscillations die out if memory > (k - full_gap) / (k + full_gap).
 
     Args:
         full_gap: the gap, > 0, at which mixing has its full strength: 0.1 is 10 points of accuracy.
-        memory: in [0, 1): weight of the past; more is slower and steadier.
+        memory: in [0, 1): weight of the past; larger values are slower and steadier.
         start: the factor before the first evaluation, in [0, 1].
     """
 

@@ -15,13 +15,13 @@ from mixup_lab.types import Batch, Mixed
 class SmoothMix(MaskMixer):
     """The partner shines through a Gaussian spot.
 
-    The mask is 1 - exp(-d^2 / (2 sigma^2)) of the distance d to a uniform random centre, sigma uniform between
+    The mask is 1 - exp(-d^2 / (2 sigma^2)) at the distance d from a uniform random centre, with sigma uniform between
     `sigma_min` and `sigma_max` times the longer side; lam is its mean. alpha = 0 turns it off; other values make no
     difference.
 
     Args:
-        sigma_min: > 0; 0.25.
-        sigma_max: >= sigma_min; 0.5.
+        sigma_min: smallest sigma, as a share of the longer side, > 0.
+        sigma_max: largest sigma, >= sigma_min.
     """
 
     own_law = "smoothmix draws the width of its spot in place of lam"
@@ -43,7 +43,7 @@ class SmoothMix(MaskMixer):
         return np.asarray(1 - np.where(lam < 1, 1, 0)[:, None, None] * spot)
 
     def strips(self) -> list[Strip]:
-        """Over the width, which is drawn with the mask: each width has a method of its own."""
+        """Over sigma. It is drawn with the mask, so each value needs a mixer of its own."""
 
         def apply(batch: Batch, draw: Draw, sigma: float) -> Mixed:
             return replace(self, sigma_min=sigma, sigma_max=sigma).apply(batch, self.with_lam(draw, 0.0))

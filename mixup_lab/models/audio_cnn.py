@@ -11,8 +11,8 @@ from mixup_lab.models.layers import conv_pool_norm_relu, drop, he_normal
 class AudioCNN(nn.Sequential):
     """Three 3x3 convolutions with pooling, a mean over time, a linear layer: `(B, C, M, T)` to `(B, num_outputs)`.
 
-    Our own design; 26,618 parameters for 10 classes of 40 bands. The mean is over time alone, since it matters at which
-    frequency a sound is heard and not when: a mean over height and width would forget both. Weights: `he_normal`.
+    Our own design; 26,618 parameters for 10 classes and 40 bands. The mean is over time only, since the frequency of a
+    sound matters and its time does not; a mean over both would lose the frequency. Weights: `he_normal`.
 
     Args:
         input_shape: `(C, M, T)`: bands and frames, both >= 8; C is 1 for one spectrogram.

@@ -10,10 +10,10 @@ from mixup_lab.models.token_embedding import TokenEmbedding, apart, masked_mean
 
 
 class BiLSTM(nn.Sequential):
-    """The mean of one LSTM from the first word to the last and one back: `(B, L or less)` int64 to `(B, num_outputs)`.
+    """The mean over words of a forward and a backward LSTM: `(B, L or less)` int64 to `(B, num_outputs)`.
 
-    The mean is weighted by the mask. The way back begins at the last token of the text or of the text mixed in, so
-    padding changes nothing.
+    The mean is weighted by the mask. The backward LSTM begins at the last token, in a mixture that of the longer text,
+    so padding changes nothing.
 
     Args:
         input_shape: `(L,)`, tokens of the longest text.
@@ -60,7 +60,7 @@ class _BothWays(nn.Module):
 
 
 def backwards(values: Tensor, mask: Tensor) -> Tensor:
-    """Each text in the reverse order of its words, padding where it was: (B, L, F), (B, L) to (B, L, F)."""
+    """Each text with its words in reverse order, padding still at the end: (B, L, F), (B, L) to (B, L, F)."""
     place = torch.arange(mask.shape[1], device=mask.device)
     end = (mask > 0).sum(1, keepdim=True)
     turned = torch.where(place < end, end - 1 - place, place)

@@ -10,11 +10,11 @@ from math import prod
 import torch
 from torch import nn
 
-BOX_OUTPUTS = 5  # outputs of a detector besides the classes: distances to four edges, and the centerness
+BOX_OUTPUTS = 5  # outputs of a detector besides the classes: distances to four edges, and centerness
 
 
 def check_pictures(model: str, input_shape: Sequence[int], num_outputs: int, smallest: int = 1) -> tuple[int, int, int]:
-    """`(C, H, W)`, all >= 1, with H and W at least `smallest`: fewer pixels do not survive the layers of the model."""
+    """`(C, H, W)`, all >= 1, with H and W at least `smallest`: the model's layers would reduce fewer pixels to none."""
     if len(input_shape) != 3 or min(input_shape) < 1:
         raise ValueError(f"{model} takes pictures (C, H, W), got input_shape={tuple(input_shape)}")
     channels, height, width = input_shape
@@ -25,7 +25,7 @@ def check_pictures(model: str, input_shape: Sequence[int], num_outputs: int, sma
 
 
 def check_detector(model: str, input_shape: Sequence[int], num_outputs: int) -> int:
-    """The channels of pictures of at least 32x32 pixels; `num_outputs` leaves room for a class."""
+    """The number of channels of pictures of at least 32x32 pixels; `num_outputs` allows at least one class."""
     channels, _, _ = check_pictures(model, input_shape, num_outputs, smallest=32)
     if num_outputs <= BOX_OUTPUTS:
         raise ValueError(f"{model} finds boxes: num_outputs must be classes + {BOX_OUTPUTS}, got {num_outputs}")
@@ -59,7 +59,7 @@ def check_at_least(smallest: int, **values: int) -> None:
 
 
 def check_probability(**values: float) -> None:
-    """Each of the named values is a probability of dropping something that leaves something: in [0, 1)."""
+    """Each of the named values is a probability of dropout, in [0, 1)."""
     for name, value in values.items():
         if not 0 <= value < 1:
             raise ValueError(f"{name} must be in [0, 1), got {value}")
@@ -82,10 +82,10 @@ def check_name(kind: str, name: str, allowed: Sequence[str]) -> None:
 
 
 def check_forward(model: str, module: nn.Module, input_shape: Sequence[int], num_outputs: int) -> None:
-    """`module` maps one empty picture to `(1, num_outputs)`: a wrong size is found before any data is read.
+    """`module` maps one empty picture to `(1, num_outputs)`, so that a wrong size is an error before training.
 
-    For models with layers that are not ours, where only a try shows which sizes they take. It runs in eval mode, so no
-    running statistic changes and no random number is drawn.
+    For models from other packages, where only a trial shows which sizes they take. It runs in eval mode, so no running
+    statistic changes and no random number is drawn.
     """
     was_training = module.training
     picture = torch.zeros(1, *input_shape, device=next(module.parameters()).device)  # (1, C, H, W)

@@ -11,22 +11,22 @@ from mixup_lab.models.checks import BOX_OUTPUTS, check_at_least, check_detector
 from mixup_lab.models.layers import conv_norm_relu, he_normal
 
 STRIDES = (4, 8, 16, 32)  # of the four stages of every trunk
-RARE = 0.01  # probability of a class at the start: nearly all points are background (Lin et al., 2017)
+RARE = 0.01  # initial probability of a class, since nearly all points are background (Lin et al., 2017)
 
 
 class DenseDetector(nn.Module):
     """FCOS (Tian et al., 2019) on a single map, for pictures with objects of similar size.
 
-    1x1 convolutions bring the features of all stages from `stride` on to one width; they are added from the coarsest to
-    the finest (Lin et al., 2017, Feature Pyramid Networks). Two 3x3 convolutions and one 1x1 make the outputs from the
-    finest map. Softplus keeps distances positive, with a gradient everywhere.
+    1x1 convolutions map the features of all stages from `stride` on to one width; they are added from the coarsest to
+    the finest (Lin et al., 2017, Feature Pyramid Networks). Two 3x3 convolutions and one 1x1 compute the outputs from
+    the finest map. Softplus keeps distances positive, with a gradient everywhere.
 
     Args:
         input_shape: `(C, H, W)`, H and W >= 32.
         num_outputs: classes + 5, >= 6.
         backbone: `small`, two convolutions in each stage, or a torchvision model of the family resnet*, resnext*,
             wide_resnet*, such as `resnet18`.
-        width: channels of the added features and of the head, >= 1, and of the last three stages of `small`.
+        width: channels of the sum of features and of the head, >= 1, and of the last three stages of `small`.
         stride: pixels from one point of the map to the next, 4 or 8.
         weights: of a torchvision backbone, see `torchvision_model`; None: drawn at random.
     """

@@ -4,7 +4,7 @@ from torch import nn
 
 
 def drop(probability: float) -> nn.Module:
-    """Dropout, or no layer at all for a probability of 0."""
+    """Dropout, or the identity for a probability of 0."""
     return nn.Dropout(probability) if probability else nn.Identity()
 
 
@@ -14,12 +14,12 @@ def norm_relu(channels: int) -> nn.Sequential:
 
 
 def conv_norm_relu(num_in: int, num_out: int, stride: int = 1) -> nn.Sequential:
-    """3x3 convolution - BN - ReLU. No bias, which BN would take away again."""
+    """3x3 convolution - BN - ReLU. No bias, which BN would remove."""
     return nn.Sequential(nn.Conv2d(num_in, num_out, 3, stride, padding=1, bias=False), *norm_relu(num_out))
 
 
 def conv_pool_norm_relu(num_in: int, num_out: int, pool: bool = True) -> nn.Sequential:
-    """3x3 convolution - 2x2 max - BN - ReLU. BN and ReLU after the pooling see a quarter of the values."""
+    """3x3 convolution - 2x2 max - BN - ReLU. After the pooling, BN and ReLU process a quarter of the values."""
     conv = nn.Conv2d(num_in, num_out, 3, padding=1, bias=False)
     return nn.Sequential(conv, nn.MaxPool2d(2) if pool else nn.Identity(), *norm_relu(num_out))
 
@@ -30,14 +30,14 @@ def pooled_linear(channels: int, num_outputs: int) -> nn.Sequential:
 
 
 def zeros_around(height: int, width: int, smallest: int) -> tuple[nn.ZeroPad2d, int, int]:
-    """A layer that puts a picture into the middle of zeros, at least `smallest` high and wide, and its new sizes."""
+    """A layer that pads pictures with zeros to at least `smallest` x `smallest`, and their new height and width."""
     rows, columns = max(0, smallest - height), max(0, smallest - width)
     top, left = rows // 2, columns // 2
     return nn.ZeroPad2d((left, columns - left, top, rows - top)), height + rows, width + columns
 
 
 def he_normal(module: nn.Module) -> None:
-    """Draws every convolution of `module` from N(0, 2 / fan_out), in place, and sets biases of linear layers to zero.
+    """Draws the weights of all convolutions from N(0, 2 / fan_out), in place, and sets biases of linear layers to zero.
 
     He et al. (2015), "Delving deep into rectifiers", eq. 14 (the backward case), as in the authors' code for ResNet,
     ResNeXt, Wide ResNet and DenseNet: fan_out = kernel height * width * output channels, whatever the groups.

@@ -14,10 +14,9 @@ class SimpleNet(nn.Sequential):
     """Two 5x5 convolutions with pooling, three linear layers: `(B, C, H, W)` to `(B, num_outputs)`.
 
     LeCun et al. (1998), section II.B, in the form of today's tutorials: ReLU, max pooling, full connections; 62,006
-    parameters for 10 classes of 3x32x32. LeNet's input is 32x32, and its authors put the 28x28 digits of MNIST into the
-    middle of it. Every smaller picture gets zeros around it, the mean grey of normalised data. Larger pictures make the
-    first linear layer larger. Pooling comes before ReLU: the same function and the same gradients for a quarter of the
-    values.
+    parameters for 10 classes of 3x32x32. LeNet's input is 32x32, with the 28x28 digits of MNIST in the middle. Smaller
+    pictures are padded with zeros, the mean grey of standardised data. Larger pictures make the first linear layer
+    larger. Pooling comes before ReLU: the same function and the same gradients for a quarter of the values.
 
     Args:
         input_shape: `(C, H, W)`, any sizes >= 1.
@@ -48,7 +47,7 @@ class SimpleNet(nn.Sequential):
 
 
 def size_after(size: int) -> int:
-    """Height or width after twice (5x5 convolution without padding, pooling by 2): 32 gives 5."""
+    """Height or width after two rounds of 5x5 convolution without padding and pooling by 2: 32 gives 5."""
     for _ in range(2):
         size = (size - 4) // 2
     return size

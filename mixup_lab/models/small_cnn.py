@@ -1,4 +1,4 @@
-"""A small convolutional network that learns much for its cost, on a CPU too."""
+"""A small convolutional network with a good accuracy for its cost, on a CPU too."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ class SmallCNN(nn.Sequential):
 
     Our own design; 391,466 parameters for 10 classes of RGB. Channels double as the picture halves, so the last three
     convolutions cost the same. Pooling before BatchNorm and ReLU saves a fifth of the time for a step on a CPU. The
-    last pooling is a mean over the picture: with a max the default learning rate of 0.1 made training collapse.
+    last pooling is a mean over the picture: with a max, training collapsed at the default learning rate of 0.1.
     Weights: `he_normal`.
 
     Args:

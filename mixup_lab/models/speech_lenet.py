@@ -15,7 +15,7 @@ class SpeechLeNet(nn.Sequential):
     16,321,570 parameters for 30 classes of (1, 161, 101). Zhang et al. (2018, section 3.3) give the number of layers
     only; channels, the 1000 units and the dropout are those of Y. Adi's GCommandsPytorch, for spectrograms of the same
     size and data. Most parameters are in the first linear layer, which grows with the spectrogram. A spectrogram
-    smaller than 32x32 gets zeros around it.
+    smaller than 32x32 is padded with zeros.
 
     Args:
         input_shape: `(C, M, T)`, any sizes >= 1.

@@ -7,7 +7,7 @@ from torch import nn
 from mixup_lab.models.checks import check_at_least, check_pictures
 from mixup_lab.models.layers import conv_norm_relu, he_normal, zeros_around
 
-STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))  # channels of the convolutions in widths; pooling after each stage
+STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))  # channels of the convolutions / width; pooling after each stage
 HALVED = 2 ** len(STAGES)
 
 
@@ -18,7 +18,7 @@ class SpeechVGG11(nn.Sequential):
     GCommandsPytorch, for the data of Zhang et al. (2018, section 3.3), each convolution is followed by BatchNorm, and
     one hidden layer of 512 units replaces two of 4096; torchvision's `vgg11_bn` with those has 128.8 M parameters.
     There is a ReLU between the linear layers, which GCommandsPytorch leaves out. Weights: `he_normal`. A spectrogram
-    smaller than 32x32 gets zeros around it.
+    smaller than 32x32 is padded with zeros.
 
     Args:
         input_shape: `(C, M, T)`, any sizes >= 1.

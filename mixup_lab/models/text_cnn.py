@@ -12,10 +12,10 @@ from mixup_lab.models.token_embedding import TokenEmbedding
 class TextCNN(nn.Sequential):
     """The largest value of each feature over windows of 3, 4 and 5 words: `(B, L or less)` int64 to `(B, num_outputs)`.
 
-    The embedding is learnt from random vectors, Kim's "CNN-rand". As in his code, width - 1 empty places on both sides
-    of a text make every window with a word in it count. The mask is one more channel of the convolution, instead of a
-    bias: a window without words gives 0, the minimum of a ReLU, so padding changes nothing; and
-    where Mixup mixes words with padding, it multiplies their features by lam. Kim's bound on the norm of the last
+    The embedding is learnt from random vectors, Kim's "CNN-rand". As in his code, each text is padded by width - 1
+    places on both sides, so that there is a window for each overlap with the text. The mask is one more channel of the
+    convolution, instead of a bias: a window without words gives 0, the minimum of a ReLU, so padding changes nothing;
+    and where Mixup mixes words with padding, it multiplies their features by lam. Kim's bound on the norm of the last
     layer's weights is left out.
 
     Args:

@@ -13,8 +13,8 @@ from mixup_lab.models.token_embedding import BOUND, TokenEmbedding, apart, maske
 class TextTransformer(nn.Sequential):
     """Learnt positions, transformer blocks, and the mean over the text: `(B, L or less)` int64 to `(B, num_outputs)`.
 
-    All three are weighted by the mask m of a place: its position is multiplied by m, so is its weight in the attention
-    (log m is added to its score), and it counts m times in the mean. So padding changes nothing.
+    All three are weighted by the mask m of each place: its position vector, its weight in the attention (log m is added
+    to its score) and its weight in the mean are multiplied by m. So padding changes nothing.
 
     Args:
         input_shape: `(L,)`, tokens of the longest text.
@@ -22,8 +22,8 @@ class TextTransformer(nn.Sequential):
         width: length of the vector of a word, a multiple of `heads`.
         depth: blocks, >= 1.
         heads: of the attention, >= 1.
-        dropout: probability in [0, 1), in training, of zeroing a value that a block adds and a feature before the last
-            layer.
+        dropout: probability in [0, 1), in training, of zeroing a value in the residual of a block, and a feature before
+            the last layer.
     """
 
     mixup_layers = ("embedding", "sentence")

@@ -23,7 +23,7 @@ def timm_model(
 
     Args:
         input_shape: `(C, H, W)`; an empty picture shows whether the family takes this size.
-        name: any name of `timm.list_models()`, with a tag or without: `resnet18`, `vit_tiny_patch16_224.augreg_in21k`.
+        name: any name of `timm.list_models()`, with or without a tag: `resnet18`, `vit_tiny_patch16_224.augreg_in21k`.
         pretrained: load pretrained weights (downloaded at first use).
         model_args: more arguments of that model, e.g. `{drop_rate: 0.1, patch_size: 4}`.
 
@@ -47,9 +47,9 @@ def timm_model(
             arguments["img_size"] = (height, width)
         arguments |= model_args or {}
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **arguments)
-    # A download or a foreign constructor can fail in many ways; the message of each tells the user what to change.
+    # A download or another package's constructor can fail in many ways; the user needs the original message.
     except Exception as error:
-        given = f"pretrained={pretrained}, {tuple(input_shape)}, model_args={model_args or {}}"
-        raise ValueError(f"timm cannot build {name} for {given}: {error}") from error
+        settings = f"pretrained={pretrained}, {tuple(input_shape)}, model_args={model_args or {}}"
+        raise ValueError(f"timm cannot build {name} for {settings}: {error}") from error
     check_forward(f"timm's {name}", model, input_shape, num_outputs)
     return model

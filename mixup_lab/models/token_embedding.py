@@ -1,10 +1,10 @@
-"""The first layer of all models of texts: from token ids to vectors, with a mask that mixes as they do."""
+"""The first layer of all text models: from token ids to vectors, with a mask that is mixed like them."""
 
 import torch
 from torch import Tensor, nn
 
-PADDING, UNKNOWN = 0, 1  # ids of places after the end of a text, and of tokens outside of the vocabulary
-BOUND = 0.25  # of the initial weights, as of words without a word2vec vector in Kim (2014)
+PADDING, UNKNOWN = 0, 1  # ids of places after the end of a text, and of tokens outside the vocabulary
+BOUND = 0.25  # of the initial weights, as for words without a word2vec vector in Kim (2014)
 
 
 class TokenEmbedding(nn.Module):
@@ -33,7 +33,7 @@ class TokenEmbedding(nn.Module):
 
 
 def apart(embedded: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors (B, L, D) and mask (B, L); the mask takes no gradient."""
+    """Split the output into vectors (B, L, D) and mask (B, L); the mask gets no gradient."""
     return embedded[..., :-1], embedded[..., -1].detach()
 
 

@@ -33,7 +33,7 @@ def torchvision_model(
             vision transformers is built for H x W, which must be square.
         name: any name of `torchvision.models.list_models(module=torchvision.models)`.
         small_stem: for small pictures, a 3x3 stem of stride 1 without max pooling instead of 7x7, stride 2 and pooling
-            (He et al., 2016, section 4.2). For resnet*, resnext*, wide_resnet*, densenet* alone.
+            (He et al., 2016, section 4.2). Only for resnet*, resnext*, wide_resnet*, densenet*.
         weights: `DEFAULT` or a name such as `IMAGENET1K_V1` loads pretrained weights (downloaded at first use) and puts
             a new last layer on them.
         model_args: more arguments of that model, e.g. `{dropout: 0.3}` for vgg*, efficientnet*, mobilenet*.
@@ -41,14 +41,14 @@ def torchvision_model(
     Raises:
         ValueError: an unknown name or weights, a shape or arguments that the model does not take, a failed download.
     """
-    # Imported late: torchvision takes long, and runs with other models do without it.
+    # Imported late: torchvision takes long, and runs with other models do not need it.
     from torchvision import models
 
     channels, height, width = check_pictures(f"torchvision's {name}", input_shape, num_outputs)
     check_name("models of torchvision", name, models.list_models(module=models))
     check_weights(name, weights)
 
-    # The head has to be torchvision's own as long as pretrained weights are being loaded into it.
+    # Pretrained weights can only be loaded into torchvision's own head.
     arguments: dict[str, Any] = {} if weights else {"num_classes": num_outputs}
     arguments |= _family_arguments(name, height, width, pretrained=weights is not None)
     arguments |= model_args or {}
@@ -69,7 +69,7 @@ def torchvision_model(
 
 
 def check_weights(name: str, weights: str | None) -> None:
-    """Raises `ValueError` unless torchvision has these pretrained weights of a model; None: none are wanted."""
+    """Raises `ValueError` unless torchvision has these pretrained weights of a model, or they are None."""
     from torchvision import models
 
     if weights is not None and weights != "DEFAULT":
@@ -112,7 +112,7 @@ def _replace_head(model: nn.Module, num_outputs: int) -> None:
 
 
 def _put_small_stem(name: str, model: nn.Module, channels: int) -> None:
-    """3x3, stride 1, no max pooling."""
+    """Replaces the stem by 3x3, stride 1, no max pooling."""
     from torchvision import models
 
     if isinstance(model, models.ResNet):
@@ -130,7 +130,7 @@ def _put_small_stem(name: str, model: nn.Module, channels: int) -> None:
 
 
 def change_input_channels(model: nn.Module, channels: int, pretrained: bool) -> None:
-    """Makes the first convolution take `channels` channels in place of 3."""
+    """Replaces the first convolution by one for `channels` input channels instead of 3."""
     path, old = next((path, m) for path, m in model.named_modules() if isinstance(m, nn.Conv2d))
     new = nn.Conv2d(
         channels,

@@ -17,14 +17,14 @@ WHOLE = "fcos_resnet50_fpn"  # the only one with weights for the whole detector
 class TorchvisionDetection(nn.Module):
     """FCOS on a feature pyramid of five maps (Tian et al., 2019), with the head of torchvision.
 
-    The program resizes and standardises pictures, computes losses and chooses boxes; torchvision's code for that is not
+    Resizing, standardising, losses and the choice of boxes are the program's own; torchvision's code for them is not
     used.
 
     Args:
         input_shape: `(3, H, W)`, H and W >= 32.
         num_outputs: classes + 5, >= 6.
-        name: `fcos_BACKBONE_fpn`, the backbone of the family resnet*, resnext*, wide_resnet*: `fcos_resnet50_fpn` is
-            torchvision's own.
+        name: `fcos_BACKBONE_fpn` with a backbone of the family resnet*, resnext*, wide_resnet*; torchvision itself has
+            `fcos_resnet50_fpn`.
         weights: `DEFAULT` or `COCO_V1` of `fcos_resnet50_fpn` (downloaded at first use), with a new layer for classes.
         weights_backbone: `DEFAULT` or a name such as `IMAGENET1K_V1` of the backbone alone.
         trainable_layers: how many of the five stages of a pretrained backbone are trained, in 0..5; None: 3. Without
@@ -75,7 +75,7 @@ def _places(size: torch.Size, step: int, device: torch.device) -> Tensor:
 
 
 def _fcos(name: str, num_classes: int, weights: str | None, weights_backbone: str | None, trainable: int | None) -> Any:
-    # Imported late: torchvision takes long, and runs with other models do without it.
+    # Imported late: torchvision takes long, and runs with other models do not need it.
     from torchvision import models
     from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
     from torchvision.models.detection.fcos import FCOS
@@ -86,7 +86,7 @@ def _fcos(name: str, num_classes: int, weights: str | None, weights_backbone: st
     if match is None or match[1] not in models.list_models(module=models):
         raise ValueError(f"name must be fcos_BACKBONE_fpn such as {WHOLE} or fcos_resnet18_fpn, got {name}")
     if weights is not None and (name != WHOLE or weights_backbone is not None):
-        raise ValueError(f"weights={weights} are of {WHOLE} with its backbone; elsewhere set weights_backbone alone")
+        raise ValueError(f"weights={weights} need name={WHOLE} and no weights_backbone; else set only that")
     check_weights(name, weights)
     check_weights(match[1], weights_backbone)
     trained = weights is not None or weights_backbone is not None
@@ -106,6 +106,6 @@ def _fcos(name: str, num_classes: int, weights: str | None, weights_backbone: st
     head = model.head.classification_head
     head.cls_logits = nn.Conv2d(head.cls_logits.in_channels, num_classes, 3, padding=1)
     nn.init.normal_(head.cls_logits.weight, std=0.01)
-    nn.init.constant_(head.cls_logits.bias, -4.595)  # as torchvision: a probability of 0.01
+    nn.init.constant_(head.cls_logits.bias, -4.595)  # as in torchvision: a probability of 0.01
     head.num_classes = num_classes
     return model

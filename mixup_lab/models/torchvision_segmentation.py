@@ -37,7 +37,7 @@ class TorchvisionSegmentation(nn.Module):
         weights_backbone: str | None = None,
     ) -> None:
         super().__init__()
-        # Imported late: torchvision takes long, and runs with other models do without it.
+        # Imported late: torchvision takes long, and runs with other models do not need it.
         from torchvision import models
 
         channels, _, _ = check_pictures(f"torchvision's {name}", input_shape, num_outputs)
@@ -45,7 +45,7 @@ class TorchvisionSegmentation(nn.Module):
         check_weights(name, weights)
         backbone = next(kind for kind in ("resnet50", "resnet101", "mobilenet_v3_large") if name.endswith(kind))
         check_weights(backbone, weights_backbone)
-        # The last layers have to be torchvision's own as long as pretrained weights are being loaded into them.
+        # Pretrained weights can only be loaded into torchvision's own last layers.
         classes = {} if weights else {"num_classes": num_outputs}
         with downloads(name):
             self.net: nn.Module = models.get_model(name, weights=weights, weights_backbone=weights_backbone, **classes)

@@ -10,16 +10,16 @@ from mixup_lab.models.layers import conv_norm_relu, drop, he_normal
 
 
 class UNet(nn.Module):
-    """A map of logits for each pixel: `(B, C, H, W)` to `(B, num_outputs, H, W)`, for any H and W.
+    """Logits for each pixel: `(B, C, H, W)` to `(B, num_outputs, H, W)`, for any H and W.
 
-    Unlike the paper, convolutions are padded, so that the map has the size of the picture, and each is followed by
-    BatchNorm. Half of an odd side is rounded up, and the extra row or column on the way up is cut off at the end.
+    Unlike in the paper, convolutions are padded, so that the map has the size of the picture, and each is followed by
+    BatchNorm. Half of an odd side is rounded up, and the extra row or column on the way up is cut off at its end.
     Weights: `he_normal`.
 
     Args:
         input_shape: `(C, H, W)`.
-        width: channels of the first stage, >= 1, doubled by each halving; the paper's 64.
-        depth: how often the picture is halved, >= 1; the paper's 4.
+        width: channels of the first stage, >= 1, doubled by each halving; 64 in the paper.
+        depth: how often the picture is halved, >= 1; 4 in the paper.
         dropout: probability in [0, 1) of zeroing a feature at the bottom in training.
     """
 

@@ -1,1 +1,1 @@
-"""Data sets: one file for each option of `conf/dataset`."""
+"""Data sets: one file for each option of `conf/dataset`, and what several of them share."""

@@ -11,22 +11,22 @@ from mixup_lab.types import UserError
 
 @dataclass(kw_only=True)
 class AudioFolder(AudioSource):
-    """wav, flac, ogg and mp3 files as log-mel spectrograms (1, n_mels, frames); other keys as `AudioSource` has them.
+    """wav, flac, ogg and mp3 files as log-mel spectrograms (1, n_mels, frames); for other keys see `AudioSource`.
 
-    Without `csv` and `label_pattern` the files lie in `ROOT/train/CLASS/*`, and in `val` and `test` if they are there.
+    Without `csv` and `label_pattern` the files are in `ROOT/train/CLASS/*`, and in `val` and `test` if they exist.
     Patterns are regular expressions with one group, searched in each path below root.
 
     Args:
-        csv: a table (CSV, TSV, parquet) with a header, its path below root; a row for each clip.
-        path_column: of the paths of the clips.
-        label_column: of their classes.
-        split_column: of train, val or test; None: val and test are carved.
-        group_column: of groups that must stay in one split, such as speakers; None: there are none.
-        label_pattern: finds the class in a path, for files that do not lie in folders by class.
+        csv: path below root of a table (CSV, TSV or parquet) with a header; one row for each clip.
+        path_column: name of the column of paths.
+        label_column: name of the column of classes.
+        split_column: name of the column of train, val or test; None: val and test are carved.
+        group_column: name of the column of groups, such as speakers; None: there are none.
+        label_pattern: finds the class in a path, for files that are not in folders by class.
         group_pattern: finds the group in a path. Clips of one group stay in one split.
 
     Raises:
-        UserError: for values outside their range, and for files that are not laid out so.
+        UserError: for values outside their range, and for files with another layout.
     """
 
     ROOT = "DIR to a folder with audio files in it"

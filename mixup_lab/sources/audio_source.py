@@ -23,8 +23,8 @@ from mixup_lab.sources.file_source import CachedSource
 from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
-VERSION = 2  # of what is kept on disk; another one makes it anew
-COVERED = 95  # percent of the training clips that are not cut, where no length is given
+VERSION = 2  # of the cached spectrograms; change it to have them computed again
+COVERED = 95  # percent of the training clips that are not cut, if no length is set
 WINDOW, STEP = 0.025, 0.010  # seconds
 
 
@@ -35,31 +35,31 @@ class ClipPool(FilePool):
         return self._all
 
     @cached_property
-    def _all(self) -> Tensor:  # kept, because the encoder is fitted to the clips before the feed asks for them
+    def _all(self) -> Tensor:  # cached: the clips are read first to fit the encoder, then for training
         return super().load().squeeze(1).unsqueeze(1)  # with the strides of a contiguous tensor
 
 
 @dataclass(kw_only=True)
 class AudioSource(CachedSource):
-    """Clips in files; other keys as `CachedSource` has them.
+    """Clips in files; for other keys see `CachedSource`.
 
     Mixing adds standardised log-mel values: `lam * a + (1 - lam) * b` is a mean of levels in dB. That is not the
-    log-mel of two sounds heard at once, for the log of a sum is not the sum of logs: where one clip is silent the other
-    becomes quieter towards the floor, and does not stay as loud as it is. Zhang et al. (2018, section 3.3) mix
+    log-mel of two sounds heard at once, as the log of a sum is not the sum of logs: where one clip is silent the other
+    gets quieter, towards the floor, instead of staying as loud as it is. Zhang et al. (2018, section 3.3) mix
     spectrograms too; waveforms are not mixed here. Methods with masks (cutmix, fmix, ...) exchange regions of time and
-    frequency, and lam is the share of that area. Clips have one length: padding is silence in the waveform, so it is
-    the floor in the spectrogram, and takes part in mixing like any other level: the ends of a longer clip fade where a
-    shorter partner is padded.
+    frequency, and lam is the share of that area. All clips have one length. Padding is silence in the waveform and so
+    the floor in the spectrogram, and is mixed like any other level: the ends of a longer clip fade where a shorter
+    partner is padded.
 
     Args:
-        sample_rate: Hz, at least 1000; others are resampled. None: that of the files, or the commonest of train.
-        seconds: length of a clip: the middle of longer ones, shorter ones in the middle of silence. None: that of the
-            files if they agree, else so that 95 % of the training clips are whole.
+        sample_rate: in Hz, at least 1000; files of other rates are resampled. None: the most common one of train.
+        seconds: length of a clip: longer ones keep their middle, shorter ones are padded with silence at both ends.
+            None: the length of the files if they agree, else the one that leaves 95 % of the training clips whole.
         n_mels: mel bands, at least 1.
-        n_fft: samples of a window, at least 16; None: the power of two from 25 ms on.
+        n_fft: samples of a window, at least 16; None: the smallest power of two of at least 25 ms.
         hop: samples from one frame to the next, 1..n_fft; None: 10 ms.
-        floor: in dB, below 0: what counts as silence.
-        level: what 0 dB is: `clip`, the largest value of each clip, or `full_scale`, a tone of amplitude 1.
+        floor: in dB, below 0: the level of silence.
+        level: the reference of 0 dB: `clip`, the largest value of each clip, or `full_scale`, a tone of amplitude 1.
 
     Raises:
         UserError: for values outside their range.
@@ -135,33 +135,33 @@ def _spectrogram(log_mel: LogMel, samples: int, path: str) -> np.ndarray:
 def _rate(root: str, tables: dict[str, np.ndarray]) -> int:
     every = np.unique(np.concatenate([table[:, 0] for table in tables.values()]))
     rates, counts = np.unique(tables["train"][:, 0], return_counts=True)
-    rate = int(rates[::-1][counts[::-1].argmax()])  # of equally many the higher one
+    rate = int(rates[::-1][counts[::-1].argmax()])  # if tied, the highest
     if len(every) > 1:
         say(
-            f"audio in {root} has sample rates from {every[0]} to {every[-1]} Hz: all is resampled to {rate};"
+            f"audio in {root} has sample rates from {every[0]} to {every[-1]} Hz: all files are resampled to {rate};"
             " dataset.sample_rate=N sets another rate"
         )
     return rate
 
 
 def _samples(root: str, tables: dict[str, np.ndarray], rate: int) -> int:
-    """Of a clip at this rate."""
+    """The length of a clip in samples at this rate."""
     lengths = {split: -(-table[:, 1] * rate // table[:, 0]) for split, table in tables.items()}
     low, high = (int(f([f(length) for length in lengths.values()])) for f in (min, max))
     if low == high:
         return low
     seconds = math.ceil(float(np.percentile(lengths["train"], COVERED)) / rate * 100) / 100
     say(
-        f"clips in {root} are {low / rate:.2f} to {high / rate:.2f} s long: {seconds:.2f} s are kept, the middle of"
-        " longer ones, shorter ones in the middle of silence; dataset.seconds=N sets another length"
+        f"clips in {root} are {low / rate:.2f} to {high / rate:.2f} s long: longer ones are cut to their middle"
+        f" {seconds:.2f} s, shorter ones padded with silence; dataset.seconds=N sets another length"
     )
     return round(seconds * rate)
 
 
 def _fitted(train: FilePool, floor: float, rows: np.ndarray) -> Spectrograms:
-    """The encoder whose numbers come from these rows of `train` alone.
+    """The encoder, with mean and standard deviation over these rows of `train` alone.
 
-    Clips that do not fit in memory are not all read for it, but 10,000 that are evenly spread.
+    If the clips do not fit in memory, only 10,000 of them, evenly spread, are read for it.
     """
     free = free_bytes(torch.device("cpu"))
     if free is None or train.nbytes <= SHARE * free:
@@ -170,11 +170,11 @@ def _fitted(train: FilePool, floor: float, rows: np.ndarray) -> Spectrograms:
         parts = (train.read(i)[None] for i in spread(rows, SAMPLE).tolist())
     count, first, second, high = 0, 0.0, 0.0, -math.inf
     for part in parts:
-        values = part.double() - floor  # from the floor on, so that little cancels in the variance
+        values = part.double() - floor  # relative to the floor, so that little cancels in the variance
         count += values.numel()
         first += float(values.sum())
         second += float(values.square().sum())
         high = max(high, float(part.max()))
     variance = second / count - (first / count) ** 2
-    std = math.sqrt(variance) if variance > 1e-6 else 1.0  # dB; below it all is silence
+    std = math.sqrt(variance) if variance > 1e-6 else 1.0  # in dB; below this all clips are silent
     return Spectrograms(train.shape, floor + first / count, std, floor, max(high, floor + 1))

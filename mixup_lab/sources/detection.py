@@ -1,6 +1,6 @@
-"""From annotated pictures of any format to pictures of one size, and boxes in its pixels.
+"""From pictures with boxes, annotated in any format, to pictures of one size with their boxes scaled alike.
 
-A format gives the pictures and the boxes of each; here files are read, mistakes are reported, and boxes are scaled.
+Each format lists its pictures and their boxes; here the files are read, the boxes checked and scaled.
 """
 
 import math
@@ -17,7 +17,7 @@ from mixup_lab.sources.file_source import PictureSource
 from mixup_lab.targets.boxes import Boxes
 from mixup_lab.types import UserError
 
-SLACK = 0.5  # pixels that a box may reach over the border, by rounding; it is cut off there
+SLACK = 0.5  # pixels by which a box may exceed the border, due to rounding; it is cut off there
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,24 @@ class Annotated:
 
 @dataclass(kw_only=True)
 class BoxSource(PictureSource):
-    """Pictures with boxes; keys as `PictureSource` has them, with one exception.
+    """Pictures with boxes; for the keys see `PictureSource`, with one exception.
 
-    Every picture is scaled to `image_size` whole, so its aspect may change, and its boxes with it. None: the pictures
-    are all of one size, which they keep. With `on_error=skip` a box that is outside the picture, without area or of an
-    unknown class is left out, and so is a picture that cannot be read.
+    Every picture is scaled to `image_size` as a whole, so its aspect ratio may change, and that of its boxes. None: the
+    pictures must all have one size, which they keep. With `on_error=skip` a box that is outside the picture, without
+    area or of an unknown class is left out, and so is a picture that cannot be read.
     """
 
     def load_boxes(self, splits: dict[str, list[Annotated]], names: Sequence[str], problems: Problems) -> Loaded:
         """Read the sizes of pictures, check and scale the boxes.
 
         Args:
-            splits: `train`, and `val` and `test` if there are any.
+            splits: `train`, and `val` and `test` if they exist.
             names: of the classes.
             problems: of the annotations so far.
 
         Raises:
-            UserError: for a picture that is in two splits, that cannot be read or has another size than in its
-                annotation, a box outside the picture, without area or of an unknown class, and a split without boxes.
+            UserError: for a picture that is in two splits, cannot be read or has another size than in its annotation,
+                for a box outside the picture, without area or of an unknown class, and for a split without boxes.
         """
         _check_apart(splits)
         every = [picture for pictures in splits.values() for picture in pictures]
@@ -92,7 +92,7 @@ def _check_apart(splits: dict[str, list[Annotated]]) -> None:
 
 
 def _boxes(root: str, picture: Annotated, header: np.ndarray, names: Sequence[str], problems: Problems) -> np.ndarray:
-    """The boxes of one picture that can be used: (n, 5) of class, left, top, right, bottom in its own pixels."""
+    """The usable boxes of one picture: (n, 5) of class, left, top, right, bottom in pixels of the file."""
     (width, height), kept = header[:2].tolist(), []
     for title, name, *edges in picture.boxes:
         box = f"{title} of {root}/{picture.name} ({name}, {' '.join(f'{edge:g}' for edge in edges)})"

@@ -16,16 +16,16 @@ from mixup_lab.types import UserError
 
 @dataclass
 class DetectionCOCO(BoxSource):
-    """Pictures with boxes in the format of COCO instances (Lin et al., 2014); other keys as `BoxSource` has them.
+    """Pictures with boxes in the format of COCO instances (Lin et al., 2014); for other keys see `BoxSource`.
 
-    Pictures without boxes count as such. Boxes around crowds (`iscrowd`) are left out of all splits, which a line says.
+    Pictures without boxes are kept. Boxes around crowds (`iscrowd`) are left out of all splits, which is reported.
 
     Args:
-        train_json: instances of train, below root.
+        train_json: file of the instances of train, below root.
         train_images: folder of its pictures, below root; `.` for root itself.
-        val_json: of val, or None: val is carved from train.
+        val_json: likewise for val; None: val is carved from train.
         val_images: see train_images.
-        test_json: of test, or None: test is carved from train.
+        test_json: likewise for test; None: test is carved from train.
         test_images: see train_images.
     """
 
@@ -45,7 +45,7 @@ class DetectionCOCO(BoxSource):
             instances, images = (getattr(self, f"{split}_{part}") for part in ("json", "images"))
             if (instances is None) != (images is None):
                 missing = "json" if instances is None else "images"
-                raise UserError(f"dataset.{split}_{missing} must be given too, or neither of {split}_json and _images")
+                raise UserError(f"dataset.{split}_{missing} must be set too, or neither of {split}_json and _images")
             if instances is not None:
                 self._files[split] = instances, images
 
@@ -75,7 +75,7 @@ class DetectionCOCO(BoxSource):
 
 
 def _pictures(path: str, content: Any, images: str, categories: dict[int, str]) -> list[Annotated]:
-    """All pictures of one file in its order, with their boxes."""
+    """All pictures of one file, in its order, with their boxes."""
     pictures: dict[Any, Annotated] = {}
     for entry in content["images"]:
         if entry["id"] in pictures:
@@ -85,9 +85,9 @@ def _pictures(path: str, content: Any, images: str, categories: dict[int, str]) 
     crowds = 0
     for entry in content["annotations"]:
         if entry["image_id"] not in pictures:
-            raise UserError(f"{path}: annotation {entry['id']} is of picture {entry['image_id']}, which is not there")
+            raise UserError(f"{path}: annotation {entry['id']} refers to picture {entry['image_id']}, which is missing")
         if entry["category_id"] not in categories:
-            raise UserError(f"{path}: annotation {entry['id']} is of category {entry['category_id']}, not listed")
+            raise UserError(f"{path}: annotation {entry['id']} has category {entry['category_id']}, which is missing")
         if entry.get("iscrowd"):
             crowds += 1
             continue

@@ -17,14 +17,14 @@ EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass
 class DetectionVOC(BoxSource):
-    """Pictures with boxes in the layout of Pascal VOC (Everingham et al., 2010); other keys as `BoxSource` has them.
+    """Pictures with boxes in the layout of Pascal VOC (Everingham et al., 2010); for other keys see `BoxSource`.
 
     Edges are used as written: the first pixel is 1 in VOC's own files and 0 in those of many tools.
 
     Args:
-        root: holds JPEGImages, Annotations and ImageSets/Main with train.txt; val.txt and test.txt are used if there.
-        classes: names in their order. None: those that occur in train, sorted; other ones in val or test are an error.
-        difficult: whether objects that are marked as difficult count as others do; else they are left out.
+        root: holds JPEGImages, Annotations and ImageSets/Main with train.txt, and val.txt and test.txt if they exist.
+        classes: their names, in order. None: those that occur in train, sorted; others in val or test are an error.
+        difficult: keep objects that are marked as difficult.
     """
 
     ROOT = "DIR to the folder of JPEGImages, Annotations and ImageSets"
@@ -43,7 +43,7 @@ class DetectionVOC(BoxSource):
         check_folder(self.root)
         for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
             if not os.path.isdir(os.path.join(self.root, folder)):
-                raise UserError(f"dataset.root={self.root} has no folder {folder}, as Pascal VOC has")
+                raise UserError(f"dataset.root={self.root} has no folder {folder}, which Pascal VOC needs")
         lists = {split: ids for split in SPLITS if (ids := self._ids(split)) is not None}
         if "train" not in lists:
             raise UserError(f"dataset.root={self.root} has no list ImageSets/Main/train.txt")
@@ -67,12 +67,12 @@ class DetectionVOC(BoxSource):
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
         if not ids:
-            raise UserError(f"{path} names no picture")
+            raise UserError(f"{path} lists no pictures")
         return ids
 
     def _picture(self, split: str, name: str, files: dict[str, str], problems: Problems) -> Annotated | None:
         if name not in files:
-            problems.meet(f"{self.root}/JPEGImages has no picture {name}, which ImageSets/Main/{split}.txt names")
+            problems.meet(f"{self.root}/JPEGImages has no picture {name}, which ImageSets/Main/{split}.txt lists")
             return None
         path = f"{self.root}/Annotations/{name}.xml"
         try:

@@ -1,4 +1,4 @@
-"""Handwritten digits, 1,797 pictures of 8x8 grey pixels, part of this package: no download, no files.
+"""Handwritten digits, 1,797 grey pictures of 8x8 pixels, included in this package: no download.
 
 Source: the test part of *Optical Recognition of Handwritten Digits*, E. Alpaydin and C. Kaynak (1998), UCI Machine
 Learning Repository, https://doi.org/10.24432/C50P49, licence CC BY 4.0; the same pictures and order as in scikit-learn.
@@ -19,7 +19,7 @@ class Digits:
     """All 1,797 digits as one pool of shape (1, 8, 8); val and test are carved from it."""
 
     def load(self) -> Loaded:
-        """Read the file of this package."""
+        """Read the file in this package."""
         with (files("mixup_lab.sources") / "embedded" / "digits.npz").open("rb") as file, np.load(file) as arrays:
             images, target = arrays["images"] * np.uint8(STEP), arrays["target"].astype(np.int64)
         return Loaded(ArrayPool(images[:, None], target), None, None, Classes(tuple("0123456789")))

@@ -1,4 +1,4 @@
-"""Four small tables that are part of this package: no download, no files. As scikit-learn has them, in float32.
+"""Four small tables, included in this package: no download. Values as in scikit-learn, in float32.
 
 - `breast_cancer`: 569 tumours, 30 measures of cell nuclei, malignant or benign. W. Wolberg, O. Mangasarian, N. Street
   and W. Street (1993), *Breast Cancer Wisconsin (Diagnostic)*, UCI, https://doi.org/10.24432/C5DW2B, licence CC BY 4.0.
@@ -35,7 +35,7 @@ class EmbeddedTable:
         name: of the table, one of TABLES.
 
     Raises:
-        UserError: for another name.
+        UserError: for any other name.
     """
 
     def __init__(self, name: str) -> None:
@@ -43,7 +43,7 @@ class EmbeddedTable:
         self.name = name
 
     def load(self) -> Loaded:
-        """Read the file of this package."""
+        """Read the file in this package."""
         with (
             files("mixup_lab.sources").joinpath("embedded", f"{self.name}.npz").open("rb") as file,
             np.load(file) as arrays,

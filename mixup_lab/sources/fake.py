@@ -14,14 +14,14 @@ WAVES = 3  # plane waves that make up a pattern
 
 @dataclass
 class FakeImages:
-    """Deterministic pictures without any files, to try things out.
+    """Deterministic pictures, to try things out without any files.
 
     Args:
         num_classes: >= 2.
         train: number of training examples; val is carved from them.
         test: number of test examples.
         shape: [channels, height, width].
-        noise: >= 0, standard deviation of the noise in units of the pattern's; above 5 some pictures are ambiguous.
+        noise: >= 0, standard deviation of the noise relative to the pattern's; above 5 some pictures are ambiguous.
         seed: of the pictures, independent of the run's seed.
 
     Raises:
@@ -64,6 +64,6 @@ class FakeImages:
     def _pool(self, rng: np.random.Generator, patterns: np.ndarray, count: int) -> ArrayPool:
         target = rng.permutation(np.arange(count, dtype=np.int64) % self.num_classes)
         values = patterns[target] + self.noise * rng.standard_normal((count, *self.shape))
-        contrast = 64 / np.sqrt(1 + self.noise**2)  # two standard deviations to either side are seen
+        contrast = 64 / np.sqrt(1 + self.noise**2)  # two standard deviations to either side fit in 0..255
         images = np.clip(np.rint(128 + contrast * values), 0, 255).astype(np.uint8)
         return ArrayPool(images, target)

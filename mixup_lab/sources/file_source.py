@@ -1,4 +1,4 @@
-"""The keys that sources of files share, and those that sources of pictures share."""
+"""The keys that sources of files share, and those of sources of pictures."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -27,13 +27,13 @@ class FileSource:
 
     Args:
         root: a folder, or a file.
-        on_error: `raise` stops at a file or row that cannot be used; `skip` leaves it out and says how many there were.
+        on_error: `raise` stops at a file or row that cannot be used; `skip` leaves them out and reports how many.
 
     Raises:
         UserError: for values outside their range.
     """
 
-    ROOT: ClassVar[str] = "DIR"  # what to set `root` to, for messages
+    ROOT: ClassVar[str] = "DIR"  # what `root` must be, for messages
 
     root: str = ""
     _: KW_ONLY
@@ -49,16 +49,16 @@ class FileSource:
         return self.on_error == "skip"
 
     def problems(self) -> Problems:
-        """A new list of things that cannot be used."""
+        """An empty list of things that cannot be used."""
         return Problems(self.skip)
 
 
 @dataclass(kw_only=True)
 class CachedSource(FileSource):
-    """Files whose decoded content is kept on disk.
+    """Files whose decoded contents are kept on disk.
 
     Args:
-        cache: whether to keep it for the next start.
+        cache: whether to keep them for the next start.
         cache_dir: where; None: `$XDG_CACHE_HOME/mixup-lab` or `~/.cache/mixup-lab`.
     """
 
@@ -66,24 +66,24 @@ class CachedSource(FileSource):
     cache_dir: str | None = None
 
     def cache_of(self, origin: str, digest: str) -> Cache:
-        """The cache of the files that `origin` holds or lists, in the state that `digest` stands for."""
+        """The cache of the files that `origin` holds or lists; `digest` identifies their state."""
         folder = Path(self.cache_dir).expanduser() if self.cache_dir else default_folder()
         return Cache.of(origin, digest, folder if self.cache else None)
 
 
 @dataclass
 class Opened(Generic[T]):
-    """The pictures that can be used, before they are decoded."""
+    """The usable pictures, before they are decoded."""
 
     root: str
-    shape: tuple[int, int, int]  # (C, H, W), as they will be given
+    shape: tuple[int, int, int]  # (C, H, W), after decoding
     splits: dict[str, list[T]]
-    keep: dict[str, np.ndarray]  # of each split bool (n,): whether an item is among them
+    keep: dict[str, np.ndarray]  # of each split bool (n,): whether an item is usable
     headers: dict[str, np.ndarray]  # of each split (N, 3): width, height, grey
     cache: Cache
 
     def pool(self, split: str, names: Sequence[str], target: np.ndarray, stretch: bool = False) -> FilePool:
-        """The pictures of a split; with `stretch` they are scaled whole, instead of cropped at the centre."""
+        """The pictures of a split; with `stretch` they are scaled as a whole, not cropped at the centre."""
         version = f"{'stretched-' * stretch}pillow{pillow}"
         read = partial(decode, shape=self.shape, stretch=stretch)
         return FilePool(self.root, split, names, target, self.shape, read, version, self.cache)
@@ -95,9 +95,9 @@ class PictureSource(CachedSource):
 
     Args:
         image_size: height and width of all pictures, [height, width] or one number for both: they are scaled to cover
-            it and cropped at the centre. None: pictures of one size stay as they are; else the size is a square of the
-            median short side of train, at most 224, and a line says so.
-        channels: 1 (grey) or 3 (RGB). None: 1 if all pictures are grey.
+            it and cropped at the centre. None: pictures of one size keep it; else the size is a square of the median
+            short side of train, at most 224, which is reported.
+        channels: 1 (grey) or 3 (RGB). None: 1 if all pictures are grey, else 3.
     """
 
     image_size: int | Sequence[int] | None = None
@@ -124,10 +124,10 @@ class PictureSource(CachedSource):
         """Read the sizes of pictures, and leave out those that cannot be used; the pixels follow later.
 
         Args:
-            splits: an item for each picture; `train` is among the splits.
+            splits: an item for each picture; `train` is one of the splits.
             digest: changes with any of the files and their order.
-            problems: meets the pictures that cannot be used.
-            header: of an item; raises UserError for one that cannot be used.
+            problems: collects the pictures that cannot be used.
+            header: reads the header of an item; raises UserError for one that cannot be used.
             origin: the folder or table that lists the pictures; empty: `root`.
             crop: whether pictures of unequal sizes may be cropped.
 
@@ -141,12 +141,12 @@ class PictureSource(CachedSource):
         keep = {split: table[:, 0] > 0 for split, table in tables.items()}
         for split, good in keep.items():
             if not good.any():
-                raise UserError(f"{origin} has no picture in {split} that can be used")
+                raise UserError(f"{origin} has no usable picture in {split}")
         headers = {split: table[keep[split]] for split, table in tables.items()}
         shape = common_shape(headers, origin, self.channels, self.sides, crop)
         usable = {split: list(compress(items, keep[split])) for split, items in splits.items()}
         return Opened(self.root, shape, usable, keep, headers, cache)
 
     def header(self, name: str) -> Header:
-        """That of one picture below the root; with `skip` it is decoded too, since some damage shows only then."""
+        """The header of a picture below the root; with `skip` it is decoded too: some damage shows only then."""
         return read_header(os.path.join(self.root, name), self.skip)

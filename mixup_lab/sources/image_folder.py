@@ -1,4 +1,4 @@
-"""Pictures in folders, one folder for each class: `ROOT/train/CLASS/*`, and `val` and `test` if they are there."""
+"""Pictures in folders, one folder for each class: `ROOT/train/CLASS/*`, and `val` and `test` if they exist."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,13 @@ from mixup_lab.targets.classes import Classes
 
 @dataclass
 class ImageFolder(PictureSource):
-    """Any folder of pictures; keys as `PictureSource` has them.
+    """Any folder of pictures; for the keys see `PictureSource`.
 
-    `root` holds `train/CLASS/*`, and `val` and `test` with the same classes or not. Sub-folders of a class count.
+    `root` holds `train/CLASS/*`, and perhaps `val` and `test` with the same classes. Sub-folders of a class belong to
+    it.
 
     Raises:
-        UserError: for values outside their range and folders that are not laid out so.
+        UserError: for values outside their range, and for folders with another layout.
     """
 
     ROOT = "DIR to a folder with train/CLASS/ in it"

@@ -1,4 +1,4 @@
-"""Pictures with a table of labels: a row for each picture, with its path and one label, several tags or numbers."""
+"""Pictures with a table of labels: one row for each picture, with its path and its class, tags or numbers."""
 
 import os
 from collections.abc import Sequence
@@ -20,23 +20,23 @@ from mixup_lab.types import UserError
 
 @dataclass(kw_only=True)
 class ImageTable(PictureSource):
-    """Any pictures that a CSV, TSV or parquet table lists; other keys as `PictureSource` has them.
+    """Any pictures that a CSV, TSV or parquet table lists; for other keys see `PictureSource`.
 
     Args:
-        root: folder that the paths in the table are below; paths may be whole ones as well.
+        root: folder that the paths in the table are relative to, unless they are absolute.
         csv: the table, relative to root or absolute. Its first line names the columns.
         path_column: column of the paths.
-        delimiter: of the values of the table; None: as its first lines have it.
-        target: column of the labels; several columns of 0 and 1 are tags, several of numbers are numbers to predict.
-        task: `classification`, `multilabel`, `regression`; or `auto`: several columns of 0 and 1 and a column that
-            `separator` takes apart are tags; texts and at most 20 different whole numbers are classes; other numbers
-            are to be predicted.
-        separator: stands between the tags of one column, such as `|`; an empty cell has no tag.
+        delimiter: between the values of the table; None: detected in its first lines.
+        target: column of the labels, or several columns of tags or numbers.
+        task: `classification`, `multilabel`, `regression`; or `auto`: several columns of 0 and 1 and a column with a
+            `separator` are tags; texts, and whole numbers with at most 20 different values, are classes; other numbers
+            are predicted as numbers.
+        separator: between the tags in one column, such as `|`; an empty cell has no tags.
         split_column: column of train, val or test; None: val and test are carved from all rows.
-        group_column: column of groups that must not be divided between splits, such as patients.
+        group_column: column of groups, such as patients, each of which stays in one split.
 
     Raises:
-        UserError: for values outside their range, and for a table that is not so.
+        UserError: for values outside their range, and for a table that does not fit them.
     """
 
     ROOT = "DIR to the folder of the pictures"
@@ -57,8 +57,10 @@ class ImageTable(PictureSource):
         self._targets = [self.target] if isinstance(self.target, str) else [str(name) for name in self.target]
         check(bool(self._targets) and "" not in self._targets, "target", self.target, "a column, or several as [a,b]")
         check_choice("task", self.task, TASKS)
-        one = self.separator is None or (self.separator != "" and len(self._targets) == 1)
-        check(one, "separator", self.separator, f"at least one character, for one target ({len(self._targets)} given)")
+        right = self.separator is None or (self.separator != "" and len(self._targets) == 1)
+        check(
+            right, "separator", self.separator, f"at least one character, for one target ({len(self._targets)} given)"
+        )
 
     def load(self) -> Loaded:
         """Read the table, find the files and read their sizes; the pixels follow later."""
@@ -78,7 +80,7 @@ class ImageTable(PictureSource):
             path = os.path.join(self.root, paths[i])
             if not os.path.exists(path):
                 where = "" if self.skip else f"{rows.where(i)}: "  # finding the line takes a while
-                raise UserError(f"{where}there is no picture {path}; paths are below dataset.root{SKIP_HINT}")
+                raise UserError(f"{where}{path} does not exist; paths are relative to dataset.root{SKIP_HINT}")
             return self.header(paths[i])
 
         entries = [[entry_of(self.root, paths[i]) for i in places.tolist()] for places in splits.values()]

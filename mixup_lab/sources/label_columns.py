@@ -14,11 +14,11 @@ from mixup_lab.targets.target import Target
 from mixup_lab.types import UserError
 
 TASKS = ("auto", "classification", "regression", "multilabel")
-FEW = 20  # whole numbers with at most so many different values are classes
+FEW = 20  # whole numbers with at most this many different values are classes
 
 
 class LabelColumn(NamedTuple):
-    """One column: its name, and the texts of its codes; None: it holds numbers."""
+    """One column: its name, and the texts of its codes, or None if it holds numbers."""
 
     name: str
     texts: Sequence[str] | None
@@ -30,13 +30,13 @@ def read_targets(
     task: str,
     where: Callable[[str, int], str],
 ) -> tuple[Target, dict[str, np.ndarray]]:
-    """The kind of the targets, and the targets of each split as this kind has them.
+    """The kind of the targets, and the targets of each split in its form.
 
     Args:
         columns: T of them.
-        values: for each split (N, T) float64 without NaN; train among them, which decides.
-        task: one of TASKS; `auto` looks at the values, and a line gives its choice.
-        where: split and number of a row to its place, for messages.
+        values: for each split, train among them, (N, T) float64 without NaN.
+        task: one of TASKS; `auto` chooses by the values of train, which is reported.
+        where: from split and index of a row to its place, for messages.
 
     Raises:
         UserError: for a task that the columns do not fit, and for a class that train lacks.
@@ -67,9 +67,9 @@ def text_targets(
     Args:
         rows: of the table.
         names: of its columns of labels.
-        splits: rows of each split.
+        splits: indices of the rows of each split.
         task: one of TASKS.
-        separator: between the tags of one column; None: there are no such tags.
+        separator: between the tags in one column; None: one value for each column.
 
     Raises:
         UserError: for texts that do not fit the task, and for a class or tag that train lacks.
@@ -103,14 +103,14 @@ def text_targets(
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """In the order of numbers if all are numbers, else of the alphabet."""
+    """Distinct names in numerical order if all are numbers, else in alphabetical order."""
     names = set(names)
     numeric = all(map(is_number, names))
     return sorted(names, key=lambda name: (float(name) if numeric else 0.0, name))
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a finite number; Python also reads 1_000 as one."""
+    """Whether a text is a finite number; 1_000, which Python accepts, is not."""
     try:
         return "_" not in text and bool(np.isfinite(float(text)))
     except ValueError:
@@ -118,11 +118,11 @@ def is_number(text: str) -> bool:
 
 
 def _chosen(columns: Sequence[LabelColumn], values: np.ndarray) -> str:
-    """The task, which a line gives."""
+    """The task that `auto` chooses, which is reported."""
     names = ",".join(column.name for column in columns)
     if len(columns) > 1:
         if any(column.texts is not None for column in columns):
-            raise UserError(f"dataset.target=[{names}] must be columns of 0 and 1, or of numbers; or name one of them")
+            raise UserError(f"dataset.target=[{names}] must be columns of 0 and 1, or of numbers; or choose one")
         tags = bool(np.isin(values, (0, 1)).all())
         chosen = "multilabel" if tags else "regression"
         say(f"targets {names}: {'tags (0 and 1)' if tags else 'numbers'}, so dataset.task={chosen}")
@@ -134,14 +134,14 @@ def _chosen(columns: Sequence[LabelColumn], values: np.ndarray) -> str:
     both = ("classification", "regression")
     chosen, other = both if whole and count <= FEW else both[::-1]
     numbers = f"{'whole numbers' if whole else 'numbers'}, {count:,} different"
-    say(f"target {names}: {numbers}, so dataset.task={chosen} (dataset.task={other} if they are not)")
+    say(f"target {names}: {numbers}, so dataset.task={chosen} (set dataset.task={other} if not)")
     return chosen
 
 
 def _classes(
     column: LabelColumn, values: Mapping[str, np.ndarray], where: Callable[[str, int], str]
 ) -> tuple[Target, dict[str, np.ndarray]]:
-    """Class names in the order of the numbers if all are numbers, else of the alphabet."""
+    """Classes in numerical order if all names are numbers, else in alphabetical order."""
     unique = {split: np.unique(array[:, 0], return_inverse=True) for split, array in values.items()}
     names = {split: [_name(column, value) for value in different] for split, (different, _) in unique.items()}
     class_names = ordered(names["train"])
@@ -157,7 +157,7 @@ def _classes(
 
 
 def _name(column: LabelColumn, value: float) -> str:
-    """As it is written; numbers in one way, so that 1 and 1.0 are one class."""
+    """The name of a class: its text, with numbers written in one way, so that 1 and 1.0 are one class."""
     text = f"{value:.15g}" if column.texts is None else column.texts[int(value)]
     return f"{float(text):.15g}" if is_number(text) else text
 

@@ -1,8 +1,7 @@
 """MedMNIST: small medical pictures in one npz file, with their own train, val and test.
 
 Yang et al. (2023), "MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D biomedical image classification",
-Scientific Data 10, 41. The sets are under CC BY 4.0 (DermaMNIST: CC BY-NC 4.0); each has a source of its own, which is
-to be cited as well.
+Scientific Data 10, 41. The sets are under CC BY 4.0 (DermaMNIST: CC BY-NC 4.0); cite the source of each as well.
 """
 
 import zipfile
@@ -23,25 +22,25 @@ from mixup_lab.types import UserError
 
 
 class MedMNIST:
-    """A 2D set of MedMNIST, of any size of pictures, or any other file that is laid out so.
+    """A 2D set of MedMNIST, with pictures of any size, or any other file with this layout.
 
     The file holds `train_images`, `train_labels` and likewise val and test: pictures uint8 (N, H, W) or (N, H, W, 3),
     labels (N, 1) of a class, (N, T) of 0 and 1 for T tags. The grades of an ordinal set are classes here.
 
     Args:
         root: the npz file, or a folder that holds it.
-        name: of the set, such as `pneumoniamnist`: the file in the folder, without .npz; it names the classes as well.
-            None: the only file, whose name does.
+        name: of the set, such as `pneumoniamnist`: the file in the folder, without .npz, and the key to the names of
+            the classes. None: the name of the only file.
 
     Raises:
-        UserError: for a file that is not there or not laid out so.
+        UserError: for a file that does not exist or has another layout.
     """
 
     def __init__(self, root: str | None = None, name: str | None = None) -> None:
         self.root, self.name = Path(path_given("root", root, "FILE.npz, or a folder with dataset.name=NAME")), name
 
     def load(self) -> Loaded:
-        """Read the file; one line counts the pictures of val and test that train has as well."""
+        """Read the file, and report how many pictures of val and test are in train too."""
         path = self._path()
         arrays = _read(path)
         pools = {split: _pool(path, split, arrays) for split in SPLITS}
@@ -66,7 +65,7 @@ class MedMNIST:
             return path
         paths = sorted(self.root.glob("*.npz"))
         if len(paths) != 1:
-            raise UserError(f"dataset.name has no value; which file of dataset.root={self.root}?{_listed(self.root)}")
+            raise UserError(f"dataset.name must choose a file of dataset.root={self.root}{_listed(self.root)}")
         return paths[0]
 
 
@@ -78,7 +77,7 @@ def _listed(folder: Path) -> str:
 def _read(path: Path) -> dict[str, np.ndarray]:
     wanted = [f"{split}_{what}" for split in SPLITS for what in ("images", "labels")]
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} cannot be read as an npz file: it is not one, or only a part of one")
+        raise UserError(f"{path} cannot be read as an npz file: it is not an npz file, or incomplete")
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             missing = [key for key in wanted if key not in arrays.files]
@@ -112,7 +111,7 @@ def _pool(path: Path, split: str, arrays: dict[str, np.ndarray]) -> ArrayPool:
 def _kind(name: str, pools: dict[str, ArrayPool]) -> Target:
     train = pools["train"].target
     if len({pool.target.shape[1:] for pool in pools.values()}) > 1:
-        raise UserError(f"{name}: train, val and test must have labels of one width")
+        raise UserError(f"{name}: train, val and test must have labels of equal width")
     if train.ndim == 2:
         return Tags(names_of(name, train.shape[1], "tag"))
     count = int(train.max(initial=-1)) + 1

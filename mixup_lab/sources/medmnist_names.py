@@ -1,4 +1,4 @@
-"""Names of the classes of the 2D sets of MedMNIST, as their authors give them (medmnist/info.py, shortened)."""
+"""Class names of the 2D sets of MedMNIST, from the authors' medmnist/info.py, shortened."""
 
 _ORGANS = (
     "bladder", "left femur", "right femur", "heart", "left kidney", "right kidney", "liver", "left lung", "right lung",
@@ -39,9 +39,9 @@ def names_of(name: str, count: int, otherwise: str) -> tuple[str, ...]:
     """The names of `count` classes or tags.
 
     Args:
-        name: of the set or of its file; what follows the name of a set counts for nothing: "pathmnist_64".
-        count: how many there must be; a set of that name with another number is not the one that is meant.
-        otherwise: what an unknown one is called, with its number: "class 0".
+        name: of the set or of its file; an ending is ignored: "pathmnist_64".
+        count: if the set has another number of names, it is a different set and counts as unknown.
+        otherwise: name of classes of unknown sets, before their number: "class" for "class 0".
     """
     names = next((own for start, own in _NAMES.items() if name.lower().startswith(start)), ())
     return names if len(names) == count else tuple(f"{otherwise} {k}" for k in range(count))

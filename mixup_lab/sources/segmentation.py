@@ -1,4 +1,4 @@
-"""From pairs of picture and mask to the pools of a data set: for folders and for the sets of torchvision."""
+"""From pairs of picture and mask to the pools of a data set; shared by folders and the sets of torchvision."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from mixup_lab.types import UserError
 
 @dataclass
 class MaskSource(PictureSource):
-    """Pictures with a mask each; keys as `PictureSource` has them.
+    """Pictures, each with a mask; for the keys see `PictureSource`.
 
-    Masks are scaled like their pictures, to the nearest label. With `on_error=skip` a pair is left out if one of the
-    two cannot be read or has another size than the other.
+    Masks are scaled like their pictures, to the nearest label. With `on_error=skip` a pair is left out if picture or
+    mask cannot be read, or if their sizes differ.
     """
 
     def load_pairs(self, pairs: Pairs, labels_of: Callable[[np.ndarray], Labels], problems: Problems) -> Loaded:
@@ -32,7 +32,7 @@ class MaskSource(PictureSource):
 
         Args:
             pairs: of all splits.
-            labels_of: gives the meaning of labels, given those of the train pool (N, H, W).
+            labels_of: from the labels of the train pool (N, H, W) to the class of each label.
             problems: of the files so far.
         """
         opened = self.open(pairs.splits, pairs.digest, problems, self._header)
@@ -46,7 +46,7 @@ class MaskSource(PictureSource):
         return Loaded.of(pools, Pixels(labels.names), dropped=dropped, keep=pools["train"].keep)
 
     def _header(self, pair: Pair) -> Header:
-        """That of the picture, if the pair can be used."""
+        """The header of the picture, if the pair is usable."""
         picture, mask = map(self.header, pair)
         if picture[:2] != mask[:2]:
             raise UserError(
@@ -57,7 +57,7 @@ class MaskSource(PictureSource):
 
 
 def _masks(opened: Opened[Pair], split: str) -> np.ndarray:
-    """The labels in the files (N, H, W), from the cache if they are there."""
+    """The labels in the files (N, H, W), from the cache if it has them."""
     paths = [f"{opened.root}/{mask}" for _, mask in opened.splits[split]]
     height, width = opened.shape[1:]
     title = f"decoding {len(paths):,} masks of {split} in {opened.root}"

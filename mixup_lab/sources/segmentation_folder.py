@@ -1,4 +1,4 @@
-"""Pictures and masks in folders: one folder of each for every split, or a table of the splits."""
+"""Pictures and masks in folders: two folders for every split, or two folders and a table of the splits."""
 
 import os
 import re
@@ -15,34 +15,34 @@ from mixup_lab.sources.segmentation import MaskSource
 from mixup_lab.types import UserError
 
 HINT = (
-    "; dataset.classes names the classes, dataset.void=LABEL the pixels that count nowhere,"
+    "; dataset.classes names the classes, dataset.void=LABEL the pixels that do not count,"
     " and dataset.binary=true makes one class of all labels but 0"
 )
 
 
 @dataclass(kw_only=True)
 class SegmentationFolder(MaskSource):
-    """Any pictures with a mask each, of the same name but for the suffix; other keys as `PictureSource` has them.
+    """Any pictures, each with a mask of the same name apart from the suffix; for other keys see `PictureSource`.
 
     `on_error=skip` also leaves out pictures without a mask, and masks without a picture.
 
-    Metrics are of pixels of the size that the model sees, see `image_size`; they are not those of the files' own size.
+    Metrics are computed at `image_size`, the size that the model sees, not at the size of the files.
 
     Args:
-        images: folder of the pictures. SPLIT in it stands for train, val and test; val and test need not be there.
-            Without SPLIT all pictures are one pool that val and test are carved from, or a manifest divides it.
-        masks: folder of the masks, likewise: files with one channel, whose values are labels of classes. Of a palette
-            the numbers count.
-        classes: names, that of label k at place k; or a text file with one on each line (`0 sky` or `sky`). None: as
-            many as the masks of train have, `class 0` and so on.
-        void: label or labels that count nowhere; a name that `classes` has for one is dropped.
+        images: folder of the pictures. SPLIT in it stands for train, val and test; val and test are optional. Without
+            SPLIT all pictures are one pool, from which val and test are carved or which a manifest divides.
+        masks: folder of the masks, likewise: files with one channel, whose values are labels of classes. In files with
+            a palette the indices count.
+        classes: names, that of label k at place k; or a text file with one on each line (`0 sky` or `sky`). None:
+            `class 0`, `class 1`, ... up to the largest label in the masks of train.
+        void: label or labels of pixels that do not count; their names in `classes` are dropped.
         binary: 0 is the background and every other label the foreground, as in maps of instances.
         manifest: CSV file with the split (train, val or test) of each picture.
-        id_column: its column with the names of pictures, with suffix or without.
-        split_column: its column with the splits.
+        id_column: its column of picture names, with or without suffix.
+        split_column: its column of splits.
 
     Raises:
-        UserError: for values outside their range, and for files that are not laid out so.
+        UserError: for values outside their range, and for files with another layout.
     """
 
     ROOT = "DIR to a folder with train/images and train/masks in it"

@@ -1,4 +1,4 @@
-"""Google's Speech Commands: one-second recordings of single words, in its official folder and its official splits."""
+"""Google's Speech Commands: one-second recordings of single words, in the official folder layout and splits."""
 
 import os
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ ORIGIN = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 
 @dataclass(kw_only=True)
 class SpeechCommands(AudioSource):
-    """Speech Commands (Warden, 2018), 16 kHz: `ROOT/WORD/*.wav`; other keys as `AudioSource` has them.
+    """Speech Commands (Warden, 2018), 16 kHz: `ROOT/WORD/*.wav`; for other keys see `AudioSource`.
 
-    `validation_list.txt` and `testing_list.txt` hold other speakers than train. Folders that begin with `_`, such as
-    `_background_noise_`, are not words. If you remove the folder of a word, its entries in the lists are passed over,
-    and a line gives their number. There is no download: the archive is at ORIGIN, to be unpacked into ROOT.
+    `validation_list.txt` and `testing_list.txt` have other speakers than train. Folders that begin with `_`, such as
+    `_background_noise_`, are not words. If you remove the folder of a word, its entries in the lists are ignored, and
+    their number is reported. There is no download: unpack the archive at ORIGIN into ROOT.
 
     Raises:
-        UserError: for values outside their range, and for a folder that is not laid out so.
+        UserError: for values outside their range, and for a folder with another layout.
     """
 
     sample_rate: int | None = 16_000
@@ -45,12 +45,12 @@ class SpeechCommands(AudioSource):
         for split, name in LISTS.items():
             for path in self._listed(name, words):
                 if path not in rows:
-                    raise UserError(f"{self.root}/{name} names {path}, which is not there; unpack {ORIGIN} again")
+                    raise UserError(f"{self.root}/{name} lists {path}, which does not exist; unpack {ORIGIN} again")
                 rows[path] = rows[path]._replace(split=split)
         return self.load_clips(clips_of(f"dataset.root={self.root}", list(rows.values())))
 
     def _listed(self, name: str, words: list[str]) -> list[str]:
-        """The entries of a list that are of these words."""
+        """The entries of a list that belong to these words."""
         try:
             with open(os.path.join(self.root, name), encoding="utf-8") as file:
                 paths = [line.strip() for line in file if line.strip()]
@@ -58,5 +58,5 @@ class SpeechCommands(AudioSource):
             raise UserError(f"dataset.root={self.root} has no {name}; unpack {ORIGIN} into it") from error
         kept = [path for path in paths if path.split("/")[0] in words]
         if len(kept) < len(paths):
-            say(f"{len(paths) - len(kept)} of {len(paths)} entries of {name} are of words without a folder, left out")
+            say(f"{len(paths) - len(kept)} of {len(paths)} entries of {name} are left out: their words have no folder")
         return kept

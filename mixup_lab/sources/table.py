@@ -1,4 +1,4 @@
-"""Your own table: rows of numbers and categories, to be sorted into classes, given numbers or tagged."""
+"""Your own table: rows of numbers and categories, from which to predict classes, numbers or tags."""
 
 import json
 from collections.abc import Sequence
@@ -21,33 +21,33 @@ from mixup_lab.sources.uses import Uses
 from mixup_lab.types import UserError
 
 MISSING = ("", "?", "NA", "N/A", "na", "n/a", "nan", "NaN", "NAN", "null", "NULL", "None")
-VERSION = 1  # of what is kept
+VERSION = 1  # of the cached tables
 
 
 @dataclass(kw_only=True)
 class Table(CachedSource):
-    """A CSV or parquet file, or a folder with `train.csv` and with or without `val.csv` and `test.csv`.
+    """A CSV or parquet file, or a folder with `train.csv` and, optionally, `val.csv` and `test.csv`.
 
     A row is kept as one float32 vector, numbers first; a number of more than seven digits is rounded. Standardisation,
     imputation and the categories come from the training rows alone: see `with_encoder`.
-    Only large tables are cached; other keys as `CachedSource` has them.
+    Only large tables are cached; for other keys see `CachedSource`.
 
     Args:
         root: the file or folder.
         target: name of the column to be predicted, or of several.
         task: `classification`, `regression`, `multilabel`, or `auto`: texts, and whole numbers with at most 20
-            different values, are classes, other numbers are targets themselves, several columns of 0 and 1 are tags.
+            different values, are classes; other numbers are predicted as numbers; several columns of 0 and 1 are tags.
         categorical: columns of categories, besides those that hold texts.
         drop: columns that are left out.
-        delimiter: between the values; None: as the first lines have it.
+        delimiter: between the values; None: detected in the first lines.
         header: whether the first line names the columns; else they are c0, c1, ...
-        missing: texts that stand for a missing value.
+        missing: texts that mean a missing value.
         split_column: its values are train, val and test.
         group_column: rows of one group stay in one split.
         time_column: numbers or dates; val is later than train, and test later than val.
 
     Raises:
-        UserError: for values outside their range and for a file that is not such a table.
+        UserError: for values outside their range, and for a file that is not a table.
     """
 
     ROOT = "FILE.csv, or a folder with train.csv in it"
@@ -67,13 +67,13 @@ class Table(CachedSource):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("task", self.task, TASKS)
-        given = {"split": self.split_column, "group": self.group_column, "time": self.time_column}
-        special = {key: name for key, name in given.items() if name is not None}
+        columns = {"split": self.split_column, "group": self.group_column, "time": self.time_column}
+        special = {key: name for key, name in columns.items() if name is not None}
         self.uses = Uses(_names(self.target), _names(self.categorical), _names(self.drop), special)
         self.missing = [str(text) for text in self.missing]
 
     def load(self) -> Loaded:
-        """Read the files, or map what an earlier start has read."""
+        """Read the files, or map the tables that an earlier start has cached."""
         paths = split_files(self.root, {split: (split,) for split in SPLITS}, (*TEXTS, *PARQUET))
         if "split" in self.uses.special and len(paths) > 1:
             raise UserError(f"dataset.split_column is for one file; dataset.root={self.root} has a file for each split")
@@ -86,7 +86,7 @@ class Table(CachedSource):
                 raise UserError(f"{files[split].path} has no rows{' that can be read' if dropped else ''}")
         if dropped:
             total = dropped + sum(len(table.values) for table in tables.values())
-            say(f"{dropped:,} of {total:,} rows in {self.root} cannot be read or have no target, left out")
+            say(f"{dropped:,} of {total:,} rows in {self.root} cannot be read or have no target and are left out")
         if "split" in self.uses.special:
             tables = self._by_column(tables["train"], others)
         return self._loaded(tables, inputs, others, dropped)
@@ -128,7 +128,7 @@ class Table(CachedSource):
         return first, second
 
     def _by_column(self, table: Stored, others: Sequence[Column]) -> dict[str, Stored]:
-        """The rows that a column gives to each split."""
+        """The rows of each split, by the split column."""
         name = self.uses.special["split"]
         k = [column.name for column in others].index(name)
         texts = others[k].texts
@@ -162,9 +162,9 @@ def with_encoder(
     """The same data with an encoder that is learnt from some rows of the train pool.
 
     Args:
-        loaded: of a train pool in memory or mapped, (N, C) float32 with NaN for missing values.
+        loaded: its train pool is an array, (N, C) float32 with NaN for missing values.
         names: of the C columns.
-        texts: for each column the texts of its codes 0, 1, ...; None: it holds numbers.
+        texts: for each column the texts of its codes 0, 1, ..., or None if it holds numbers.
         rows: (n,) int64, the training rows.
 
     Raises:
@@ -177,5 +177,5 @@ def with_encoder(
     return replace(loaded, encoder=TableEncoder(learnt, numbers, list(categories)))
 
 
-def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    return () if given is None else (given,) if isinstance(given, str) else tuple(map(str, given))
+def _names(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    return () if value is None else (value,) if isinstance(value, str) else tuple(map(str, value))

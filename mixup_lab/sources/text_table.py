@@ -1,4 +1,4 @@
-"""Texts to be classified, from CSV or TSV files with a column of texts and one of labels."""
+"""Text classification, from CSV or TSV files with a column of texts and one of labels."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -20,35 +20,36 @@ from mixup_lab.types import UserError
 
 STEMS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
 ENDINGS = (".csv", ".tsv", ".txt")
-COVERED = 99  # per cent of the training texts that are not cut, where no length is given
+COVERED = 99  # percent of the training texts that are not cut, if no length is set
 
 
 @dataclass
 class TextTable(FileSource):
-    """One file, or a folder with a file for train and, if there are, for val and test.
+    """One file, or a folder with a file for train and, optionally, for val and test.
 
-    The vocabulary and the length of texts are learnt from the training split alone. Tokens that it does not have are
-    one and the same unknown token.
+    The vocabulary and the length of texts are learnt from the training split alone. All tokens that it lacks become one
+    unknown token.
 
     Args:
         root: a file, from which val and test are carved; or a folder.
-        text_column: name of the column; its number from 0 where there is no header.
+        text_column: name of the column; its index from 0 if there is no header.
         label_column: likewise. Labels may be any texts; classes are in numerical or alphabetical order.
-        delimiter: one character, or `tab`; None: as the first lines have it. In files with tabs quotation marks are
-            characters like others.
+        delimiter: one character, or `tab`; None: detected in the first lines. In files with tabs quotation marks are
+            plain characters.
         header: whether the first line holds the names of the columns.
-        train_file: name within the folder; None: train.csv, .tsv or .txt.
-        val_file: likewise; None: val, valid, validation or dev, if it is there.
-        test_file: likewise; None: test, if it is there.
+        train_file: name within the folder; None: train or training with .csv, .tsv or .txt.
+        val_file: likewise; None: val, valid, validation or dev, if it exists.
+        test_file: likewise; None: test or testing, if it exists.
         class_names: a name for each label, in their order; None: the labels themselves.
-        lowercase: whether upper-case letters are lower-case ones.
-        tokenizer: `words` (and punctuation marks), `spaces` (all between two spaces) or `bpe` (parts of words).
-        vocabulary_size: tokens, at most; None: all words, or 8,000 of bpe.
-        min_count: tokens that train has less often are unknown, >= 1.
-        max_length: tokens of a text, the rest is cut off; None: what 99 % of the training texts have.
+        lowercase: whether to turn upper case into lower case.
+        tokenizer: `words` (and punctuation marks), `spaces` (parts between spaces) or `bpe` (parts of words).
+        vocabulary_size: maximum number of tokens; None: all words, or 8,000 with bpe.
+        min_count: tokens that occur less often in train are unknown, >= 1.
+        max_length: maximum number of tokens in a text, which is cut off there; None: enough for 99 % of the training
+            texts.
 
     Raises:
-        UserError: for values outside their range, and for files that are not so.
+        UserError: for values outside their range, and for files with other contents.
     """
 
     ROOT = "FILE.csv, or a folder with train.csv in it"
@@ -76,9 +77,9 @@ class TextTable(FileSource):
             check(number is None or number >= least, key, number, f"at least {least}")
 
     def load(self) -> Loaded:
-        """Read the files. Until the vocabulary is learnt an example is the number of its row."""
-        given = {"train": self.train_file, "val": self.val_file, "test": self.test_file}
-        files = split_files(self.root, STEMS, ENDINGS, given)
+        """Read the files. Until the vocabulary is learnt, an example is the index of its row."""
+        names = {"train": self.train_file, "val": self.val_file, "test": self.test_file}
+        files = split_files(self.root, STEMS, ENDINGS, names)
         tables = {split: self._read(path) for split, path in files.items()}
         dropped = sum(table.dropped for table in tables.values())
         labels = self._labels(tables["train"])
@@ -96,7 +97,7 @@ class TextTable(FileSource):
         return read_rows(table, [(key, self._column(key)) for key in ("text_column", "label_column")], self.skip)
 
     def _column(self, key: str) -> str:
-        """The name of a column, as the table has it."""
+        """The name of a column in the table: c0, c1, ... without a header."""
         return str(getattr(self, key)) if self.header else f"c{getattr(self, key)}"
 
     def _names(self, labels: Sequence[str]) -> tuple[str, ...]:
@@ -106,7 +107,7 @@ class TextTable(FileSource):
         return tuple(map(str, labels if names is None else names))
 
     def _labels(self, train: TextRows) -> list[str]:
-        """The labels of train in their order."""
+        """The distinct labels of train, in order."""
         texts = train.columns[self._column("label_column")]
         labels, path = ordered(texts), train.table.path
         column = f"{path}: the column {self.label_column}"
@@ -129,7 +130,7 @@ class TextTable(FileSource):
         return ArrayPool(np.arange(len(target))[:, None], target)
 
     def _fitted(self, loaded: Loaded, texts: dict[str, list[str]], rows: np.ndarray) -> Loaded:
-        """The same examples as token ids, with a vocabulary and a length that follow from these rows of train alone."""
+        """The same examples as token ids, with vocabulary and length learnt from these rows of train alone."""
         words = {split: [cut(text, self.tokenizer, self.lowercase) for text in part] for split, part in texts.items()}
         chosen = [words["train"][row] for row in rows.tolist()]
         vocabulary = learn_vocabulary(chosen, self.tokenizer, self.vocabulary_size, self.min_count)

@@ -1,4 +1,4 @@
-"""Well-known data sets of pictures, some with masks, that torchvision can find, and most of which it can download."""
+"""Well-known data sets of pictures, some with masks, that torchvision can read; most of them it can download."""
 
 import os
 from collections.abc import Sequence
@@ -31,16 +31,16 @@ VOC = (
 class _Facts:
     """Facts about a data set of pictures. Mean and std are those of its training pictures."""
 
-    torchvision: str  # name of the class, and for the MNIST family of the folder
+    torchvision: str  # name of the class; in the MNIST family also of the folder
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    class_names: tuple[str, ...] | None = None  # None: the files have them
+    class_names: tuple[str, ...] | None = None  # None: read from the files
     family: str = "mnist"
 
 
 @dataclass(frozen=True)
 class _MaskFacts:
-    """Facts about a data set of masks. `arguments` are of its train and test part."""
+    """Facts about a data set of masks. `arguments` open its train and its test part."""
 
     torchvision: str  # name of the class
     arguments: tuple[dict[str, Any], dict[str, Any]]
@@ -80,12 +80,12 @@ class TorchvisionSet:
 
     Args:
         name: a key of `KNOWN`.
-        root: folder of the files, as torchvision lays them out; the four files of the MNIST family may also lie in it
-            directly. `~` and the working directory count.
-        download: whether to fetch files that are not there. Files that are there are never fetched again.
+        root: folder of the files in torchvision's layout, relative to the working directory; `~` is expanded. The four
+            files of the MNIST family may also be directly in it.
+        download: whether to fetch missing files. Existing files are never fetched again.
 
     Raises:
-        UserError: if the data is not there and cannot or must not be fetched, or is damaged.
+        UserError: if data are missing and cannot or must not be fetched, or are damaged.
     """
 
     def __init__(self, name: str, root: str = "data", download: bool = True) -> None:
@@ -95,7 +95,7 @@ class TorchvisionSet:
         self.download = download
 
     def load(self) -> Loaded:
-        """Read train and test, after fetching them if need be."""
+        """Read train and test, after fetching them if needed."""
         facts = KNOWN[self.name]
         if facts.family == "mnist":
             folder = idx.find(self.root, facts.torchvision)
@@ -122,18 +122,18 @@ class TorchvisionSet:
 class TorchvisionMasks:
     """Pascal VOC 2012, Oxford-IIIT Pets or Cityscapes; val is carved from train.
 
-    VOC and Cityscapes keep the masks of their test to themselves: their official val is the test here.
+    The test masks of VOC and Cityscapes are not public, so the official val is the test here.
 
     Args:
         name: a key of `MASKS`.
-        root: folder of the files, as torchvision lays them out. `~` and the working directory count.
-        download: whether to fetch files that are not there. Cityscapes needs an account and is fetched by hand.
-        image_size: see `PictureSource`, as the rest.
+        root: folder of the files in torchvision's layout, relative to the working directory; `~` is expanded.
+        download: whether to fetch missing files. Cityscapes needs an account and is fetched by hand.
+        image_size: see `PictureSource`, also for the rest.
         cache: likewise.
         cache_dir: likewise.
 
     Raises:
-        UserError: if the data is not there and cannot or must not be fetched, or is damaged.
+        UserError: if data are missing and cannot or must not be fetched, or are damaged.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class TorchvisionMasks:
         self.reader = MaskSource(root, image_size=image_size, cache=cache, cache_dir=cache_dir)
 
     def load(self) -> Loaded:
-        """List the files, after fetching them if need be, and read the masks."""
+        """List the files, after fetching them if needed, and read the masks."""
         facts = MASKS[self.name]
         parts = [
             _opened(self.name, facts.torchvision, self.root, arguments, self.download, facts.fetched)
@@ -179,17 +179,17 @@ class TorchvisionMasks:
 def _opened(
     name: str, torchvision_name: str, root: Path, arguments: dict[str, Any], download: bool, fetched: bool
 ) -> Any:
-    """One part of a data set as torchvision's object, fetched first if it is missing; `fetched`: torchvision can.
+    """One part of a data set as torchvision's object, downloaded if missing; `fetched`: whether torchvision can do so.
 
     Raises:
-        UserError: if it is not there and cannot or must not be fetched, or is damaged.
+        UserError: if it is missing and cannot or must not be fetched, or is damaged.
     """
     import torchvision.datasets
 
     kind = getattr(torchvision.datasets, torchvision_name)
     try:
         return kind(str(root), download=False, **arguments) if fetched else kind(str(root), **arguments)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:  # RuntimeError: not there, or not whole
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:  # RuntimeError: missing or incomplete
         if not (download and fetched):
             remedy = ", or dataset.download=true to fetch it" if fetched else " after fetching it by hand"
             reason = "" if isinstance(error, RuntimeError) else f" that can be read ({error})"
@@ -215,7 +215,7 @@ def _pool(family: str, opened: Any) -> ArrayPool:
 
 
 def _labels(name: str, part: Any) -> Labels:
-    """The meaning of the labels in the files."""
+    """The class of each label in the files."""
     if name == "voc":
         return Labels(VOC, {k: k for k in range(len(VOC))} | {255: VOID})
     if name == "oxford_pets":  # trimaps: 1 the animal, 2 the background, 3 the border, which is either

@@ -13,7 +13,7 @@ KINDS = {"auto": None, "classification": TEXT, "regression": NUMBER, "multilabel
 
 @dataclass(frozen=True)
 class Uses:
-    """The user's names of columns. `special` has those of `split`, `group` and `time` that there are.
+    """The user's columns by their use. `special` maps `split`, `group` and `time` to theirs, if they have one.
 
     Raises:
         UserError: for a column that is named twice.
@@ -38,7 +38,7 @@ class Uses:
         return (*self.targets, *self.special.values())
 
     def check(self, files: dict[str, TableFile]) -> None:
-        """Raise UserError unless the files have the columns that are named, and all have the same ones."""
+        """Raise UserError unless the files have all named columns, and the same columns as one another."""
         train = files["train"]
         columns = few(train.names, 12, f", ... ({len(train.names)} in all)")
         if not self.targets:

@@ -1,1 +1,1 @@
-"""What a target is: the loss per example, how outputs are read, the metrics."""
+"""Kinds of targets: for each its checks, its loss per example, and its metrics."""

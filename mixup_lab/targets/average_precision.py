@@ -25,7 +25,7 @@ def coco_average_precision(found: np.ndarray, target: np.ndarray, num_classes: i
         found: (N, K, 6) of class, score, left, top, right, bottom.
         target: (N, M, 5) of class, left, top, right, bottom.
         num_classes: classes are 0..num_classes - 1.
-        most: boxes found in a picture that count, the surest first.
+        most: how many of the boxes found in a picture count, the highest scores first.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -38,8 +38,8 @@ def coco_average_precision(found: np.ndarray, target: np.ndarray, num_classes: i
     if not len(true) or not len(answers):
         return {"map": 0.0, "map50": 0.0}
     corners = [answers[:, 2:4], answers[:, 4:6] - answers[:, 2:4]]
-    results = np.column_stack([where, *corners, answers[:, 1], answers[:, 0]])  # as COCO has it: x, y, width, height
-    with contextlib.redirect_stdout(io.StringIO()):  # COCO's code tells its progress
+    results = np.column_stack([where, *corners, answers[:, 1], answers[:, 0]])  # in COCO's form: x, y, width, height
+    with contextlib.redirect_stdout(io.StringIO()):  # COCO's code prints its progress
         truth = COCO()
         truth.dataset = {
             "info": {},
@@ -54,7 +54,7 @@ def coco_average_precision(found: np.ndarray, target: np.ndarray, num_classes: i
         }
         truth.createIndex()
         evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]  # not small and large apart
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]  # all sizes together
         evaluation.params.maxDets = [most]
         evaluation.evaluate()
         evaluation.accumulate()

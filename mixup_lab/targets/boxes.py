@@ -1,4 +1,4 @@
-"""Object detection by a dense detector: every point of a grid answers for the box around it, if there is one.
+"""Object detection by a dense detector: every point of a grid predicts the box around it, if there is one.
 
 N: examples, n: some of them, B: examples in a batch, C: classes, P: points, M: boxes of an example (padded with
 class -1), K: boxes found.
@@ -23,10 +23,10 @@ from mixup_lab.types import Labels, UserError
 
 EXTRA = 5  # channels besides the classes: four distances and the centerness
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss (Lin et al., 2017)
-SCORE, OVERLAP = 0.05, 0.6  # boxes found have at least this score, and no better one of their class overlaps more
-CANDIDATES, MOST = 500, 100  # boxes of a picture before and after overlapping ones are left out; 100 as COCO counts
+SCORE, OVERLAP = 0.05, 0.6  # least score of a box found, and largest IoU with a better one of its class
+CANDIDATES, MOST = 500, 100  # boxes of a picture before and after overlapping ones are left out; 100 as in COCO
 SURE = 0.5  # the score from which a box is named and drawn among mistakes
-GOLDEN = 0.618034  # of the circle of hues, from one class to the next: neighbours differ, whatever their number
+GOLDEN = 0.618034  # turn of the hue from one class to the next: neighbours differ, however many there are
 
 
 class Boxes(Target):
@@ -45,7 +45,7 @@ class Boxes(Target):
         if len(real) and not (real[:, 1:3] < real[:, 3:5]).all():
             raise UserError(f"a box of {where} has no area")
         if where == "train" and not len(real):
-            raise UserError("train has no box at all: there is nothing to learn")
+            raise UserError("train has no boxes: there is nothing to learn")
 
     def describe_one(self, target: np.ndarray) -> str:
         return counted(target[target[:, 0] >= 0, 0], self.names)
@@ -70,10 +70,10 @@ class Boxes(Target):
     def draw_mixed(
         self, tiles: np.ndarray, own: np.ndarray, partner: np.ndarray, lam: np.ndarray, shape: tuple[int, ...]
     ) -> np.ndarray:
-        """The boxes of the partner, and over them the own ones, if they have a share."""
+        """The boxes of the partner, then the own ones over them, each if their share is not 0."""
         tiles = tiles.copy()
-        for boxes, there in ((partner, lam < 1), (own, lam > 0)):
-            tiles[there] = self.draw(tiles[there], boxes[there], shape)
+        for boxes, shown in ((partner, lam < 1), (own, lam > 0)):
+            tiles[shown] = self.draw(tiles[shown], boxes[shown], shape)
         return tiles
 
     def legend(self) -> list[tuple[str, np.ndarray]]:
@@ -87,7 +87,7 @@ class Boxes(Target):
 
 
 def colour(number: int) -> tuple[int, int, int]:
-    """Of class `number`, bright."""
+    """A bright RGB colour for class `number`, each value in 0..255."""
     red, green, blue = colorsys.hsv_to_rgb(number * GOLDEN % 1, 1.0, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -99,7 +99,7 @@ def counted(classes: np.ndarray, names: Sequence[str]) -> str:
 
 
 def union(own: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
-    """The boxes of both pictures in one set, each with its share in a column more; a share of 0 leaves a box out.
+    """The boxes of both pictures in one set, with their share in one more column; a share of 0 leaves a box out.
 
     Args:
         own: (B, M, 5) floating point of class, left, top, right, bottom; class -1 for none.
@@ -123,7 +123,7 @@ def union(own: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
 
 
 class Answer(NamedTuple):
-    """What the output of a model says, point by point."""
+    """The output of a model, point by point."""
 
     logits: Tensor  # (B, P, C)
     distance: Tensor  # (B, P, 4) >= 0, pixels to the left, top, right and bottom edge
@@ -135,22 +135,22 @@ class Detection(Task):
     """Targets are boxes (B, M, 5): class, left, top, right, bottom in pixels, class -1 for none.
 
     Outputs are maps (B, C + 5, h, w) over the picture: a logit for each class, distances >= 0 to the four edges of the
-    box in cells of the map, and a logit of the centerness. Or rows (B, P, C + 8) of points of several maps, which say
-    where they lie in three columns more: x, y and the size of a cell in pixels.
+    box in cells of the map, and a logit of the centerness. Or rows (B, P, C + 8) of points of several maps, with three
+    more columns for their place: x, y and the size of a cell in pixels.
 
-    The loss is that of FCOS (Tian et al., 2019): focal loss of every class at every point, and at points that answer
-    for a box (see `boxes.assign`) one minus its GIoU, and cross-entropy of the centerness. It is divided by the mean
-    number of boxes in a training picture times 9, the points that answer for a box: the same for every example, so that
-    both terms of a mixture share one normaliser, boxes count alike, and a picture without boxes has a loss as well.
+    The loss is that of FCOS (Tian et al., 2019): focal loss of every class at every point, and at points with a box
+    (see `points.assign`) one minus its GIoU, and cross-entropy of the centerness. It is divided by the mean number of
+    boxes in a training picture times 9, the points of a box: the same for every example, so that both terms of a
+    mixture share one normaliser, all boxes have the same weight, and a picture without boxes has a loss as well.
 
-    What mixing means here: pictures are mixed as a whole and the boxes of both are kept, as Zhang et al. (2019, Bag of
-    Freebies for Training Object Detection Neural Networks) do it. With `labels=two_term`, the loss of the own boxes
-    counts lam and that of the partner's boxes 1 - lam. Edges and centerness: the same as one loss of all boxes, each
-    with its share, except at points that answer for a box of both pictures, which then learn both boxes. Classes:
-    where one picture has a box and the other none, the point learns the class with its share and background with the
-    rest, as soft labels. With `labels=union` there is one loss of the joined boxes: a point is background only where
-    neither picture has a box, a box that is there is asked for fully, its terms count its share, and where two boxes
-    meet the smaller one is learnt. That is how detectors are trained on mixed pictures in practice, and it differs.
+    What mixing means here: pictures are mixed as a whole and the boxes of both are kept, as in Zhang et al. (2019, Bag
+    of Freebies for Training Object Detection Neural Networks). With `labels=two_term`, the loss of the own boxes has
+    the weight lam and that of the partner's boxes 1 - lam. Edges and centerness: the same as one loss of all boxes,
+    each with its share, except at points with a box of both pictures, which then learn both boxes. Classes: where one
+    picture has a box and the other none, the point learns the class with its share and background with the rest, like
+    soft labels. With `labels=union` there is one loss of the joined boxes: a point is background only where neither
+    picture has a box, each box is a full target whose terms are weighted by its share, and where two boxes meet the
+    smaller one is learnt. This differs, and is how detectors are trained on mixed pictures in practice.
 
     Args:
         names: of the classes.
@@ -176,7 +176,7 @@ class Detection(Task):
         if not names:
             raise ValueError("there must be at least one class of boxes")
         if len(input_shape) != 3:
-            raise ValueError(f"boxes are found in pictures (C, H, W), got examples of shape {tuple(input_shape)}")
+            raise ValueError(f"detection needs pictures (C, H, W), got examples of shape {tuple(input_shape)}")
         if not boxes_per_picture > 0:
             raise ValueError(f"boxes_per_picture must be greater than 0, got {boxes_per_picture}")
         require_pycocotools()
@@ -191,21 +191,21 @@ class Detection(Task):
         return super().accepts(output) or (output.dim() == 3 and output.shape[2] == self.num_outputs + 3)
 
     def element_loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        """(B, C + 5, h, w) or (B, P, C + 8), and boxes (B, M, 5), or (B, M, 6) with what each counts -> (B,)."""
+        """(B, C + 5, h, w) or (B, P, C + 8), and boxes (B, M, 5), or (B, M, 6) with their weights -> (B,)."""
         answer = self._read(scores)
-        found, box = assign(answer.points, target)
+        has_box, box = assign(answer.points, target)
         counts = box[..., 5] if target.shape[2] > 5 else torch.ones_like(box[..., 0])
         is_class = box[..., :1] == torch.arange(len(self.names), device=box.device)
-        positive = found.unsqueeze(2) & is_class
+        positive = has_box.unsqueeze(2) & is_class
         classes = _focal(answer.logits, positive) * torch.where(positive, counts.unsqueeze(2), 1.0)
-        wanted = torch.where(found.unsqueeze(2), distances(answer.points, box), 1.0)  # anything where there is no box
+        wanted = torch.where(has_box.unsqueeze(2), distances(answer.points, box), 1.0)  # any value without a box
         off = 1 - giou(answer.distance, wanted)
         middle = F.binary_cross_entropy_with_logits(answer.centerness, centerness(wanted), reduction="none")
-        places = torch.where(found, counts, 0.0) * (off + middle)
+        places = torch.where(has_box, counts, 0.0) * (off + middle)
         return (classes.sum((1, 2)) + places.sum(1)) / self.normaliser
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
-        """`label_mass` (C,): how many boxes of each class the model was asked for, each with its share."""
+        """`label_mass` (C,): how many boxes of each class are in the labels, weighted by their shares."""
         classes = torch.arange(len(self.names), device=target.device)
         mass = output.new_zeros(len(self.names), dtype=torch.float32)
         joined = target.shape[2] > 5  # the union of both, with the shares in it
@@ -218,14 +218,14 @@ class Detection(Task):
         return label_shift(sums["label_mass"], self.label_shares)
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`boxes` (B, 100, 6) that were found, see `decode`; `target` (B, M, 5); `each_loss` (B,)."""
+        """`boxes` (B, 100, 6) found, see `decode`; `target` (B, M, 5); `each_loss` (B,)."""
         return {"boxes": self.decode(output), "target": target, "each_loss": self.loss(output, target)}
 
     def decode(self, output: Tensor) -> Tensor:
-        """The boxes that an output stands for, the surest first: (B, 100, 6), class -1 for none.
+        """The boxes that an output predicts, the highest score first: (B, 100, 6), class -1 for none.
 
         Each is class, score, left, top, right, bottom. The score is the geometric mean of the probabilities of class
-        and centerness. Of boxes of one class that overlap by more than 0.6 the surest stays.
+        and centerness. Of boxes of one class with an IoU above 0.6 the one with the highest score stays.
         """
         from torchvision.ops import batched_nms  # imported late: torchvision takes long
 
@@ -241,16 +241,16 @@ class Detection(Task):
         found[..., 1:] = 0
         rows = torch.cat([kind.unsqueeze(2).to(scores.dtype), scores.unsqueeze(2), corners], 2)
         for i, (boxes, score, label) in enumerate(zip(corners, scores, kind, strict=True)):
-            some = score >= SCORE
-            kept = batched_nms(boxes[some], score[some], label[some], OVERLAP)[:MOST]
-            found[i, : len(kept)] = rows[i][some][kept]
+            likely = score >= SCORE
+            kept = batched_nms(boxes[likely], score[likely], label[likely], OVERLAP)[:MOST]
+            found[i, : len(kept)] = rows[i][likely][kept]
         return found
 
     def as_target(self, output: Tensor) -> Tensor:
         """The boxes that the model is sure of, (B, 100, 5)."""
-        found = self.decode(output)
-        sure = found[..., 1] >= SURE
-        return torch.cat([torch.where(sure, found[..., 0], -1.0).unsqueeze(2), found[..., 2:]], 2)
+        boxes = self.decode(output)
+        sure = boxes[..., 1] >= SURE
+        return torch.cat([torch.where(sure, boxes[..., 0], -1.0).unsqueeze(2), boxes[..., 2:]], 2)
 
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
         """Examples of the largest loss, with the number of boxes of each class that the model is sure of."""
@@ -288,7 +288,7 @@ class Detection(Task):
 
 
 def _focal(logits: Tensor, positive: Tensor) -> Tensor:
-    """The focal loss of each decision (Lin et al., 2017, eq. 5), as FCOS has it."""
+    """The focal loss of each logit (Lin et al., 2017, eq. 5), as in FCOS."""
     probability = logits.sigmoid()
     missed = torch.where(positive, 1 - probability, probability)
     weight = torch.where(positive, ALPHA, 1 - ALPHA)

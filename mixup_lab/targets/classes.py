@@ -1,7 +1,7 @@
 """Single-label classification: cross-entropy per example, accuracy, macro recall, AUROC and calibration.
 
-N: examples, B: examples in a batch, C: classes. Metrics are sums first and divided once, so that batches of any size
-and order give the same value.
+N: examples, B: examples in a batch, C: classes. Metrics are sums that are divided once at the end, so that batches of
+any size and order give the same value.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Classes(Target):
         return self.names[int(target)]
 
     def label_parts(self, own: np.ndarray, partner: np.ndarray, lam: float) -> list[tuple[float, str]]:
-        """Of soft labels (C,) every class with a share, the largest share first."""
+        """For soft labels (C,) every class with a share, the largest share first."""
         if own.ndim == 0:
             return super().label_parts(own, partner, lam)
         shares = lam * own + (1 - lam) * partner
@@ -63,8 +63,8 @@ class Classification(Task):
         num_classes: C, at least 2.
         label_smoothing: eps in [0, 1): the training target is (1 - eps) * one-hot + eps / C (Szegedy et al., 2016).
             Evaluation never smooths: its loss is the negative log-likelihood.
-        class_weights: w (C,), >= 0: in training the term of class c in the cross-entropy counts w[c] times. Evaluation
-            weighs all examples alike.
+        class_weights: w (C,), >= 0: in training the term of class c in the cross-entropy has the weight w[c]. In
+            evaluation all examples have the same weight.
         label_shares: (C,) shares of the classes among the training examples, which sum to 1.
     """
 
@@ -91,7 +91,7 @@ class Classification(Task):
         self.label_shares = label_shares
 
     def normalize(self, output: Tensor) -> Tensor:
-        """Log-probabilities (B, C): half of a cross-entropy, and the same for both labels of a mixture."""
+        """Log-probabilities (B, C): half the work of a cross-entropy, and the same for both labels of a mixture."""
         return output.log_softmax(1)
 
     def element_loss(self, scores: Tensor, target: Tensor) -> Tensor:
@@ -107,10 +107,10 @@ class Classification(Task):
         return F.nll_loss(scores, target, self.class_weights, reduction="none")
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
-        """What is summed over the mixed examples of an epoch: (B, C), (B,) or soft (B, C), likewise, (B,).
+        """Sums over mixed examples, from outputs (B, C), targets (B,) or soft (B, C), partners likewise, lam (B,).
 
         `accuracy_mixed` credits a prediction with the share of the label it hits; it is not an accuracy on data.
-        `label_mass` (C,) is how much of each class the model was asked for.
+        `label_mass` (C,) is the share of each class in the mixed labels, summed.
         """
         prediction = output.argmax(1)
         if target.is_floating_point():
@@ -187,14 +187,14 @@ def _calibration_error(logits: Tensor, hit: Tensor) -> float:
 
 
 def weights_of(kind: str | Sequence[float], counts: np.ndarray) -> Tensor:
-    """Weights of the classes (C,) float32, scaled to mean 1 over the training examples, so that the rate still suits.
+    """Class weights (C,) float32, scaled to mean 1 over the training examples, so that the learning rate still suits.
 
     Args:
         kind: `balanced`, the inverse of the frequency of a class (0 for a class without examples); or C numbers >= 0.
         counts: (C,) of the training examples of each class, or of their pixels.
 
     Raises:
-        ValueError: for another number of weights than classes, or 0 for every class with examples.
+        ValueError: if there is not one weight for each class, or if every class with examples has 0.
     """
     num_classes = len(counts)
     if kind == "balanced":

@@ -15,11 +15,11 @@ from torch import Tensor
 from mixup_lab.targets.target import Settings, Target, Task
 from mixup_lab.types import UserError
 
-BINS = 10  # of equal counts, by which numbers are stratified
+BINS = 10  # strata of equal size
 
 
 class Numbers(Target):
-    """One number or several for each example, to be predicted: float32 (N, T)."""
+    """One or more numbers to predict for each example: float32 (N, T)."""
 
     kind, noun = "numbers", "number"
 
@@ -34,7 +34,7 @@ class Numbers(Target):
                     raise UserError(f"the target {name} is {values[0]:g} in all of train: there is nothing to learn")
 
     def strata(self, target: np.ndarray) -> np.ndarray:
-        """Tenths of the first number by rank; fewer parts of few examples, so that each is enough for every split."""
+        """Tenths of the first number by rank; fewer for few examples, so that each stratum reaches every split."""
         rank = np.argsort(np.argsort(target[:, 0], kind="stable"), kind="stable")
         return rank * max(1, min(BINS, len(rank) // 4)) // max(1, len(rank))
 
@@ -52,8 +52,8 @@ class Regression(Task):
 
     What mixing means here: `lam * (f - y_i)^2 + (1 - lam) * (f - y_j)^2` has the same gradient as the squared error to
     the mixed target `lam * y_i + (1 - lam) * y_j`; the two differ by `lam * (1 - lam) * (y_i - y_j)^2`, which the model
-    cannot change. So the training loss of a mixing run is higher than that of programs which mix the targets. The
-    absolute error has no such equality, which is why it is a metric here and not a loss.
+    cannot change. So the training loss of a mixing run is higher than in programs that mix the targets. No such
+    equality holds for the absolute error, which is why it is a metric here and not a loss.
 
     Args:
         mean: (T,) of the training targets.

@@ -25,7 +25,7 @@ COLOURS = (
     "56b4e9", "d55e00", "009e73", "f0e442", "0072b2", "cc79a7", "e69f00", "332288", "882255", "999933", "44aa99",
     "ddcc77", "cc6677", "117733", "aa4499", "88ccee",
 )  # fmt: skip
-UNTINTED = "background"  # a class of this name is left as it is
+UNTINTED = "background"  # a class of this name gets no tint
 OPACITY = 0.55
 DARK, STRIPE = 40, 4  # grey level of void, and width of its stripes in pixels of the tile
 
@@ -100,18 +100,18 @@ class Pixels(Target):
 class Segmentation(Task):
     """Targets are masks uint8 (B, H, W) of class indices, 255 for void; outputs are logits (B, C, H, W).
 
-    What mixing means here. Mixup mixes the pictures linearly, and the loss of every pixel is made of the labels that
-    both masks have at its place: `lam * L(output, own) + (1 - lam) * L(output, partner)`. As cross-entropy is linear in
-    the label this equals, at each pixel, the cross-entropy with the soft label `lam * own + (1 - lam) * partner`.
+    What mixing means here. Mixup mixes the pictures linearly, and the loss of every pixel uses the labels of both masks
+    at its place: `lam * L(output, own) + (1 - lam) * L(output, partner)`. As cross-entropy is linear in the label, this
+    equals, at each pixel, the cross-entropy with the soft label `lam * own + (1 - lam) * partner`.
     CutMix, FMix and their like decide pixel by pixel: lam is (B, H, W), and a pixel has the label of the picture that
-    it comes from. (ResizeMix shrinks what it pastes; its labels are those of the partner at the same place, so that its
-    masks are not exact.) A void pixel has the loss 0: if one of two masks is void, only the share of the other one is
+    it comes from. (ResizeMix pastes a smaller picture but labels it by the partner's mask at full size, so its masks
+    are not exact.) A void pixel has the loss 0: if one of two masks is void, only the share of the other one is
     left. The mean is over all pixels, void ones included, so that it is linear in the label too.
 
     Args:
         num_classes: C, in 2..255.
         label_smoothing: in [0, 1), as in `Classification`, for each pixel.
-        class_weights: w (C,), >= 0: in training a pixel of class c counts w[c] times.
+        class_weights: w (C,), >= 0: in training a pixel of class c has the weight w[c].
     """
 
     primary = "miou"
@@ -130,7 +130,7 @@ class Segmentation(Task):
         self.class_weights = class_weights
 
     def normalize(self, output: Tensor) -> Tensor:
-        """Log-probabilities (B, C, H, W): half of the work of a loss of so many elements."""
+        """Log-probabilities (B, C, H, W): half the work of the loss, and the same for both labels of a mixture."""
         return F.log_softmax(output, 1)
 
     def element_loss(self, scores: Tensor, target: Tensor) -> Tensor:
@@ -157,14 +157,14 @@ class Segmentation(Task):
         wanted = (len(target), self.num_classes, *target.shape[-2:])
         if output.shape != wanted:
             raise UserError(
-                f"masks need a model that gives a map {wanted}, this one gives {tuple(output.shape)};"
+                f"masks need a model that returns a map {wanted}, this one returns {tuple(output.shape)};"
                 " choose model=unet or model=torchvision_segmentation"
             )
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
-        """`accuracy_mixed`: over the pixels, the share of the label that the prediction hits; and `label_share`.
+        """`accuracy_mixed`: the share of the label that the prediction hits, summed over the pixels; `label_share`.
 
-        The latter is how many pixels are not void, each by its share. `lam` is (B,) or (B, H, W).
+        The latter is the number of pixels that are not void, weighted by share. `lam` is (B,) or (B, H, W).
         """
         lam = lam if lam.dim() == 3 else lam[:, None, None]
         prediction = predicted(output)
@@ -183,9 +183,9 @@ class Segmentation(Task):
         return {"train/accuracy_mixed": float(sums["accuracy_mixed"]) / max(float(sums["label_share"]), 1.0)}
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """No logits: `confusion` (B, C, C) int64, pixels by true and predicted class without void; `loss_sum` (B,).
+        """`confusion` (B, C, C) int64, pixels by true and predicted class without void; `loss_sum` (B,). No logits.
 
-        The sum of a confusion matrix is the number of pixels that `loss_sum` is of.
+        The sum of a confusion matrix is the number of pixels in `loss_sum`.
         """
         self._check_map(output, target)
         wide = target.long()
@@ -209,14 +209,14 @@ class Segmentation(Task):
         wrong.diagonal(dim1=1, dim2=2).zero_()
         share = wrong.sum((1, 2)) / pixels
         order = [i for i in share.argsort(descending=True, stable=True)[:count].tolist() if share[i] > 0]
-        found = []
+        worst = []
         for i in order:
             true, prediction = divmod(int(wrong[i].argmax()), self.num_classes)
-            found.append((i, f"{names[prediction]}\nfor {names[true]}, {share[i]:.0%} off"))
-        return found
+            worst.append((i, f"{names[prediction]}\nfor {names[true]}, {share[i]:.0%} off"))
+        return worst
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
-        """`loss` (negative log-likelihood of a pixel), `miou`, `pixel_accuracy` and `dice`, without smoothing, weights.
+        """`loss` (negative log-likelihood of a pixel, unsmoothed, unweighted), `miou`, `pixel_accuracy` and `dice`.
 
         Intersections and unions are of the whole split, not means over pictures. `miou` and `dice` are means over the
         classes that occur, in a mask or in a prediction.
@@ -234,12 +234,12 @@ class Segmentation(Task):
 
 
 def predicted(output: Tensor) -> Tensor:
-    """The most likely class of each pixel, (B, C, H, W) -> (B, H, W). On a CPU argmax would take up to four times."""
+    """The most likely class of each pixel, (B, C, H, W) -> (B, H, W). On CPUs argmax takes up to four times as long."""
     return output.max(1).indices
 
 
 def label_counts(masks: np.ndarray) -> np.ndarray:
-    """How many pixels have each label: uint8 (..., H, W) to int64 (256,). One mask at a time: counting takes memory."""
+    """The number of pixels of each label: uint8 (..., H, W) to int64 (256,). By mask, to save memory."""
     counts: np.ndarray = np.zeros(256, dtype=np.int64)
     for mask in masks.reshape(-1, masks.shape[-2] * masks.shape[-1]):
         counts += np.bincount(mask, minlength=256)
@@ -247,7 +247,7 @@ def label_counts(masks: np.ndarray) -> np.ndarray:
 
 
 def colours(count: int) -> np.ndarray:
-    """Of this many classes, uint8 (count, 3)."""
+    """The colours of this many classes, uint8 (count, 3)."""
     base = np.array([list(bytes.fromhex(code)) for code in COLOURS], dtype=float)
     number = np.arange(count)
     return np.asarray((base[number % len(base)] * 0.6 ** (number // len(base))[:, None]).round().astype(np.uint8))

@@ -1,8 +1,8 @@
-"""The geometry of dense detection: points of a grid that each answer for a box around them.
+"""The geometry of dense detection: points of a grid, each of which predicts a box around it.
 
 B: examples, P: points, M: boxes of an example, padded with class -1. Boxes are class, left, top, right, bottom in
-pixels; a sixth column, if there is one, is what a box counts. Everything is a fixed number of operations on whole
-tensors: nothing waits for the device.
+pixels; an optional sixth column is the weight of a box. Everything is a fixed number of operations on whole tensors:
+nothing waits for the device.
 """
 
 from typing import NamedTuple
@@ -10,17 +10,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-RADIUS = 1.5  # a point answers for a box if its centre is nearer than this, in sizes of a cell (Tian et al., 2022)
-CELLS = (2 * RADIUS) ** 2  # points that answer for a box that is not smaller than these
-RANGE = 4.0, 8.0  # of several grids: reach of the boxes that each one answers for, in sizes of a cell
+RADIUS = 1.5  # a point predicts a box if its centre is nearer than this, in cells (Tian et al., 2022)
+CELLS = (2 * RADIUS) ** 2  # points that predict one box, unless the box is smaller than their area
+RANGE = 4.0, 8.0  # with several grids: the farthest edge of the boxes of each grid, in cells
 
 
 class Points(NamedTuple):
-    """Where the points lie, in pixels."""
+    """The places of the points, in pixels."""
 
     x: Tensor  # (P,)
     y: Tensor  # (P,)
-    size: Tensor  # (P,) of a cell of the grid that a point belongs to
+    size: Tensor  # (P,) side of a cell of the point's grid
 
 
 def grid(height: int, width: int, rows: int, columns: int, device: torch.device) -> Points:
@@ -32,10 +32,10 @@ def grid(height: int, width: int, rows: int, columns: int, device: torch.device)
 
 
 def assign(points: Points, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Which box each point answers for.
+    """The box that each point predicts.
 
-    A point answers for a box that it lies in, whose centre is less than `RADIUS` cells away and whose farthest edge is
-    within the range of its grid: [4, 8] cells, from 0 for the finest and without end for the coarsest. Of several
+    A point predicts a box that contains it, whose centre is less than `RADIUS` cells away and whose farthest edge is
+    within the range of its grid: [4, 8] cells, from 0 for the finest and without limit for the coarsest. Of several
     boxes it takes the smallest (Tian et al., FCOS, 2019, section 3.2, with the sampling at centres of 2022).
 
     Args:
@@ -43,7 +43,7 @@ def assign(points: Points, target: Tensor) -> tuple[Tensor, Tensor]:
         target: (B, M, 5 or more).
 
     Returns:
-        Whether a point answers for any, bool (B, P), and its box (B, P, 5 or more): any row where it does not.
+        Whether a point predicts a box, bool (B, P), and its box (B, P, 5 or more); if it has none, an arbitrary one.
     """
     left, top, right, bottom = (edge.unsqueeze(1) for edge in target[..., 1:5].unbind(2))  # (B, 1, M)
     half_width, half_height = (right - left) / 2, (bottom - top) / 2

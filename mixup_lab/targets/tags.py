@@ -34,7 +34,7 @@ class Tags(Target):
                     raise UserError(f"the tag {name} is {values[0]:g} in all of train: there is nothing to learn")
 
     def strata(self, target: np.ndarray) -> np.ndarray:
-        """The rarest tag that an example has, after the idea of Sechidis et al. (2011); one more for those without."""
+        """The rarest tag of each example, after an idea of Sechidis et al. (2011); one more for those without tags."""
         counts = np.where(target > 0, target.sum(0), np.inf)
         rarest: np.ndarray = np.where(target.any(1), counts.argmin(1), target.shape[1]).astype(np.int64)
         return rarest
@@ -51,8 +51,8 @@ class Tags(Target):
 class MultiLabel(Task):
     """Targets are 0 or 1 for each tag (B, T), outputs are logits (B, T).
 
-    What mixing means here: the binary cross-entropy is linear in the target, so the two-term loss equals the one of the
-    mixed tags `lam * y_i + (1 - lam) * y_j` exactly.
+    What mixing means here: the binary cross-entropy is linear in the target, so the two-term loss exactly equals the
+    loss of the mixed tags `lam * y_i + (1 - lam) * y_j`.
 
     Args:
         names: of the tags.
@@ -74,7 +74,7 @@ class MultiLabel(Task):
         return F.binary_cross_entropy_with_logits(scores, target, reduction="none").mean(1)
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
-        """`accuracy_mixed`: over all tags, the share of the label that a decision at 1/2 hits; `label_mass` (T,)."""
+        """`accuracy_mixed`: the share of the label that a decision at 1/2 hits, mean over tags; `label_mass` (T,)."""
         between = partner.lerp(target, lam.unsqueeze(1))
         hit = torch.where(output > 0, between, 1 - between)
         return {"accuracy_mixed": hit.mean(1).sum(), "label_mass": between.sum(0)}
@@ -87,18 +87,18 @@ class MultiLabel(Task):
         return {"logits": output, "target": target}
 
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
-        """Examples with a wrong tag or without a right one, by their loss: the tags that the model gives them."""
+        """Examples with a wrong or a missing tag, the largest loss first, with the tags that the model predicts."""
         logits, target = kept["logits"], kept["target"]
         wrong = ((logits > 0) != (target > 0)).any(1).nonzero().flatten()
         loss = self.loss(logits[wrong], target[wrong])
         order = wrong[loss.argsort(descending=True, stable=True)][:count].tolist()
-        found = [[name for name, logit in zip(names, logits[i].tolist(), strict=True) if logit > 0] for i in order]
-        return [(i, ", ".join(tags) or "no tag") for i, tags in zip(order, found, strict=True)]
+        answers = [[name for name, logit in zip(names, logits[i].tolist(), strict=True) if logit > 0] for i in order]
+        return [(i, ", ".join(tags) or "no tag") for i, tags in zip(order, answers, strict=True)]
 
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
         """`loss`, `map` (mean over tags of the average precision), `micro_f1`, `macro_f1` and `subset_accuracy`.
 
-        Decisions are at probability 1/2. A tag without examples in the split counts in no mean.
+        Decisions are at probability 1/2. Means over tags leave out tags without examples in the split.
         """
         logits, target = kept["logits"], kept["target"]
         decided, true = logits > 0, target > 0
@@ -116,7 +116,7 @@ class MultiLabel(Task):
 
 
 def average_precision(scores: Tensor, true: Tensor) -> Tensor:
-    """The area under the curve of precision over recall, as steps: scores (n,) and bool (n,), one at least True, to ().
+    """The area under the step curve of precision over recall: scores (n,) and bool (n,), at least one True, to ().
 
     Equal scores are one step.
     """

@@ -1,4 +1,4 @@
-"""The contract of this room: a kind of target, and the task that a model is trained for. One file for each kind.
+"""The contract of a kind of target, and of the task that a model is trained for. One file for each kind.
 
 N: examples; n: some of them; B: examples in a batch; `...`: the shape of one target or output.
 """
@@ -26,7 +26,7 @@ class Settings(TypedDict, total=False):
 
 
 class Moves(Protocol):
-    """The part of a transform that targets with a place follow; see `mixup_lab.transforms.transform.Transform`."""
+    """The part of a transform that moves targets with a place; see `mixup_lab.transforms.transform.Transform`."""
 
     def move_masks(self, masks: Tensor, draw: dict[str, Tensor]) -> Tensor:
         """Masks (B, H, W) after the transform."""
@@ -39,16 +39,16 @@ class Moves(Protocol):
 class Target(ABC):
     """A kind of target. A source makes one with the `names` of the classes, columns or tags.
 
-    `kind` is recorded in each run, and tables of results are keyed by it. A kind with `placed` targets has them at a
-    place in the picture: they follow its transform and are drawn on it.
+    `kind` is recorded in each run, and tables of results are keyed by it. `placed` targets have a place in the picture:
+    they follow its transform and are drawn on it.
     """
 
     names: tuple[str, ...]
     kind: ClassVar[str]  # plural: "classes", "numbers"
     noun: ClassVar[str]  # what `names` are names of: "class", "number"
     placed: ClassVar[bool] = False
-    strata_are_classes: ClassVar[bool] = False  # rare ones are announced, and whole groups never take one out of train
-    models: ClassVar[str] = ""  # options of conf/model for this kind, if others cannot serve it at all
+    strata_are_classes: ClassVar[bool] = False  # rare ones are reported, and splits by groups keep each in train
+    models: ClassVar[str] = ""  # options of conf/model for this kind, if no others work
 
     @abstractmethod
     def check(self, where: str, target: np.ndarray) -> None:
@@ -96,7 +96,7 @@ class Target(ABC):
         return tiles
 
     def legend(self) -> list[tuple[str, np.ndarray]]:
-        """Name and colour, uint8 (3,), of everything that `draw` tells apart by colour."""
+        """Name and colour, uint8 (3,), of everything that `draw` distinguishes by colour."""
         return []
 
     @abstractmethod
@@ -109,16 +109,14 @@ class Target(ABC):
             settings: see `Settings`.
 
         Raises:
-            ValueError: for settings that this kind of target has no use for; the sentence begins with the key.
+            ValueError: for settings that do not apply to this kind of target; the message begins with the key.
         """
 
     def _require(self, where: str, target: np.ndarray, dtype: type, dims: int, last: int | None = None) -> None:
         if target.dtype != dtype or target.ndim != dims or (last is not None and target.shape[-1] != last):
             ending = f", the last of {last}" if last else ""
             needed = f"{np.dtype(dtype)} of {dims} dimension{'s'[: dims > 1]}{ending}"
-            raise UserError(
-                f"targets of {where} must be {needed} for {self.kind}; the source gave {target.dtype} {target.shape}"
-            )
+            raise UserError(f"targets of {where} must be {needed} for {self.kind}, got {target.dtype} {target.shape}")
 
     def _require_two(self) -> None:
         if len(self.names) < 2:
@@ -127,7 +125,7 @@ class Target(ABC):
     def _refuse_class_settings(self, settings: Settings) -> None:
         for key in ("label_smoothing", "class_weights"):
             if value := settings.get(key):
-                raise ValueError(f"{key}={value} is for classes; {self.kind} have none")
+                raise ValueError(f"{key}={value} is for classes, not for {self.kind}")
 
 
 class Task(ABC):
@@ -141,14 +139,14 @@ class Task(ABC):
     primary: str  # the metric that decides, evaluated on val and test
     maximize: bool
     num_outputs: int  # outputs (channels, if the output is a map) that a model needs
-    labels = Labels()  # what a mixing method may know about the targets
+    labels = Labels()  # properties of the targets that mixing methods depend on
 
     def accepts(self, output: Tensor) -> bool:
         """Whether outputs (B, ...) of a model have a valid shape. Default: one dimension is `num_outputs`."""
         return self.num_outputs in output.shape[1:]
 
     def normalize(self, output: Tensor) -> Tensor:
-        """The part of the loss that is the same for every label, (B, ...) to (B, ...). Default: nothing."""
+        """The part of the loss that is the same for every label, (B, ...) to (B, ...). Default: the identity."""
         return output
 
     @abstractmethod
@@ -160,7 +158,7 @@ class Task(ABC):
         return self.element_loss(self.normalize(output), target)
 
     def train_sums(self, output: Tensor, target: Tensor, partner: Tensor, lam: Tensor) -> dict[str, Tensor]:
-        """What is summed over the mixed examples of an epoch. Default: nothing."""
+        """Values to be summed over the mixed examples of an epoch. Default: none."""
         return {}
 
     def train_scalars(self, sums: dict[str, Tensor]) -> dict[str, float]:
@@ -169,33 +167,33 @@ class Task(ABC):
 
     @abstractmethod
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """What is kept of clean examples for metrics and for `predictions.npz`: each (B, ...)."""
+        """Arrays to keep of clean examples, each (B, ...), for metrics and for `predictions.npz`."""
 
     @abstractmethod
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
-        """All metrics of a split from what was kept of it, `loss` and `primary` among them."""
+        """All metrics of a split from its kept arrays, `loss` and `primary` among them."""
 
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
         """The examples with the worst answers, at most `count`, the worst first. Default: none.
 
         Returns:
-            For each its number, and the model's answer in a few words; `names` are those of the kind.
+            For each its index, and the model's answer in a few words; `names` are those of the kind.
         """
         return []
 
     def as_target(self, output: Tensor) -> Tensor | None:
-        """The model's answer in the form of targets (B, ...), to be drawn. Default: None, targets have no place."""
+        """The model's answer in the form of targets (B, ...), to be drawn. Default: None, for targets without place."""
         return None
 
 
 def label_shift(mass: Tensor, shares: Tensor | None) -> dict[str, float]:
     """`mix/label_shift`: how far the labels of an epoch are from those of the data, in [0, 1].
 
-    It is the total variation distance: 0 if mixing asks for each class as often as the data have it.
+    It is the total variation distance: 0 if each class is as frequent in the mixed labels as in the data.
 
     Args:
-        mass: (C,) how often the model was asked for each class, each time with its share.
-        shares: (C,) of the classes in the data, which sum to 1; None: not known, no scalar.
+        mass: (C,) the shares of each class in the mixed labels, summed.
+        shares: (C,) of the classes in the data, which sum to 1; None: unknown, no scalar.
     """
     if shares is None or not float(mass.sum()) > 0:
         return {}

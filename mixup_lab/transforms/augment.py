@@ -1,7 +1,7 @@
 """The augmentations of single pictures that combine, in the order of the papers, under one set of flat keys.
 
 Crop and flip, then a policy, then Cutout, then Random Erasing. Each has a random stream of its own, so that arms of one
-seed share their crops, and what is switched off leaves the others as they were.
+seed share their crops, and switching one off does not change the others.
 """
 
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ from mixup_lab.transforms.transform import Transform
 class Augment(Transform):
     """Crop, flip, Cutout and Random Erasing; a subclass adds a policy: its keys, `draw_policy` and `apply_policy`.
 
-    Masks and boxes are cropped and flipped alike. Blanked pixels keep their label: the model is to guess them.
+    Masks and boxes are cropped and flipped alike. Blanked pixels keep their label: the model has to guess it.
 
     S: steps; B: pictures of C, H, W in a batch.
 
     Args:
         padding: of the random crop, in pixels on each side, >= 0 and smaller than the pictures; 0: no crop.
-        mode: what the padding shows, `zeros` or `reflect`.
+        mode: of the padding, `zeros` or `reflect`.
         flip: whether to mirror half of the pictures.
         cutout: side of the square that is blanked with the mean of the data: an int of pixels, >= 0 and smaller than
             the pictures, or a float in [0, 1), the share of the picture's shorter side; 0: none.
         erasing: share of the pictures that have a random rectangle erased, in [0, 1]; 0: none.
-        erasing_area: smallest and largest area of it, as shares of the picture, in (0, 1).
-        erasing_aspect: smallest and largest height by width, > 0.
-        erasing_fill: what it shows, `noise` or the `mean` of the data.
+        erasing_area: smallest and largest area of the rectangle, as shares of the picture, in (0, 1).
+        erasing_aspect: smallest and largest height / width, > 0.
+        erasing_fill: content of the rectangle, `noise` or the `mean` of the data.
 
     Raises:
         ValueError: for values outside their range.
@@ -55,7 +55,7 @@ class Augment(Transform):
         self._cutout = BlankSquare(self.cutout) if self.cutout else None
 
     def bind(self, encode: Encoder) -> None:
-        """Also refuse pictures that are not larger than the padding and the square, and take their mean."""
+        """Also refuse pictures that are not larger than the padding and the square, and keep the mean of the data."""
         super().bind(encode)
         self._crop_flip.bind(encode)
         height, width = encode.shape[1:]

@@ -1,4 +1,4 @@
-"""AugMix: a picture is mixed with chains of operations on it."""
+"""AugMix: each picture is mixed with copies of itself after chains of operations."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from torch import Tensor
 from mixup_lab.transforms.operations import NAMES, NUMBER, Space
 from mixup_lab.transforms.policy import IDENTITY, Policy, check_count, drawn
 
-# AugMix leaves out what tests of robustness (ImageNet-C and its like) do to pictures.
+# AugMix leaves out the operations that are in tests of robustness (ImageNet-C and its like).
 ENHANCEMENTS = ("Brightness", "Color", "Contrast", "Sharpness")
 MIXED = np.array([NUMBER[name] for name in NAMES if name not in (*ENHANCEMENTS, "Invert", "Identity")])
 ALL_MIXED = np.array([NUMBER[name] for name in NAMES if name not in ("Invert", "Identity")])
@@ -18,19 +18,19 @@ ALL_MIXED = np.array([NUMBER[name] for name in NAMES if name not in ("Invert", "
 
 @dataclass(kw_only=True)
 class AugMix(Policy):
-    """A mixture of the picture and of chains of operations on it (Hendrycks et al., 2020).
+    """A mixture of the picture with copies of it after chains of operations (Hendrycks et al., 2020).
 
-    The result is m of the picture itself and 1 - m of the mean of `width` chains; m is from Beta(alpha, alpha), the
-    weights of the chains are from Dirichlet(alpha, ..., alpha), an operation is uniform among nine. The paper also adds
-    a loss, that the model answers alike for the picture and two such mixtures of it; that is not done here.
+    The result is m of the picture itself and 1 - m of the weighted mean of `width` chains; m is from Beta(alpha,
+    alpha), the weights of the chains are from Dirichlet(alpha, ..., alpha), an operation is uniform among nine. The
+    paper's loss for consistent predictions on the picture and two such mixtures is left out.
 
     Args:
-        severity: in 1..10: strengths are uniform among that many of the weakest ten.
+        severity: in 1..10: strengths are uniform among this many of the ten levels, the weakest first.
         width: number of chains, >= 1.
         depth: operations in each, >= 1; -1: 1, 2 or 3 at random.
         alpha: > 0.
-        all_ops: whether brightness, colour, contrast and sharpness are among the operations too; the paper leaves them
-            out, for tests of robustness use them.
+        all_ops: whether to use brightness, colour, contrast and sharpness too; the paper leaves them out, as tests of
+            robustness contain them.
     """
 
     severity: int = 3
@@ -54,7 +54,7 @@ class AugMix(Policy):
     def draw_policy(self, rng: np.random.Generator, steps: int, batch_size: int) -> dict[str, np.ndarray]:
         """`operation`, `level` uint8, `negative` bool, all (S, B, width, depth), `weight` float32 (S, B, width + 1).
 
-        A chain that is shorter ends with operations that do nothing. The weights sum to 1, the first is the picture's.
+        Shorter chains end with operations that do nothing. The weights sum to 1, the first is the picture's.
         """
         chains = (steps, batch_size, self.width)
         own = rng.beta(self.alpha, self.alpha, (steps, batch_size, 1))
@@ -68,7 +68,7 @@ class AugMix(Policy):
 
     def apply_policy(self, inputs: Tensor, draw: dict[str, Tensor]) -> Tensor:
         batch = len(inputs)
-        # The chains are independent: one large batch.
+        # The chains are independent, so they make one large batch.
         copies = inputs.repeat_interleave(self.width, 0)
         chains = (draw[name].flatten(0, 1) for name in ("operation", "level", "negative"))
         done = self.operated(copies, *chains).view(batch, self.width, *inputs.shape[1:])

@@ -1,7 +1,7 @@
 """AutoAugment: pairs of operations that a search found on three data sets (Cubuk et al., 2019).
 
-A policy is 25 pairs of operations; each has a name, the probability that it is done, and a level in 0..9 (0 where the
-operation has none).
+A policy is 25 pairs of operations; each has a name, the probability of applying it, and a level in 0..9 (0 if the
+operation has no levels).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 from mixup_lab.transforms.operations import NUMBER, Space
 from mixup_lab.transforms.policy import IDENTITY, Policy, drawn
 
-# Of each policy the two operations of a pair: name, percent, level.
+# For each policy its pairs of operations: name, percent, level.
 _SEARCHED = {
     "cifar10": """
         Invert 10 0 + Contrast 20 6, Rotate 70 2 + TranslateX 30 9, Sharpness 80 1 + Sharpness 90 3,
@@ -59,9 +59,9 @@ POLICIES = {
 
 @dataclass(kw_only=True)
 class AutoAugment(Policy):
-    """One of 25 pairs of operations, each of them done with a probability of its own (Cubuk et al., 2019).
+    """One of 25 pairs of operations, each applied with a probability of its own (Cubuk et al., 2019).
 
-    The pairs were found by a search with the labels of the data that they are named after, or of a part of it.
+    The pairs were found by a search that used the labels of the data they are named after, or of a part of them.
 
     Args:
         policy: named after the data of the search: `cifar10`, `imagenet` or `svhn`.

@@ -14,13 +14,13 @@ MODES = ("zeros", "reflect")
 
 
 class CropFlip(Transform):
-    """A random crop of the original size after padding on all sides, then a horizontal flip of every second picture.
+    """A random crop of the original size after padding on all sides, then a horizontal flip of half of the pictures.
 
-    Masks are moved alike: padded with void, or mirrored as the picture.
+    Masks move with the picture: padded with void, or mirrored like it.
 
     Args:
         padding: pixels, >= 0 and smaller than the pictures.
-        mode: what the padding shows: `zeros` (black), or `reflect` (the picture mirrored at its edge pixels).
+        mode: of the padding: `zeros` (black), or `reflect` (the picture mirrored at its edge pixels).
         flip: whether to flip with probability 1/2. Not for digits and letters.
 
     Raises:
@@ -52,21 +52,21 @@ class CropFlip(Transform):
         return {"top": top, "left": left, "flip": flip if self.flip else np.zeros(shape, dtype=bool)}
 
     def apply(self, inputs: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """Crop and flip; the memory format stays.
+        """Crop and flip uint8 (B, C, H, W), in the same memory format.
 
-        Both are a gather for the whole batch, of pieces of memory that are copied as they are: a row of all channels in
-        channels_last, else a row of one.
+        Each is one gather for the whole batch, of contiguous pieces: rows of all channels in channels_last, else rows
+        of one channel.
         """
         return self._moved(inputs, draw, 0)
 
     def move_masks(self, masks: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """Masks (B, H, W), with void where the padding is."""
+        """Masks uint8 (B, H, W), with void in zero padding."""
         return self._moved(masks.unsqueeze(1), draw, VOID).squeeze(1)
 
     def move_boxes(self, boxes: Tensor, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
         """Boxes (B, M, 5), cut off at the borders; class -1 for those whose centre is outside.
 
-        What `reflect` mirrors into the padding has no boxes.
+        The mirrored padding of `reflect` has no boxes.
         """
         height, width = shape[1:]
         shift = self.padding - torch.stack([draw["left"], draw["top"]] * 2, 1).unsqueeze(1)  # (B, 1, 4)

@@ -1,7 +1,7 @@
-"""A rectangle of each picture is blanked: the parts of `Augment` that make Cutout and Random Erasing.
+"""Blank a rectangle of each picture: the parts of `Augment` for Cutout and Random Erasing.
 
-Both draw the place of the rectangle in shares of the picture, because its size is not known before `apply`, and blank
-all pictures of a batch at once. S: steps; B: pictures of C, H, W in a batch.
+Both draw the place of the rectangle in shares of the picture, whose size is not known before `apply`, and blank all
+pictures of a batch at once. S: steps; B: pictures of C, H, W in a batch.
 """
 
 import math
@@ -14,18 +14,18 @@ from torch import Tensor
 from mixup_lab.inputs.pictures import as_pictures, in_memory_order
 
 FILLS = ("mean", "noise")
-ATTEMPTS = 4  # rectangles that are drawn for each picture; the first that fits is taken
+ATTEMPTS = 4  # rectangles drawn for each picture; the first that fits is used
 MIDDLE_GREY = 128  # stands for the mean before `bind`
 
 
 class Filled:
-    """Holds the mean of the data, as a uint8 grey level of each channel."""
+    """Fills with the mean of the data, a uint8 level for each channel."""
 
     def __init__(self) -> None:
         self.levels = torch.tensor([MIDDLE_GREY], dtype=torch.uint8)  # (C,) or (1,)
 
     def bind(self, mean: Sequence[float]) -> None:
-        """Take the mean of each channel, on the scale [0, 1]: what standardisation makes 0, to half a grey level."""
+        """Set the mean of each channel, on the scale [0, 1]: standardised it is 0, to within half a level."""
         self.levels = torch.tensor([round(255 * value) for value in mean], dtype=torch.uint8)
 
     def fill(self, inputs: Tensor) -> Tensor:
@@ -37,11 +37,11 @@ class Filled:
 class BlankSquare(Filled):
     """A square at a uniformly random centre becomes the mean of the data (DeVries & Taylor, 2017).
 
-    The square may reach over the border, so that less is blanked there; the paper finds this matters.
+    The square may extend beyond the border, so that less is blanked there; the paper finds this important.
 
     Args:
         size: side of the square: an int >= 1 of pixels, or a float in (0, 1), the share of the picture's shorter side.
-            In the paper 16 for CIFAR-10 and 8 for CIFAR-100 (a half and a quarter), after crop and flip.
+            The paper has 16 for CIFAR-10 and 8 for CIFAR-100 (a half and a quarter), after crop and flip.
 
     Raises:
         ValueError: for a size outside its range.
@@ -73,15 +73,15 @@ class BlankSquare(Filled):
 class BlankRectangle(Filled):
     """With a probability, a rectangle of random area, aspect and place is erased (Zhong et al., 2020).
 
-    Area is uniform, aspect log-uniform (as in torchvision, so that upright and lying are alike; uniform in the paper),
-    the place uniform among those where the rectangle lies inside. A rectangle that is as high or as wide as the picture
-    is drawn again; after the fourth the picture is left alone.
+    The area is uniform, the aspect log-uniform (as in torchvision, so that upright and flat ones are equally likely;
+    uniform in the paper), the place uniform inside the picture. A rectangle that is as high or as wide as the picture
+    is drawn again; after four attempts the picture is left as it is.
 
     Args:
-        prob: share of the pictures that are erased, in [0, 1].
+        prob: share of the pictures in which a rectangle is erased, in [0, 1].
         area: smallest and largest share of the picture, 0 < smallest <= largest < 1.
-        aspect: smallest and largest height by width, 0 < smallest <= largest.
-        fill: `noise`, a random grey level for each pixel and channel (the paper's best), or `mean` of the data.
+        aspect: smallest and largest height / width, 0 < smallest <= largest.
+        fill: `noise`, a random level for each pixel and channel (best in the paper), or `mean` of the data.
 
     Raises:
         ValueError: for values outside their range.
@@ -106,7 +106,7 @@ class BlankRectangle(Filled):
     def draw(self, rng: np.random.Generator, steps: int, batch_size: int) -> dict[str, np.ndarray]:
         """`erased` bool (S, B), `sides` float32 (S, B, 4, 2), `place` float32 (S, B, 2), `noise` int32 (S, B).
 
-        `sides` are height and width of the rectangles of all attempts in a picture of side 1, `place` lies in [0, 1),
+        `sides` are height and width of the rectangles of all attempts in a picture of area 1, `place` is in [0, 1),
         `noise` is the seed of an example's noise.
         """
         shape = (steps, batch_size)
@@ -132,18 +132,18 @@ class BlankRectangle(Filled):
         return blanked(inputs, top, top + high, left, left + wide, fill)
 
 
-def _check_range(name: str, given: Sequence[float], limit: float) -> None:
-    """Raises unless `given` is smallest and largest of something, in (0, limit)."""
-    if not (isinstance(given, Sequence) and len(given) == 2 and 0 < given[0] <= given[1] < limit):
-        raise ValueError(f"{name} must be [smallest, largest] with 0 < smallest <= largest < {limit}, got {given}")
+def _check_range(name: str, pair: Sequence[float], limit: float) -> None:
+    """Raise ValueError unless `pair` is [smallest, largest], both in (0, limit)."""
+    if not (isinstance(pair, Sequence) and len(pair) == 2 and 0 < pair[0] <= pair[1] < limit):
+        raise ValueError(f"{name} must be [smallest, largest] with 0 < smallest <= largest < {limit}, got {pair}")
 
 
 def blanked(inputs: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor, fill: Tensor) -> Tensor:
-    """The pictures with a rectangle of each replaced by `fill`, in the same memory format; the inputs stay as they are.
+    """Copies of the pictures with a rectangle of each replaced by `fill`, in the same memory format.
 
     Args:
         inputs: uint8 (B, C, H, W).
-        top: (B,) the first row; may lie outside the picture, as may all of the rectangle.
+        top: (B,) the first row; the rectangle may lie partly or wholly outside the picture.
         bottom: (B,) the row after the last.
         left: (B,) the first column.
         right: (B,) the column after the last.
@@ -158,14 +158,14 @@ def blanked(inputs: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Te
     rows = _between(height, top, bottom)
     columns = _between(width, left, right).repeat_interleave(values, 1)
     mask = rows[:, None, :, None] & columns[:, None, None, :]  # (B, 1, H, W * values)
-    # Bits, not torch.where: several times as fast, for a byte is too little work for its own decision.
+    # Operations on bits are several times as fast as torch.where.
     lines = planes.flatten(3)
     out = (lines ^ fill.flatten(-2)).bitwise_and_(mask).bitwise_xor_(lines)
     return as_pictures(out.view(planes.shape))
 
 
 def _between(size: int, first: Tensor, end: Tensor) -> Tensor:
-    """uint8 (B, size): 255 from `first` to before `end`, else 0."""
+    """uint8 (B, size): 255 from `first` up to, but not including, `end`; else 0."""
     place = torch.arange(size, device=first.device)
     return ((place >= first[:, None]) & (place < end[:, None])).to(torch.uint8) * 255
 
@@ -173,7 +173,7 @@ def _between(size: int, first: Tensor, end: Tensor) -> Tensor:
 def _noise(seed: Tensor, shape: torch.Size) -> Tensor:
     """uint8 (B, C, H, W) that looks random: a hash of an example's seed and the place, four bytes at a time.
 
-    It is the same on every device and in every batch, which numbers of a generator of torch would not be.
+    Unlike numbers from a torch generator, it is the same on every device and in every batch.
     """
     batch, channels, height, width = shape
     count = height * width * channels

@@ -7,7 +7,7 @@ from mixup_lab.transforms.transform import Transform
 
 
 class NoTransform(Transform):
-    """Examples as they are, whatever they are."""
+    """Leaves examples of any kind unchanged."""
 
     changes = False
     moves_targets = True

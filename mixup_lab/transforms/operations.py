@@ -1,9 +1,9 @@
-"""The operations on pictures that AutoAugment chose from, and its heirs took over, each for a whole batch.
+"""The operations on pictures of AutoAugment and its successors, each for a whole batch.
 
-Every picture of a batch has an operation and a strength of its own. What has to be done with the same code is done
-together, so that a batch costs some hundred calls of torch and not thousands. The results are those of torchvision's
-kernels, except where a rounding error decides. Here no rounding depends on which other pictures are in the batch: sums
-are of whole numbers, and sines and cosines are taken on the host.
+Every picture of a batch has an operation and a strength of its own. Pictures with the same operation are processed
+together, so that a batch takes some hundred calls of torch and not thousands. The results are those of torchvision's
+kernels, except where a rounding error decides. Here no rounding depends on the other pictures in the batch: sums are of
+whole numbers, and sines and cosines are computed on the host.
 
 Shapes: `B` pictures of `C, H, W` with C 1 or 3, `n` pictures that get the same operation, `L` levels of strength.
 """
@@ -25,15 +25,15 @@ NUMBER = {name: number for number, name in enumerate(NAMES)}
 
 @dataclass(frozen=True)
 class Space:
-    """How strong the operations are, from level 0, the weakest or nothing at all, to the last.
+    """The strengths of the operations, from level 0, the weakest or none, to the last, whose strengths are given.
 
     Args:
         levels: L.
-        shear: pixels sideways for each pixel across, at the last level.
-        shift: of a translation, in shares of the side.
+        shear: pixels sideways for each pixel across.
+        shift: of a translation, as a share of the side.
         pixels: of a translation, in pixels, added to `shift`.
         degrees: of a rotation.
-        enhance: what brightness, colour, contrast and sharpness differ from 1 by, which is the picture itself.
+        enhance: difference of the factor of brightness, colour, contrast and sharpness from 1, the unchanged picture.
         bits: how many posterize keeps at level 0, and how many fewer at the last.
     """
 
@@ -46,7 +46,7 @@ class Space:
     bits: tuple[int, int]
 
     def magnitude(self, name: str, level: int, side: int) -> float:
-        """Of an operation at a level, >= 0, in its own unit; `side` is what a translation goes along."""
+        """The strength of an operation at a level, >= 0, in its own unit; `side` is that along a translation."""
         share = level / (self.levels - 1)
         if name.startswith("Shear"):
             return share * self.shear
@@ -63,10 +63,10 @@ class Space:
 
 @lru_cache(maxsize=16)
 def settings(space: Space, height: int, width: int, device: torch.device) -> Tensor:
-    """What the kernels take, float32 (operations, L, 2, 6): for each operation, level, and direction forth and back.
+    """The settings of the kernels, float32 (operations, L, 2, 6): for each operation, level and direction, + and -.
 
-    Six numbers are the map of a warp from a pixel's place to the place that it shows, (x, y, 1) to x and to y, both
-    from the centre. Of the other operations the first number alone counts.
+    For a warp, six numbers map the place of an output pixel (x, y, 1) to the x and y of its source, both relative to
+    the centre. The other operations use the first number only.
     """
     table = [
         [[_setting(name, space, level, sign, height, width) for sign in (1, -1)] for level in range(space.levels)]
@@ -101,10 +101,10 @@ def operate(pictures: Tensor, operation: Tensor, setting: Tensor, smooth: bool =
     """One or more operations on each picture, one after another.
 
     Args:
-        pictures: uint8 (B, C, H, W), in any memory format, which stays; they are not changed in place.
+        pictures: uint8 (B, C, H, W), in any memory format, which is kept; not changed in place.
         operation: int64 (B, rounds), positions in `NAMES`.
-        setting: float32 (B, rounds, 6), of `settings`.
-        smooth: whether warps interpolate; else each pixel shows the nearest one.
+        setting: float32 (B, rounds, 6), from `settings`.
+        smooth: whether warps interpolate bilinearly; else each pixel takes the nearest one.
     """
     out = pictures.clone(memory_format=torch.contiguous_format)
     numbers = torch.arange(len(NAMES), device=operation.device)
@@ -125,7 +125,7 @@ Kernel = Callable[[Tensor, Tensor, bool], Tensor]  # uint8 (n, C, H, W), their s
 
 
 def _warp(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
-    """What comes in from outside is black."""
+    """Shear, shift or rotate; areas from outside are black."""
     height, width = x.shape[2:]
     across = torch.arange(width, device=x.device) - (width - 1) / 2  # (W,) places from the centre
     down = (torch.arange(height, device=x.device) - (height - 1) / 2)[:, None]
@@ -138,7 +138,7 @@ def _warp(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
 
 
 def _color(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
-    """Grey pictures have no colour to change."""
+    """Towards grey, or away from it; grey pictures stay the same."""
     return x if x.shape[1] == 1 else _between(_grey(x), x, setting)
 
 
@@ -149,7 +149,7 @@ def _contrast(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
 
 
 def _sharpness(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
-    """Away from a slight blur, which the pixels at the border do not have."""
+    """Towards a slight blur, or away from it; pixels at the border stay the same."""
     if min(x.shape[2:]) <= 2:
         return x
     out = x.float()
@@ -162,14 +162,14 @@ def _sharpness(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
 
 
 def _autocontrast(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
-    """Each channel from 0 to 255; a channel of one level stays."""
+    """Stretch each channel to 0..255; a channel with a single level stays the same."""
     low, high = x.amin((2, 3), keepdim=True).float(), x.amax((2, 3), keepdim=True).float()
     flat = high == low
     return _bytes((x - low.masked_fill(flat, 0)) / ((high - low) * (1 / 255)).masked_fill(flat, 1))
 
 
 def _equalize(x: Tensor, setting: Tensor, smooth: bool) -> Tensor:
-    """Each channel with every level about as often, by PIL's arithmetic."""
+    """Make all levels of a channel about equally frequent, by PIL's arithmetic."""
     levels = x.flatten(2).flatten(0, 1).long()  # (n * C, H * W)
     counts = levels.new_zeros(len(levels), 256, dtype=torch.int32)
     counts.scatter_add_(1, levels, counts.new_ones(1).expand_as(levels))
@@ -191,7 +191,7 @@ KERNELS: tuple[tuple[tuple[str, ...], Kernel], ...] = (
     (("AutoContrast",), _autocontrast),
     (("Equalize",), _equalize),
     (("Invert",), lambda x, setting, smooth: ~x),
-)  # in the order of NAMES; Identity is not there
+)  # in the order of NAMES, without Identity
 
 
 def _factor(setting: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ def _grey(x: Tensor) -> Tensor:
 
 
 def _between(start: Tensor, x: Tensor, setting: Tensor) -> Tensor:
-    """From `start` (factor 0) to the pictures (factor 1), and beyond."""
+    """Interpolate from `start` (factor 0) to the pictures (factor 1), and beyond."""
     factor = _factor(setting)
     return _bytes(x * factor + start * (1 - factor))
 

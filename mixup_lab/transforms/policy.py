@@ -1,7 +1,7 @@
 """Policies that choose operations for each picture at random: AutoAugment and its successors share this.
 
 Operations, levels of strength and directions are drawn here; `mixup_lab.transforms.operations` carries them out.
-Strengths are those of torchvision. All take uint8 pictures of 1 or 3 channels; what a warp brings in from outside is
+Strengths are those of torchvision. All take uint8 pictures of 1 or 3 channels; warps fill areas from outside with
 black.
 """
 
@@ -23,7 +23,7 @@ WITHOUT_INVERT = np.array([NUMBER[name] for name in NAMES if name != "Invert"]) 
 class Policy(Augment):
     """Some operations on each picture, one after another; a subclass draws them.
 
-    Some turn, shear or shift the picture, and masks and boxes cannot follow.
+    Some rotate, shear or shift the picture, which masks and boxes cannot follow.
     """
 
     moves_targets = False
@@ -54,12 +54,12 @@ class Policy(Augment):
 
 
 def check_count(name: str, value: int, smallest: int, besides: str = "") -> None:
-    """Raise ValueError unless a value is a whole number >= `smallest`; `besides` is another that is allowed."""
+    """Raise ValueError unless a value is a whole number >= `smallest`; `besides` mentions another allowed value."""
     if not isinstance(value, int) or value < smallest:
         raise ValueError(f"{name} must be a whole number >= {smallest}{besides}, got {value}")
 
 
 def drawn(rng: np.random.Generator, operation: np.ndarray, level: np.ndarray) -> dict[str, np.ndarray]:
-    """As they are stored, a byte each, with a direction that is forth or back with probability 1/2."""
+    """The draw with these operations and levels, as uint8, and random directions: half are `negative`."""
     negative = rng.random(operation.shape) < 0.5
     return {"operation": operation.astype(np.uint8), "level": level.astype(np.uint8), "negative": negative}

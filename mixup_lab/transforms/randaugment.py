@@ -1,4 +1,4 @@
-"""RandAugment: some operations of one strength."""
+"""RandAugment: a few random operations of one strength."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +15,7 @@ class RandAugment(Policy):
 
     Args:
         num_ops: >= 0; 1 to 3 in the paper.
-        magnitude: in 0..30; what is best depends on model and data, and grows with both.
+        magnitude: in 0..30; the best value depends on model and data, and grows with the size of both.
     """
 
     num_ops: int = 2

@@ -1,7 +1,7 @@
 """The contract of a transform: augmentation of single examples, as a function of a whole batch.
 
-Randomness is drawn in one place and applied in another: `draw` makes the numbers of many steps ahead, `apply` is a pure
-function of the batch and of the numbers of one step. S: steps; B: pictures of C, H, W in a batch.
+Drawing is separate from applying: `draw` makes the random numbers of many steps ahead, `apply` is a pure function of
+the batch and the numbers of one step. S: steps; B: pictures of C, H, W in a batch.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ from mixup_lab.inputs.encoder import Encoder
 class Transform(ABC):
     """One option of the group `transform`."""
 
-    changes: ClassVar[bool] = True  # whether examples are changed at all
+    changes: ClassVar[bool] = True  # whether examples change
     moves_targets: ClassVar[bool] = False  # whether masks and boxes can follow, with `move_masks` and `move_boxes`
 
     def bind(self, encode: Encoder) -> None:
@@ -38,9 +38,9 @@ class Transform(ABC):
         """uint8 (B, C, H, W) to the same; `draw` holds the numbers of one step, (B, ...), on the same device."""
 
     def move_masks(self, masks: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """Masks uint8 (B, H, W) after the transform, void where something came in. Default: no pixel has moved."""
+        """Masks uint8 (B, H, W) after the transform, void in areas from outside. Default: unchanged."""
         return masks
 
     def move_boxes(self, boxes: Tensor, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
-        """Boxes (B, M, 5) of pictures of shape (C, H, W) after the transform. Default: no pixel has moved."""
+        """Boxes (B, M, 5) of pictures of shape (C, H, W) after the transform. Default: unchanged."""
         return boxes

@@ -199,10 +199,10 @@ def own(inputs: Any, target: Any = CLASSES, **others: Any) -> Loaded:
         (lambda: own(PICTURES, list(CLASSES)), "the target of a pool must be a numpy array, got list"),
         (
             lambda: own(PICTURES, CLASSES.astype(np.int32)),
-            r"must be int64 of 1 dimension for classes; .* int32 \(60,\)",
+            r"must be int64 of 1 dimension for classes, .* int32 \(60,\)",
         ),
-        (lambda: own(PICTURES, CLASSES.astype(np.float32)), r"must be int64 of 1 dimension for classes; .* float32"),
-        (lambda: own(PICTURES, CLASSES[:, None]), r"must be int64 of 1 dimension for classes; .* \(60, 1\)"),
+        (lambda: own(PICTURES, CLASSES.astype(np.float32)), r"must be int64 of 1 dimension for classes, .* float32"),
+        (lambda: own(PICTURES, CLASSES[:, None]), r"must be int64 of 1 dimension for classes, .* \(60, 1\)"),
         (lambda: own(PICTURES, groups=np.arange(59)), "the dataset has 59 groups for 60 examples of train"),
         (lambda: (PICTURES, CLASSES), r"load\(\) of Given must return a Loaded, got tuple"),
     ],

@@ -99,7 +99,7 @@ def test_classes_too_small_for_every_split_leave_the_sizes_alone() -> None:
 
 @pytest.mark.parametrize(("size", "empty"), [(1, "test"), (2, "test")])
 def test_labels_that_are_no_classes_are_told(size: int, empty: str) -> None:
-    with pytest.raises(UserError, match=rf"no label has enough of the {30 * size} examples to give {empty} one of"):
+    with pytest.raises(UserError, match=rf"no label has enough of the {30 * size} examples to put one into {empty}"):
         carved(np.repeat(np.arange(30), size))
 
 

@@ -698,7 +698,7 @@ class Odd(nn.Module):
 @pytest.mark.parametrize("layer", ["idle", "pair", "rows"])
 def test_layers_that_cannot_be_mixed_are_refused_before_training(layer):
     mixer = ManifoldMixup(layers=["input", layer])
-    with pytest.raises(ValueError, match=f"layers: '{layer}' does not give one tensor with a row for each example"):
+    with pytest.raises(ValueError, match=f"layers: '{layer}' does not return one tensor with a row for each example"):
         mixer.bind(Bound(Odd(), losses, (2,), Labels(CLASSES)))
 
 

@@ -73,7 +73,7 @@ MISTAKES = [
     (["aug=kfold_mixup", "aug.alpha=-0.5"], "aug: alpha must be a finite number >= 0, got -0.5"),
     (["aug=mixup", "aug.prob=1.5"], "aug: prob must be in [0, 1], got 1.5"),
     (["aug=mixup", "aug.lam_per=pair", "aug.partner=roll"],
-     "aug: lam_per=pair draws its own couples and does not go with partner=roll"),
+     "aug: lam_per=pair draws its own couples and cannot be combined with partner=roll"),
     (["aug=mixup", "aug.partner=closest"],
      "aug: partner must be one of random, no_self, pairs, roll, same_class, different_class, near_label, "
      "nearest_input, nearest_feature, got closest"),

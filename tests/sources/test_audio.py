@@ -233,8 +233,8 @@ def test_unequal_rates_and_lengths_are_said(tmp_path, capsys):
     write(tmp_path / "train" / "low" / "x.wav", tone(400, 0.5, 16000), 16000)
     loaded = load(tmp_path)
     said = capsys.readouterr().err
-    assert "has sample rates from 8000 to 16000 Hz: all is resampled to 8000; dataset.sample_rate=N" in said
-    assert "0.20 to 0.50 s long: 0.38 s are kept" in said  # the 95th percentile of eight times 0.2 and one 0.5
+    assert "has sample rates from 8000 to 16000 Hz: all files are resampled to 8000; dataset.sample_rate=N" in said
+    assert "0.20 to 0.50 s long: longer ones are cut to their middle 0.38 s" in said  # the 95th percentile
     assert loaded.train.shape == (1, 40, 1 + 3040 // 80)
     band = loaded.train.load()[-1].float().mean((0, 2)).argmax()
     assert band == loaded.train.load()[4].float().mean((0, 2)).argmax(), "the same pitch at another rate"
@@ -320,9 +320,9 @@ def test_speech_commands(tmp_path, capsys):
     assert loaded.val.names == ["no/0_nohash_0.wav", "yes/0_nohash_0.wav"]
     assert loaded.test.names == ["no/1_nohash_0.wav", "yes/1_nohash_0.wav"]
     assert loaded.train.shape == (1, 40, 101)
-    assert "1 of 3 entries of testing_list.txt are of words without a folder" in capsys.readouterr().err
+    assert "1 of 3 entries of testing_list.txt are left out: their words have no folder" in capsys.readouterr().err
     (tmp_path / "testing_list.txt").write_text("no/9_nohash_0.wav\n")
-    with pytest.raises(UserError, match=r"testing_list.txt names no/9_nohash_0.wav, which is not there"):
+    with pytest.raises(UserError, match=r"testing_list.txt lists no/9_nohash_0.wav, which does not exist"):
         SpeechCommands(str(tmp_path), cache=False).load()
     (tmp_path / "testing_list.txt").unlink()
     with pytest.raises(UserError, match=r"has no testing_list.txt; unpack http"):
@@ -450,7 +450,7 @@ def test_arguments_that_cannot_be(tmp_path, arguments, said):
         (["path,label,label", "clips/0.wav,a,b"], "has two columns named label"),
         (["path,label", "clips/0.wav,a", "clips/1.wav,"], "list.csv, line 3: label is empty"),
         (["path,label", "clips/0.wav,a", ",b"], "list.csv, line 3: path is empty; dataset.on_error=skip leaves it out"),
-        (["path,label", "clips/0.wav,a", "clips/0.wav,b"], "line 3: clips/0.wav is in line 2 already"),
+        (["path,label", "clips/0.wav,a", "clips/0.wav,b"], "line 3: clips/0.wav is already in line 2"),
         (["path,label", "clips/0.wav,a", "clips/x.wav,b"], "clips/x.wav cannot be read as audio"),
         (["path,label", "clips/0.wav,a", "clips/1.wav,a"], "must have at least 2 classes in train, it has only a"),
         (["path,label"], "has no rows"),
@@ -465,7 +465,7 @@ def test_tables_that_cannot_be(tmp_path, lines, said):
 def test_a_class_and_a_split_that_train_lacks(tmp_path):
     rows = [row.replace(",a,test", ",c,test") for row in ROWS]
     table(tmp_path, "path,label,split,who", *rows)
-    with pytest.raises(UserError, match=r"list.csv, line 6 is in test and of class c, which train has no clip of"):
+    with pytest.raises(UserError, match=r"list.csv, line 6 is in test with class c, which has no clip in train"):
         load(tmp_path, csv="list.csv", split_column="split")
     table(tmp_path, "path,label,split,who", *(row.replace(",test,", ",holdout,") for row in ROWS))
     with pytest.raises(UserError, match=r"line 6: split must be one of train, val, test, found holdout"):

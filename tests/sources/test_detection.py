@@ -114,7 +114,7 @@ BROKEN = {
     ),
     "no picture": (
         lambda root: (root / "JPEGImages/train1.png").unlink(),
-        r"JPEGImages has no picture train1, which ImageSets/Main/train\.txt names",
+        r"JPEGImages has no picture train1, which ImageSets/Main/train\.txt lists",
     ),
     "damaged": (
         lambda root: (root / "JPEGImages/train1.png").write_bytes(b"no picture"),
@@ -171,7 +171,7 @@ def test_rounding_at_the_border_is_cut_off(tmp_path):
         (None, {"root": "nowhere"}, r"dataset\.root=nowhere does not exist"),
         (lambda r: (r / "ImageSets/Main/train.txt").unlink(), {}, r"has no list ImageSets/Main/train\.txt"),
         (lambda r: (r / "ImageSets/Main/test.txt").write_text("train0\n"), {}, r"train0\.png is in train and test"),
-        (lambda r: (r / "ImageSets/Main/test.txt").write_text("\n"), {}, r"test\.txt names no picture"),
+        (lambda r: (r / "ImageSets/Main/test.txt").write_text("\n"), {}, r"test\.txt lists no pictures"),
         (lambda r: _write(r, annotation((40, 40), []), "test0"), {}, r"has no box in test: there is nothing to detect"),
         (None, {"image_size": [40]}, r"dataset\.image_size=\[40\] must be null, N or \[height, width\]"),
         (None, {"channels": 2}, r"dataset\.channels=2 must be null, 1 \(grey\) or 3 \(RGB\)"),
@@ -235,8 +235,8 @@ def _changed(key, number, **values):
             _changed("annotations", 0, bbox=[3, 3, 0, 4]),
             r"box 1 of .*train/0\.png \(.*, 3 3 3 7\) has no area",
         ),
-        ("train", _changed("annotations", 0, image_id=9), r"annotation 1 is of picture 9, which is not there"),
-        ("train", _changed("annotations", 0, category_id=9), r"annotation 1 is of category 9, not listed"),
+        ("train", _changed("annotations", 0, image_id=9), r"annotation 1 refers to picture 9, which is missing"),
+        ("train", _changed("annotations", 0, category_id=9), r"annotation 1 has category 9, which is missing"),
         ("train", _changed("images", 1, id=100), r"train\.json has the picture id 100 twice"),
         ("test", _changed("categories", 1, name="cat"), r"other categories .* id 7 is cat, in train dot"),
         ("test", lambda content: content.pop("images"), r"test\.json cannot be read .* \(it has no 'images'\)"),
@@ -265,7 +265,7 @@ def test_crowds_are_left_out_and_said(tmp_path, capsys):
 
 
 def test_half_of_a_coco_split_and_a_missing_file_are_told(tmp_path):
-    with pytest.raises(UserError, match=r"dataset\.val_images must be given too"):
+    with pytest.raises(UserError, match=r"dataset\.val_images must be set too"):
         _coco(tmp_path, val_json="val.json")
     with pytest.raises(UserError, match=r"dataset\.train_json=train\.json is not below dataset\.root"):
         _coco(tmp_path).load()
@@ -645,8 +645,8 @@ REFUSED = [
     ("aug=cmixup", r"^aug: partner=near_label needs one label for each example, and these have several"),
     ("aug=mixup aug.partner=same_class", "^aug: partner=same_class needs one label for each example"),
     ("aug=mixup aug.labels=soft", "^aug: labels=soft needs labels"),
-    ("trainer.label_smoothing=0.1", r"^trainer\.label_smoothing=0\.1 is for classes; boxes have none$"),
-    ("trainer.class_weights=balanced", r"^trainer\.class_weights=balanced is for classes; boxes have none$"),
+    ("trainer.label_smoothing=0.1", r"^trainer\.label_smoothing=0\.1 is for classes, not for boxes$"),
+    ("trainer.class_weights=balanced", r"^trainer\.class_weights=balanced is for classes, not for boxes$"),
     ("transform=randaugment", "^transform: RandAugment cannot move boxes along with the picture; use none, crop_flip"),
     ("transform=augmix", "^transform: AugMix cannot move boxes along with the picture"),
     ("model=torchvision_detection model.name=retinanet_resnet50_fpn", "^model: name must be fcos_BACKBONE_fpn"),
@@ -798,7 +798,7 @@ def test_torchvision_detection_trains(fcos):
             {"weights_backbone": "NONE"},
             "'NONE' is not among the weights of torchvision's resnet50",
         ),
-        (TorchvisionDetection, {"name": "fcos_resnet18_fpn", "weights": "COCO_V1"}, "weights=COCO_V1 are of"),
+        (TorchvisionDetection, {"name": "fcos_resnet18_fpn", "weights": "COCO_V1"}, "weights=COCO_V1 need name="),
     ],
 )
 def test_bad_arguments_are_told(family, keys, sentence):

@@ -225,9 +225,9 @@ def broken(rows, change):
 @pytest.mark.parametrize(
     ("change", "keys", "sentence"),
     [
-        (lambda r: r[3].__setitem__(0, "images/no.png"), {}, r"line 5: there is no picture .*images/no.png"),
+        (lambda r: r[3].__setitem__(0, "images/no.png"), {}, r"line 5: .*images/no.png does not exist"),
         (lambda r: r[3].__setitem__(0, ""), {}, "line 5: path is empty; dataset.on_error=skip leaves it out"),
-        (lambda r: r[3].__setitem__(0, "images/1.png"), {}, "line 5: images/1.png is in line 3 already"),
+        (lambda r: r[3].__setitem__(0, "images/1.png"), {}, "line 5: images/1.png is already in line 3"),
         (lambda r: r[3].__setitem__(1, " "), {}, "line 5: label is empty; dataset.on_error=skip leaves it out"),
         (lambda r: r[3].__setitem__(2, "Test"), {"split_column": "split"},
          "line 5: split must be one of train, val, test, found Test"),

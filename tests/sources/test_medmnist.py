@@ -87,7 +87,7 @@ def test_the_file_in_a_folder(tmp_path):
     assert MedMNIST(str(tmp_path)).load().kind == Classes(("class 0", "class 1"))
     write(tmp_path / "pneumoniamnist.npz")
     assert MedMNIST(str(tmp_path), name="pneumoniamnist").load().kind.names == ("normal", "pneumonia")
-    with pytest.raises(UserError, match=r"dataset\.name has no value; .*dataset\.name may be: one, pneumoniamnist"):
+    with pytest.raises(UserError, match=r"dataset\.name must choose .*dataset\.name may be: one, pneumoniamnist"):
         MedMNIST(str(tmp_path)).load()
     with pytest.raises(UserError, match=r"has no two\.npz; dataset\.name may be: one, pneumoniamnist"):
         MedMNIST(str(tmp_path), name="two").load()
@@ -138,7 +138,7 @@ def change(**changes):
         (change(test_labels=np.zeros((15, 1), np.int64)), r"one row for each of 16 pictures, found int64 \(15, 1\)"),
         (change(test_labels=np.zeros((16, 1))), r"test_labels must be whole numbers, .* found float64"),
         (change(test_labels=np.full((16, 1), 7)), "test has the class 7, but the classes of train are 0 to 1"),
-        (change(test_labels=np.zeros((16, 3), np.int64)), "train, val and test must have labels of one width"),
+        (change(test_labels=np.zeros((16, 3), np.int64)), "train, val and test must have labels of equal width"),
     ],
 )
 def test_files_that_are_not_so(tmp_path, arrays, sentence):

@@ -582,7 +582,7 @@ def test_what_the_model_gets_wrong_is_logged_with_both_masks(folder, tmp_path):
 
 
 def test_a_model_for_classes_is_told_from_one_for_masks(folder, tmp_path):
-    with pytest.raises(UserError, match="masks need a model that gives a map"):
+    with pytest.raises(UserError, match="masks need a model that returns a map"):
         run(tmp_path, *(word for word in folder if not word.startswith("model.")), "model=small_cnn")
 
 

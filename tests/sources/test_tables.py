@@ -604,7 +604,7 @@ def test_a_large_table_is_kept_and_mapped(
         out.seek(40)
         out.write(b"\1\2\3\4")
     again = Table(str(tmp_path / "t.csv"), "y", **settings).load()
-    assert "cannot be used (its checksum is wrong); it is made again" in capsys.readouterr().err
+    assert "cannot be used (its checksum is wrong); it will be rebuilt" in capsys.readouterr().err
     np.testing.assert_array_equal(encoded(again), encoded(expected))
     Table(str(tmp_path / "t.csv"), "y", drop=["a"], **settings).load()
     assert len(list(shelf.iterdir())) == 2, "another way to read the same file"
