@@ -728,7 +728,7 @@ def test_layers_that_are_no_list(arguments, sentence):
 
 def test_layers_are_looked_up_in_the_model():
     bound = Bound(SmallCNN(input_shape=(3, 8, 8), num_outputs=2, width=1), losses, (3, 8, 8), Labels(2))
-    with pytest.raises(ValueError, match=r"has no layer 'stage\.0'; there are: input, stages, stages\.0, "):
+    with pytest.raises(ValueError, match=r"has no layer 'stage\.0'; choose one of: input, stages, stages\.0, "):
         ManifoldMixup(layers=["stage.0"]).bind(bound)
     plain = Bound(nn.Sequential(nn.Linear(3, 2)), losses, (3,), Labels(2))
     with pytest.raises(ValueError, match=r"this model declares no mixup_layers; name some with layers=\[...\]: 0$"):

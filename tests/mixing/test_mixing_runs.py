@@ -82,7 +82,7 @@ MISTAKES = [
      "aug: Beta(5000, 5000) has no mass between lam_min=0.0 and lam_max=0.1"),
     (["aug=resizemix", "+aug.law=uniform"], "aug: resizemix draws its scale in place of lam and has no law=uniform"),
     (["aug=manifold_mixup", "aug.layers=[stages.9]"],
-     "aug: layers: the model has no layer 'stages.9'; there are: input, stages, stages.0, stages.1, stages.2, "
+     "aug: layers: the model has no layer 'stages.9'; choose one of: input, stages, stages.0, stages.1, stages.2, "
      "stages.3, head, head.0, head.1, head.2, head.3"),
     (["aug=manifold_mixup", "aug.layers=[]"], "aug: layers must be a list of at least one layer, got []"),
     (["aug=manifold_mixup", "aug.layers=input"], "aug: layers must be a list of at least one layer, got input"),

@@ -595,7 +595,7 @@ def test_manifold_mixup_of_tokens_has_no_input_in_its_set():
     assert mixer.layers == ["embedding", "sentence"]
     with pytest.raises(ValueError, match="layers: tokens of texts cannot be mixed at the input"):
         bound_to(ManifoldMixup(layers=["input", "sentence"]), "text_cnn")
-    with pytest.raises(ValueError, match="has no layer 'words'; there are: embedding, "):
+    with pytest.raises(ValueError, match="has no layer 'words'; choose one of: embedding, "):
         bound_to(ManifoldMixup(layers=["words"]), "text_cnn")
 
 
