@@ -33,6 +33,8 @@ def cell(cfg: DictConfig) -> float | None:
     manifest = store.read_manifest(study)
     if manifest is None or start["arm"] not in manifest["arms"]:
         raise UserError(f"{study / 'study.json'} lacks the arm of {' '.join(overrides)}")
+    if config.seed >= manifest.get("ends", {}).get(start["arm"], config.seed + 1):
+        return None  # decided before
     start["name"] = manifest["arms"][start["arm"]]
     run_dir = store.run_dir(study, start["name"], config.seed)
     try:

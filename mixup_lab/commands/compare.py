@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,9 @@ from mixup_lab.study.analysis import Options
 from mixup_lab.study.reading import read_run
 from mixup_lab.study.results import Answer, Arm
 from mixup_lab.study.statistics import look_level, seeds_needed
+from mixup_lab.study.statistics.looks import is_open, planned_looks
 
+MOST_SEEDS = 24  # by default, with until=decided
 SHOWING = {name for flag in FLAGS if flag.shows for name in flag.names}
 
 
@@ -32,8 +34,11 @@ def main(words: Sequence[str]) -> int:
         return 0
     study = Path("outputs") / line.own["study"]
     options = report.options_of(line.own)
-    done = _sweep(line.overrides, line, study)
-    answer = _answer(line, study, options)
+    if "until" in line.own:
+        done, answer = _until_decided(line, study, options)
+    else:
+        done = _sweep(line.overrides, line, study)
+        answer = _answer(line, study, options)
     seeds = int(line.own.get("confirm", "0"))
     if seeds and answer.choices:
         done = _confirm(line, study, answer, seeds) and done
@@ -48,17 +53,20 @@ def _sweep(
     study: Path,
     axes: Sequence[str] = (),
     names: Mapping[str, str] = MappingProxyType({}),
+    ends: Mapping[str, int] = MappingProxyType({}),
 ) -> bool:
     """Run the missing runs of a sweep; False if a run failed.
 
-    `axes` may differ as well as those of the sweep; `names` take precedence over the names that the sweep would choose.
+    `axes` may differ as well as those of the sweep; `names` take precedence over the names that the sweep would choose;
+    `ends` has the first seed that an arm does not train any more.
     """
     plan = make_plan(overrides, line.flags)
     wanted = {arm: names.get(arm, name) for arm, name in plan.names.items()}
-    folders = store.enter(study, wanted, plan.settings, [*plan.axes, *axes, *line.bundled], plan.roots)
+    folders = store.enter(study, wanted, plan.settings, [*plan.axes, *axes, *line.bundled], plan.roots, ends)
     places = [
         Place(store.run_dir(study, folders[arm], seed), folders[arm], seed, epochs)
         for (arm, seed), epochs in plan.cells.items()
+        if seed < ends.get(arm, seed + 1)
     ]
     before = sum(read_result(place.run_dir) is not None for place in places)
     size = f"{len(plan.names)} arms x {len({seed for _, seed in plan.cells})} seeds, {len(places)} runs"
@@ -76,12 +84,49 @@ def _sweep(
     return all(store.read_error(place.run_dir) is None for place in places)
 
 
+def _until_decided(line: Line, study: Path, options: Options) -> tuple[bool, Answer]:
+    """Add seeds step by step until no arm is open; False if a run failed.
+
+    Looks are planned, so that each has its level. An arm that is decided, or that more seeds would not decide, gets no
+    further seeds; neither does a baseline without an open arm.
+    """
+    most = int(line.own.get("max_seeds", MOST_SEEDS))
+    others = [word for word in line.overrides if not word.startswith("seed=")]
+    names = make_plan(["seed=0", *others], line.flags).names
+    ends: dict[str, int] = {}
+    done = True
+    for seeds in planned_looks(max(1, len(names) - 1), most):
+        done = _sweep([f"seed=range({seeds})", *others], line, study, ends=ends) and done
+        answer = _answer(line, study, options)
+        compared = {arm.id: arm.comparison for arm in answer.arms if arm.comparison is not None}
+        still_open = {arm for arm, comparison in compared.items() if is_open(comparison, most)}
+        print(f"after {seeds} seeds: {_verdicts(answer, still_open)}", flush=True)
+        needed = still_open | {arm.baseline for arm in answer.arms if arm.id in still_open}
+        ends |= {arm.id: seeds for arm in answer.arms if arm.id not in needed and arm.id not in ends}
+        if not still_open or not done:
+            break
+    trained = sum(cell.status == "ok" for arm in answer.arms for cell in arm.cells)
+    full = most * len(answer.arms)
+    left = "all seeds are used" if still_open else f"no arm is left that {most} seeds would probably decide"
+    print(f"{left}: {trained} runs instead of {full}, {1 - trained / full:.0%} saved", flush=True)
+    return done, answer
+
+
+def _verdicts(answer: Answer, still_open: Collection[str]) -> str:
+    """The arms with their verdicts, those that go on last."""
+    ended = [f"{arm.name}: {arm.comparison.code.replace('_', ' ')}" for arm in answer.arms
+             if arm.comparison is not None and arm.id not in still_open]  # fmt: skip
+    going = [arm.name for arm in answer.arms if arm.id in still_open]
+    return "; ".join([*ended, *([f"more seeds for {', '.join(going)}"] if going else [])])
+
+
 def _answer(line: Line, study: Path, options: Options) -> Answer:
-    typed = [word for word in line.typed if not word.startswith("confirm=")]
+    typed = [word for word in line.typed if not word.startswith(("confirm=", "until=", "max_seeds="))]
     commands = {"repeat": _command(line.typed)}
     answer = report.answer_of([study], options)
     confirmed = answer.confirmed.choices if answer.confirmed else ()
-    if len(confirmed) < len(answer.choices):
+    judged = [choice for choice in answer.choices if choice.baseline not in answer.obstacles]
+    if judged and len(confirmed) < len(answer.choices):
         commands["confirm"] = _command([*typed, f"confirm={_enough_seeds(len(answer.choices))}"])
     chosen = {choice.arm for choice in answer.choices}
     more = max(

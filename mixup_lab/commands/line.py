@@ -47,6 +47,14 @@ def complete(words: Sequence[str]) -> Line:
         raise UserError(f"fail_fast must be true or false, got {own['fail_fast']}")
     if not own.get("confirm", "0").isdigit():
         raise UserError(f"confirm must be a number of seeds, 0 or more, got {own['confirm']}")
+    if own.get("until", "decided") != "decided":
+        raise UserError(f"until must be decided, got {own['until']}")
+    if "max_seeds" in own and "until" not in own:
+        raise UserError("max_seeds is for until=decided; without it, seed=range(N) trains N seeds")
+    if not own.get("max_seeds", "24").isdigit() or int(own.get("max_seeds", "24")) < SEEDS:
+        raise UserError(f"max_seeds must be a number of seeds, {SEEDS} or more, got {own['max_seeds']}")
+    if "until" in own and any(word.startswith("seed=") for word in rest):
+        raise UserError("until=decided adds seeds by itself; leave out seed=, and set max_seeds=N for the most")
     tree = tree_of(words, "compare")
     values = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in rest if "=" in word}
     presets = {key: value for key, value in _swept_by(tree, values.get("experiment")).items() if key not in values}

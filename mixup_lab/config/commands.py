@@ -83,6 +83,8 @@ ANALYSIS = {
 COMPARE = {
     "study": "NAME of the study, a folder below outputs; default: DATASET-MODEL, or the name of your own data",
     "confirm": "N: then train each baseline and its best arm on N fresh seeds, and judge by those alone (default 0)",
+    "until": "decided: add seeds in steps, drop arms that are decided, and stop when no arm is left open",
+    "max_seeds": "N seeds at most with until=decided (default 24)",
     "fail_fast": "true: stop at the first run that fails (default false)",
     **ANALYSIS,
 }

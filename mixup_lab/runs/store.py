@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mixup_lab.disk import locked, write_atomically
@@ -75,6 +76,7 @@ def enter(
     settings: Mapping[str, Mapping[str, Any]],
     axes: Sequence[str],
     roots: Mapping[str, str | None],
+    ends: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Add arms to a study, which is created if it does not exist, and return the folder of each.
 
@@ -84,6 +86,8 @@ def enter(
         settings: id of each arm -> its flat settings.
         axes: keys and groups that the command varies; those of the mixing always are.
         roots: name of each data set -> absolute path of the folder with its files, None for one that has none.
+
+        ends: id of each arm that gets no more seeds -> the first seed that it does not train.
 
     Raises:
         UserError: if a setting that is not an axis differs from the study, naming all of these, or the data lies
@@ -107,7 +111,7 @@ def enter(
             if arm not in arms:
                 taken = set(arms.values())
                 arms[arm] = wanted if wanted not in taken else f"{wanted}-{arm[:6]}"
-        manifest |= {"axes": axes, "roots": {**manifest["roots"], **roots}, "arms": arms}
+        manifest |= {"axes": axes, "roots": {**manifest["roots"], **roots}, "arms": arms, "ends": dict(ends)}
         write_atomically(study / "study.json", json.dumps(manifest, indent=1) + "\n")
         return {arm: arms[arm] for arm in names}
 

@@ -79,15 +79,15 @@ def weaker_than_linear(baseline: Sequence[Run], metric: Metric, min_effect: floa
 def still_improving(values: Sequence[float], start: float) -> bool:
     """Whether a curve, larger is better, rises at its end by more than 5 % of its whole rise.
 
-    The end is the last quarter of the evaluations, at least three of them; a line through them (least squares) gives
-    the rise. With a learning rate that falls to zero the curve is flat there, however steep it was before.
+    The end is the last quarter of the evaluations, three of them at least if there are so many; a line through them
+    (least squares) gives the rise. With a learning rate that falls to zero the curve is flat there, however steep it was before.
 
     Args:
-        values: one for each evaluation, in order; fewer than four tell nothing.
+        values: one for each evaluation, in order; a single one tells nothing.
         start: the value before training: that of the trivial answer, if known.
     """
-    count = max(3, ceil(END * len(values)))
-    if len(values) <= 3:
+    count = min(len(values), max(3, ceil(END * len(values))))
+    if count < 2:
         return False
     end = np.asarray(values[-count:], np.float64)
     rise = float(np.polyfit(np.arange(count), end, 1)[0]) * (count - 1)

@@ -99,6 +99,10 @@ def test_a_line_is_completed(words, hydra, study):
         (["study="], "study must be a name"),
         (["fail_fast=yes"], "fail_fast must be true or false"),
         (["confirm=-1"], "confirm must be a number of seeds, 0 or more, got -1"),
+        (["until=now"], "until must be decided, got now"),
+        (["max_seeds=12"], "max_seeds is for until=decided"),
+        (["until=decided", "max_seeds=4"], "max_seeds must be a number of seeds, 8 or more, got 4"),
+        (["until=decided", "seed=range(9)"], "until=decided adds seeds by itself; leave out seed="),
     ],
 )
 def test_a_line_that_is_wrong(words, sentence):
@@ -470,3 +474,25 @@ def test_a_study_that_cannot_be_written(line, tmp_path):
 def test_names_are_safe_for_folders():
     assert store.safe_name("a/b c*:d") == "a-b-c-d"
     assert len(store.safe_name("x" * 500)) == 120
+
+
+@pytest.mark.slow
+def test_seeds_are_added_until_every_arm_is_decided(line, tmp_path):
+    words = ("until=decided", "max_seeds=16", "dataset=digits", "dataset.train_size=150", "trainer.epochs=12",
+             "trainer.batch_size=16", "aug.alpha=0,0.001,1", "min_effect=1", "study=s")  # fmt: skip
+    code, out, err = line("compare", *words)
+    assert code == 0, err
+    study = tmp_path / "outputs" / "s"
+    counts = [len(list((study / arm).glob("seed=*/summary.json"))) for arm in ("mixup-a0.001", "mixup-a1", "baseline")]
+    looks = json.loads((study / "study.json").read_text())["looks"]
+    assert counts == [8, looks[-1], looks[-1]]
+    assert looks in ([8, 12], [8, 12, 16])
+    assert "after 8 seeds: mixup-a0.001: no difference; more seeds for mixup-a1\n" in out
+    assert f": {sum(counts)} runs instead of 48, {1 - sum(counts) / 48:.0%} saved" in out
+    level = {2: 0.005, 3: 0.0025}[len(looks)]
+    assert f"look at this study: p must be at most {level}, since" in out
+    answer = json.loads((study / "report.json").read_text())
+    levels = {arm["name"]: arm["comparison"]["level"] for arm in answer["arms"] if arm["comparison"]}
+    assert levels == {"mixup-a0.001": 0.04, "mixup-a1": level}
+    assert line("compare", *words)[0] == 0
+    assert json.loads((study / "study.json").read_text())["looks"] == looks, "nothing new was looked at"

@@ -10,7 +10,7 @@ from mixup_lab import seeding
 from mixup_lab.study.statistics.arguments import Floats, vector
 
 LEVEL = 0.05  # of a study: the chance of a false verdict on any arm, over all looks at it
-FIRST_LOOK = 0.04  # the part of it that the first look may spend
+FIRST_LOOK, LATER_LOOKS = 0.04, 0.01  # the parts of it that the first look and all others may spend
 ENUMERATED = 20  # seeds up to which all signs are tried
 DRAWS = 100_000  # of signs beyond that
 TIE = 1e-12  # relative; float rounding must not make an equal sum smaller, and so p too small
@@ -59,7 +59,7 @@ def look_level(look: int) -> float:
     """
     if look < 1:
         raise ValueError(f"looks are counted from 1, got {look}")
-    return FIRST_LOOK if look == 1 else (LEVEL - FIRST_LOOK) / 2.0 ** (look - 1)
+    return FIRST_LOOK if look == 1 else LATER_LOOKS / 2.0 ** (look - 1)
 
 
 def look_number(seeds: int, looks: Sequence[int]) -> int:
