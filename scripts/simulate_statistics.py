@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,7 +26,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from mixup_lab.study import statistics
+from mixup_lab.study.results import Comparison, Interval
 from mixup_lab.study.statistics import intervals, p_values, verdicts
+from mixup_lab.study.statistics.looks import is_open, planned_looks
 
 Array = NDArray[Any]
 CHUNK = 100  # studies at once, so that arrays fit into the cache
@@ -181,7 +184,7 @@ def carved_coverage(parts: str, binary: bool, count: int, n: int, m: int, pool: 
     return Coverage(*np.mean(held, axis=0).tolist())
 
 
-def inside(interval: tuple[float, float] | None, value: float) -> bool:
+def inside(interval: Interval | None, value: float) -> bool:
     assert interval is not None
     return interval[0] <= value <= interval[1]
 
@@ -225,6 +228,178 @@ def power(law: Law, count: int, n: int, m: int, arms: int, effect: float = 1.0, 
     return Power(float(helps), float(here), law.accuracy(shift) - law.accuracy())
 
 
+# ---- groups of test examples ----------------------------------------------------------------------------------------
+
+
+class Units(NamedTuple):
+    """Shares of studies without an effect that have a verdict, and of intervals for new data that contain 0."""
+
+    false_examples: float
+    coverage_examples: float
+    false_groups: float
+    coverage_groups: float
+
+
+def grouped(groups: int, share: float, count: int, n: int = 8, m: int = 500, seed: int = 0) -> Units:
+    """An arm without any effect on average, on m test examples that come in groups of unequal size.
+
+    `share`: the part of the variance of an arm's effect on an example that is common to its group.
+    """
+    rng = np.random.default_rng([seed, groups, int(100 * share)])
+    law, own = Law(training=0.03, noise=0.3), 0.6
+    false: list[list[bool]] = []
+    covered: list[list[bool]] = []
+    for _ in range(count):
+        group = rng.integers(0, groups, m)
+        effects = np.sqrt(share) * rng.standard_normal((2, groups))[:, group]
+        effects += np.sqrt(1 - share) * rng.standard_normal((2, m))
+        latent = law.base + rng.standard_normal(m) + own * effects
+        luck = law.training * rng.standard_normal((2, n, 1)) + law.noise * rng.standard_normal((2, n, m))
+        right = latent[:, None] + luck > 0
+        table = right[1].astype(int) - right[0]
+        examples = [(np.arange(m), row) for row in table]
+        units = [statistics.by_group(group, row) for row in table]
+        found = [statistics.compare_arms([statistics.Paired(range(n), table.mean(1), e)], 0.0)[0]
+                 for e in (examples, units)]  # fmt: skip
+        false.append([one.code in ("helps", "hurts") for one in found])
+        covered.append([inside(one.new_data, 0.0) for one in found])
+    (f_examples, f_groups), (c_examples, c_groups) = np.mean(false, 0).tolist(), np.mean(covered, 0).tolist()
+    return Units(f_examples, c_examples, f_groups, c_groups)
+
+
+# ---- looking again --------------------------------------------------------------------------------------------------
+
+
+def differences_of_seeds(rng: np.random.Generator, arms: int, n: int, effect: float) -> Array:
+    """(arms, n) with standard deviation 1 and one baseline for all arms, where the luck of runs is everything."""
+    base = rng.standard_normal(n)
+    table: Array = (rng.standard_normal((arms, n)) - base) / np.sqrt(2) + effect
+    return table
+
+
+def judged(table: Array, ends: Sequence[int], looks: Sequence[int]) -> list[Comparison]:
+    """The comparisons of arms that have their first `ends` seeds."""
+    pairs = [statistics.Paired(range(end), row[:end]) for row, end in zip(table, ends, strict=True)]
+    return statistics.compare_arms(pairs, 0.0, looks=looks)
+
+
+def settled(comparisons: Sequence[Comparison]) -> bool:
+    return any(one.code != "cannot_tell" for one in comparisons)
+
+
+class Looking(NamedTuple):
+    """Shares of studies in which some look finds something; for `every` without and with a level that looks spend."""
+
+    once: float
+    advised: float  # as many seeds more as the first look advises, 16 in all at most
+    every_naive: float  # at 8, 9, ..., 16 seeds, each time p <= 0.05
+    every: float
+
+
+def looking(arms: int, effect: float, count: int, first: int = 8, most: int = 16, seed: int = 0) -> Looking:
+    rng = np.random.default_rng([seed, arms])
+    found = []
+    for _ in range(count):
+        table = differences_of_seeds(rng, arms, most, effect)
+        once = judged(table, [first] * arms, ())
+        more = max((one.more_seeds or 0 for one in once), default=0)
+        then = min(most, first + more)
+        advised = settled(once) or (more > 0 and settled(judged(table, [then] * arms, [first])))
+        naive = spent = False
+        looks: list[int] = []
+        for n in range(first, most + 1):
+            p = statistics.holm([statistics.sign_flip_p(row[:n]) for row in table])
+            naive |= bool((p <= statistics.LEVEL).any())
+            comparisons = judged(table, [n] * arms, looks)
+            spent |= settled(comparisons)
+            looks += [n] * comparisons[0].counts
+        found.append((settled(once), advised, naive, spent))
+    return Looking(*np.mean(found, 0).tolist())
+
+
+class Until(NamedTuple):
+    """`compare until=decided`: studies with any verdict, arms that help, and runs saved against all seeds."""
+
+    verdict: float
+    helps: float
+    saved: float
+
+
+def until_decided(arms: int, effect: float, count: int, most: int = 24, seed: int = 0) -> Until:
+    rng = np.random.default_rng([seed, arms, 1])
+    found = []
+    for _ in range(count):
+        table = differences_of_seeds(rng, arms, most, effect)
+        ends, going = [0] * arms, set(range(arms))
+        looks: list[int] = []
+        for n in planned_looks(arms, most):
+            ends = [n if k in going else end for k, end in enumerate(ends)]
+            comparisons = judged(table, ends, looks)
+            looks.append(n)
+            going = {k for k in going if is_open(comparisons[k], most)}
+            if not going:
+                break
+        helps = sum(one.code == "helps_here" for one in comparisons) / arms
+        found.append((float(settled(comparisons)), helps, 1 - (max(ends) + sum(ends)) / (most * (arms + 1))))
+    return Until(*np.mean(found, 0).tolist())
+
+
+# ---- the chosen arm, collapses, equivalence -------------------------------------------------------------------------
+
+
+class Chosen(NamedTuple):
+    """Bias in standard errors of a single arm, and coverage of 95 % intervals over seeds."""
+
+    bias: float
+    coverage: float
+    honest_bias: float
+    honest_coverage: float
+
+
+def chosen(arms: int, n: int, count: int, luck: float = 0.9, spread: float = 0.0, seed: int = 0) -> Chosen:
+    """The arm with the best val, where `luck` of the variance of val and test is that of the run, common to both.
+
+    The true effects of the arms lie between 0 and `spread` standard deviations.
+    """
+    rng = np.random.default_rng([seed, arms, n, int(10 * spread)])
+    truth = np.linspace(0, spread, arms)
+    found = []
+    for _ in range(count):
+        own = np.sqrt(luck) * (rng.standard_normal((arms, n)) - rng.standard_normal(n))
+        val, test = (own + np.sqrt(1 - luck) * rng.standard_normal((arms, n)) + truth[:, None] for _ in range(2))
+        pairs = [statistics.Paired(range(n), row) for row in test]
+        best = int(val.mean(1).argmax())
+        honest = statistics.honest_estimate(val, range(n), pairs)
+        assert honest is not None
+        errors = test[best].mean() - truth[best], honest.mean - truth[best]
+        held = inside(statistics.seed_interval(test[best]), truth[best]), inside(honest.retraining, truth[best])
+        found.append((errors[0], held[0], errors[1], held[1]))
+    bias, coverage, honest_bias, honest_coverage = np.mean(found, 0).tolist()
+    se = np.sqrt((1 + luck) / n)
+    return Chosen(bias / se, coverage, honest_bias / se, honest_coverage)
+
+
+def collapses(n: int, count: int, rate: float = 0.05, seed: int = 0) -> tuple[float, float]:
+    """One arm of which a run in 20 collapses, with the mean of its baseline: studies with a verdict, coverage."""
+    rng = np.random.default_rng([seed, n])
+    found = []
+    for _ in range(count):
+        values = rng.standard_normal(n) + np.where(rng.random(n) < rate, -10.0, 0.0) + 10 * rate
+        (one,) = judged(values[None], [n], ())
+        found.append((one.code != "cannot_tell", inside(one.retraining, 0.0)))
+    false, covered = np.mean(found, 0).tolist()
+    return false, covered
+
+
+def equivalence(arms: int, m: int, count: int, n: int = 8, least: float = 0.02, seed: int = 0) -> float:
+    """Studies in which some arm is said to have no difference, where all differ by exactly the least of interest."""
+    law = Law(training=0.02, noise=0.3)
+    gains = np.linspace(0, 1, 2001)
+    shift = float(np.interp(least, [law.accuracy(gain) - law.accuracy() for gain in gains], gains))
+    codes = studies(law, count, n, m, arms, shift, seed, least).codes
+    return float(any_of(codes, "no_difference").any(1).mean())
+
+
 def _row(*cells: object) -> None:
     widths = (38, 9, 6, 6, 11, 11, 11, 11)
     words = [f"{100 * c:.1f} %" if isinstance(c, float) else str(c) for c in cells]
@@ -259,6 +434,28 @@ def main() -> None:
     for name, law in NULLS.items():
         for arms, n in ((1, 8), (1, 12), (4, 8), (4, 12), (4, 20)):
             _row(name, arms, n, 1000, *power(law, -(-count // 500) * 100, n, 1000, arms))
+    print("\n4. Groups of test examples, no effect, 8 seeds, 500 examples: helps or hurts, and coverage for new data")
+    _row("", "groups", "share", "", "examples", "coverage", "groups", "coverage")
+    for groups, share in ((10, 0.0), (10, 0.05), (10, 0.2), (10, 0.5), (50, 0.0), (50, 0.2), (50, 0.5)):
+        _row("units: examples, then groups", groups, f"{share:g}", "", *grouped(groups, share, count))
+    print("\n5. Looking again, no effect: studies in which any look finds something (at most 5 % allowed)")
+    _row("8 seeds, then up to 16", "arms", "", "", "8 alone", "as advised", "each, naive", "each seed")
+    for arms in (1, 4):
+        _row("", arms, "", "", *looking(arms, 0.0, count // 2))
+    print("   until=decided max_seeds=24; the effect is in standard deviations of d_s")
+    _row("", "arms", "effect", "", "a verdict", "arms help", "runs saved")
+    for arms, effect in ((1, 0.0), (4, 0.0), (1, 1.0), (4, 1.0)):
+        _row("", arms, f"{effect:g}", "", *until_decided(arms, effect, count // 4 if effect else count // 2))
+    print("\n6. The arm with the best val: bias in standard errors of one arm (in %), coverage over seeds")
+    _row("90 % of the variance is luck of runs", "arms", "n", "spread", "bias", "coverage", "honest", "coverage")
+    for arms, n, spread in ((2, 8, 0.0), (4, 8, 0.0), (10, 8, 0.0), (4, 16, 0.0), (4, 8, 1.0), (10, 8, 2.0)):
+        _row("", arms, n, f"{spread:g}", *chosen(arms, n, count, spread=spread))
+    print("\n7. An arm of which one run in 20 collapses, mean as its baseline: a verdict, coverage over seeds")
+    for n in (8, 12, 24):
+        _row("", "", n, "", *collapses(n, count))
+    print("\n8. True difference exactly the least of interest: some arm with 'no difference' (at most 5 % allowed)")
+    for arms, m in ((1, 100), (4, 100), (1, 400), (4, 400), (4, 1000)):
+        _row("", arms, 8, m, equivalence(arms, m, count))
     print(f"\n{time.perf_counter() - begun:.0f} s")
 
 

@@ -80,7 +80,8 @@ def still_improving(values: Sequence[float], start: float) -> bool:
     """Whether a curve, larger is better, rises at its end by more than 5 % of its whole rise.
 
     The end is the last quarter of the evaluations, three of them at least if there are so many; a line through them
-    (least squares) gives the rise. With a learning rate that falls to zero the curve is flat there, however steep it was before.
+    (least squares) gives the rise. With a learning rate that falls to zero the curve is flat there, however steep it
+    was before.
 
     Args:
         values: one for each evaluation, in order; a single one tells nothing.

@@ -15,11 +15,13 @@ from scipy import stats
 from mixup_lab.study.statistics import (
     Paired,
     PValues,
+    by_group,
     compare_arms,
     crossed_interval,
     equivalence_p,
     example_variance,
     holm,
+    honest_estimate,
     look_level,
     look_number,
     optimism_of_choosing,
@@ -579,6 +581,77 @@ def test_optimism_is_that_of_the_best_of_equal_arms():
     assert np.mean([one.apparent for one in found]) == pytest.approx(expected, rel=0.05)
 
 
+# Groups
+
+
+def test_groups_by_hand():
+    # Two groups of 3 and 1 examples; their sums are 2 and -1, the mean is 1 / 4.
+    codes, values = by_group([7, 7, 2, 7], [1, 1, -1, 0])
+    assert codes.tolist() == [2, 7]
+    assert values == pytest.approx([0.25 + 2 * (-1 - 0.25) / 4, 0.25 + 2 * (2 - 0.75) / 4], **CLOSE)
+    assert values.mean() == pytest.approx(0.25, **CLOSE)
+    with pytest.raises(ValueError, match="each example needs a group"):
+        by_group([1, 2], [0.5])
+
+
+def test_groups_of_one_example_change_nothing():
+    seeds, values, examples, *_ = binary_arm(8, 300, 0.1)
+    grouped = [by_group(ids, scores) for ids, scores in examples]
+    (one,), (other,) = (compare_arms([Paired(seeds, values, e)], 0.001) for e in (examples, grouped))
+    assert (one.new_data, one.p_holm) == (pytest.approx(other.new_data, **CLOSE), other.p_holm)
+
+
+def test_the_variance_of_a_ratio_is_that_of_the_groups():
+    """One seed pair many times: the spread of means over new groups against the estimate from one set of groups."""
+    rng = np.random.default_rng(0)
+    sizes, estimates, means = rng.integers(1, 20, 30), [], []
+    for _ in range(3000):
+        group = np.repeat(np.arange(30), rng.permutation(sizes))
+        values = 0.3 + rng.normal(0, 1, 30)[group] + 0.5 * rng.normal(size=len(group))
+        _, units = by_group(group, values)
+        estimates.append(units.var(ddof=1) / 30)
+        means.append(values.mean())
+    assert np.mean(estimates) == pytest.approx(np.var(means), rel=0.1)
+
+
+# An arm that stopped earlier
+
+
+def test_an_arm_that_stopped_keeps_the_verdict_that_it_had():
+    rng = np.random.default_rng(4)
+    table = rng.normal(0.9, 1.0, (3, 16))
+    early = compare_arms([Paired(range(8), row[:8]) for row in table], 0.0)
+    later = compare_arms([Paired(range(n), row[:n]) for n, row in zip((8, 16, 16), table, strict=True)], 0.0, looks=[8])
+    assert (later[0].p_holm, later[0].code, later[0].level) == (early[0].p_holm, early[0].code, 0.04)
+    assert [one.level for one in later[1:]] == [0.005, 0.005]
+    alone = compare_arms([Paired(range(8), table[0, :8]), *(Paired(range(16), row) for row in table[1:])], 0.0)
+    assert alone[1].p_holm == later[1].p_holm
+
+
+def test_a_look_that_cannot_find_anything_does_not_count():
+    few = compare_arms([Paired(range(5), [0.1, 0.2, 0.1, 0.2, 0.3])], 0.0)[0]
+    assert (few.counts, few.look) == (False, 1)
+    assert compare_arms([Paired(range(6), [0.1, 0.2, 0.1, 0.2, 0.3, 0.1])], 0.0)[0].counts
+
+
+# The chosen arm
+
+
+def test_the_honest_estimate_by_hand():
+    val = [[0.9, 0.5, 0.5], [0.6, 0.6, 0.6]]
+    arms = [Paired([0, 1, 2], [0.1, 0.2, 0.3]), Paired([0, 1, 2], [0.4, 0.5, 0.6])]
+    found = honest_estimate(val, [0, 1, 2], arms)
+    # Without seed 0 the second arm is chosen; without seed 1 or 2 the first one.
+    u = np.array([0.4, 0.2, 0.3])
+    assert found.mean == pytest.approx(u.mean())
+    own = np.mean([0.1, 0.2, 0.3])  # of the chosen arm, which is the first
+    half = stats.t.ppf(0.975, 2) * math.sqrt(u.var(ddof=1) / 3 + (own - u.mean()) ** 2)
+    assert found.retraining == pytest.approx((u.mean() - half, u.mean() + half))
+    assert found.new_data is None
+    assert honest_estimate(val[:1], [0, 1, 2], arms[:1]) is None
+    assert honest_estimate(val, [0, 1, 2], [arms[0]._replace(seeds=[5, 6, 7])] * 2) is None
+
+
 # In simulated studies
 
 
@@ -644,3 +717,43 @@ def test_an_effect_of_one_standard_deviation_is_found_with_twelve_seeds(simulati
     assert simulation.power(simulation.NULLS["no example effects"], 500, 12, 1000, 1).helps > 0.8
     assert simulation.power(simulation.NULLS["no example effects"], 500, 12, 1000, 4).helps > 0.7
     assert simulation.power(simulation.NULLS["example effects"], 500, 12, 1000, 4).helps > 0.4
+
+
+def at_most(share: float, studies: int) -> float:
+    """What a share measured on so many studies stays below, but for four standard errors."""
+    return share + 4 * math.sqrt(share * (1 - share) / studies)
+
+
+@pytest.mark.parametrize(("groups", "share"), [(10, 0.0), (10, 0.5), (50, 0.5)])
+def test_with_groups_as_units_few_studies_are_wrong(simulation, groups, share):
+    found = simulation.grouped(groups, share, 300, m=200)
+    assert found.false_groups <= at_most(0.05, 300)
+    assert found.coverage_groups >= 1 - at_most(0.05, 300)
+    if share:
+        assert found.false_examples > 0.1, "here the examples as units are wrong"
+
+
+def test_looking_again_does_not_find_more_than_it_may(simulation):
+    for arms in (1, 4):
+        found = simulation.looking(arms, 0.0, 150, most=12)
+        assert max(found.once, found.advised, found.every) <= at_most(0.05, 150)
+    assert simulation.looking(1, 0.0, 150, most=14).every_naive > 0.08
+
+
+def test_until_decided_is_rarely_wrong_and_saves_runs(simulation):
+    assert simulation.until_decided(1, 0.0, 200).verdict <= at_most(0.05, 200)
+    found = simulation.until_decided(1, 1.0, 60)
+    assert found.saved >= 0.35
+    assert found.helps > 0.7
+
+
+def test_the_honest_estimate_is_not_flattered(simulation):
+    for arms, spread in ((4, 0.0), (10, 2.0)):
+        found = simulation.chosen(arms, 8, 1500, spread=spread)
+        assert abs(found.honest_bias) <= 0.05 + 4 * 1.25 / math.sqrt(1500)
+        assert 0.93 - 0.02 <= found.honest_coverage <= 0.97 + 0.02
+        assert found.bias > 0.3
+
+
+def test_equivalence_is_corrected_for_the_number_of_arms(simulation):
+    assert simulation.equivalence(4, 400, 400) <= at_most(0.05, 400)
