@@ -302,7 +302,7 @@ def test_variants_are_compared_with_none_of_them(line, tmp_path):
 
 
 def test_more_blocks_are_confirmed_with_enough_seeds():
-    assert [_enough_seeds(blocks) for blocks in (1, 6, 7, 100)] == [8, 8, 9, 12]
+    assert [_enough_seeds(blocks) for blocks in (1, 5, 6, 100)] == [8, 8, 9, 13]
 
 
 # ---- the data -----------------------------------------------------------------------------------------------------
