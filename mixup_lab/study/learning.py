@@ -22,6 +22,7 @@ TRIVIAL = {
 LINEAR = "linear model"
 END = 0.25  # share of the evaluations that are the end of a training; at least 3 of them
 STEEP = 0.05  # share of everything that was learnt, gained during that end: then more epochs would gain more
+ROUNDING = 1e-9  # relative; a flat curve must not seem to rise by its rounding
 CONFIDENCE = 0.95  # of the bound for "better than the trivial answer", one-sided
 
 
@@ -93,7 +94,7 @@ def still_improving(values: Sequence[float], start: float) -> bool:
     end = np.asarray(values[-count:], np.float64)
     rise = float(np.polyfit(np.arange(count), end, 1)[0]) * (count - 1)
     whole = float(end.mean()) + rise / 2 - start
-    return whole > 0 and rise > STEEP * whole
+    return whole > ROUNDING * float(np.abs(end).max()) and rise > STEEP * whole
 
 
 def _curve(run: Run, metric: Metric) -> tuple[list[float], float] | None:

@@ -10,10 +10,13 @@ import pytest
 import scipy.stats
 from helpers.studies import config_of, write_run, write_study
 
+from mixup_lab.commands import report
 from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.formats import interval
+from mixup_lab.study.page import page
 from mixup_lab.study.reading import read, read_run
+from mixup_lab.study.statistics import crossed_interval
 from mixup_lab.types import UserError
 
 RNG = np.random.default_rng(0)
@@ -374,3 +377,99 @@ def test_nothing_finished(tmp_path):
     answer = answer_of(tmp_path)
     assert answer.choices == ()
     assert "no answer yet" in answer.sentence
+
+
+# ---- looking again ------------------------------------------------------------------------------------------------
+
+
+def looked_at(root, seeds):
+    """A study with so many seeds, at which a report is written."""
+    rng = np.random.default_rng(0)
+    arms = {0.0: rng.random((24, 200)) < 0.8, 0.4: rng.random((24, 200)) < 0.86}
+    for folder in root.glob("*/"):
+        shutil.rmtree(folder)
+    write_study(root, {alpha: hits[:seeds] for alpha, hits in arms.items()})
+    if not (root / "study.json").exists():
+        (root / "study.json").write_text('{"schema": 2, "arms": {}}')
+    answer = report.answer_of([root], Options())
+    return answer, json.loads((root / "study.json").read_text()).get("looks")
+
+
+def test_each_new_number_of_seeds_is_a_look_and_spends_a_part_of_the_level(tmp_path):
+    answer, looks = looked_at(tmp_path, 5)
+    assert (looks, answer.arms[1].comparison.counts) == (None, False), "five seeds cannot show anything"
+    for seeds, expected, level in ((8, [8], 0.04), (8, [8], 0.04), (12, [8, 12], 0.005), (20, [8, 12, 20], 0.0025)):
+        answer, looks = looked_at(tmp_path, seeds)
+        assert (looks, answer.arms[1].comparison.level) == (expected, level)
+    assert any(line.startswith("This is the third look at this study: p must be at most 0.0025") for line in
+               answer.details)  # fmt: skip
+    again = report.answer_of([tmp_path, tmp_path], Options())  # several places at once are nobody's study
+    assert again.arms[1].comparison.level == 0.04
+
+
+# ---- groups, splits, and seeds that lie far out ---------------------------------------------------------------------
+
+
+def rewrite_predictions(root, change):
+    """Apply `change(seed, arrays)` to the predictions of every run."""
+    for path in root.rglob("predictions.npz"):
+        with np.load(path) as file:
+            arrays = dict(file)
+        np.savez(path, **change(int(path.parent.name.removeprefix("seed=")), arrays))
+
+
+def test_groups_are_the_units_where_runs_have_them(tmp_path):
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(10), 20)
+    easy = rng.random(10)[group] < 0.5  # examples of one group are right or wrong together
+    hits = {0.0: np.tile(easy, (8, 1)), 0.4: np.tile(easy, (8, 1)) | (rng.random((8, 200)) < 0.1)}
+    write_study(tmp_path, hits)
+    plain = by_name(answer_of(tmp_path))["mixup-a0.4"].comparison
+    rewrite_predictions(tmp_path, lambda seed, arrays: arrays | {"test_group": group})
+    answer = answer_of(tmp_path)
+    grouped = by_name(answer)["mixup-a0.4"].comparison
+    assert (plain.test_examples, plain.test_groups) == (200, None)
+    assert (grouped.test_examples, grouped.test_groups) == (200, 10)
+    table = np.array([(hits[0.4][s].astype(int) - hits[0.0][s]).reshape(10, 20).mean(1) for s in range(8)])
+    expected = crossed_interval([(np.arange(10), row) for row in table])  # groups of one size: their means
+    assert grouped.new_data == pytest.approx((expected.low, expected.high))
+    assert grouped.new_data[1] - grouped.new_data[0] > 1.5 * (plain.new_data[1] - plain.new_data[0])
+    assert "200 test examples in 10 groups" in page(answer)
+
+
+def test_the_words_fit_splits_that_each_seed_carves(tmp_path):
+    rng = np.random.default_rng(0)
+    write_study(tmp_path, {0.0: rng.random((8, 60)) < 0.8, 0.4: rng.random((8, 60)) < 0.85})
+    assert not answer_of(tmp_path).carved
+    rewrite_predictions(tmp_path, lambda seed, arrays: arrays | {"test_id": arrays["test_id"] + 30 * seed})
+    answer = answer_of(tmp_path, min_effect=0.5)
+    assert answer.carved
+    assert by_name(answer)["mixup-a0.4"].comparison.test_examples == 60 + 7 * 30
+    text = page(answer)
+    assert "other splits of these data" in text
+    for words in ("very same examples", "same test examples", "this test set"):
+        assert words not in text
+
+
+def test_a_small_training_set_that_all_runs_share_is_named(tmp_path):
+    write_study(tmp_path, {0.0: of_rate(0.8), 0.4: of_rate(0.9)})
+    sentence = "all runs share one small training set (100 examples)"
+    for carved, named in ((["val", "test"], False), (["val"], True), ([], True)):
+        for path in tmp_path.rglob("record.jsonl"):
+            first, _, rest = path.read_text().partition("\n")
+            start = json.loads(first)
+            start["data"]["carved"] = carved
+            path.write_text(f"{json.dumps(start)}\n{rest}")
+        assert any(line.startswith(sentence) for line in answer_of(tmp_path).problems) == named
+
+
+def test_a_seed_that_lies_far_out_is_named(tmp_path):
+    rng = np.random.default_rng(1)
+    base, mixed = rng.random((8, 400)) < 0.8, rng.random((8, 400)) < 0.82
+    write_study(tmp_path / "a", {0.0: base, 0.4: mixed})
+    assert not any("lies far" in line for line in answer_of(tmp_path / "a").details)
+    mixed[3] = rng.random(400) < 0.1  # this training collapsed
+    write_study(tmp_path / "b", {0.0: base, 0.4: mixed})
+    (line,) = [line for line in answer_of(tmp_path / "b").details if "lies far" in line]
+    assert line.startswith("mixup-a0.4: seed 3 (−")
+    assert "8 seeds often miss a collapse" in line

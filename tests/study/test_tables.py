@@ -191,12 +191,15 @@ def test_tags():
     assert {name: tag(name) for name in names} == names
 
 
-@pytest.mark.parametrize("name", ["mlflow", "lightning"])
-def test_exports_of_other_programs(name):
-    """`mlflow.search_runs().to_csv()`, and the last rows of Lightning's metrics.csv side by side."""
+@pytest.mark.parametrize(
+    ("name", "arm", "seeds", "gain"),
+    [("mlflow", "mixup", 6, 0.0100), ("lightning", "mixup", 6, 0.0100), ("tensorboard", "mixup-a0.4", 3, 0.0130)],
+)
+def test_exports_of_other_programs(name, arm, seeds, gain):
+    """`mlflow.search_runs().to_csv()`, the last rows of Lightning's metrics.csv, and TensorBoard's HPARAMS as CSV."""
     answer = analysed(Path(__file__).parent / "tables" / f"{name}.csv")
     assert (answer.metric.name, answer.metric.percent) == ("accuracy", True)
     (choice,) = answer.choices
-    mixup = arms(answer)["mixup"]
-    assert (choice.arm, mixup.comparison.seeds) == ("mixup", tuple(range(6)))
-    assert 0.008 < mixup.comparison.mean < 0.012  # 0.01 in the program that made the table
+    comparison = arms(answer)[arm].comparison
+    assert (choice.arm, comparison.seeds) == (arm, tuple(range(seeds)))
+    assert comparison.mean == pytest.approx(gain, abs=0.001)
