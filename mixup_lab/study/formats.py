@@ -7,6 +7,7 @@ from mixup_lab.study.results import Interval, Metric, Moments
 
 DASH = "–"
 MINUS = "−"
+TINY = 1e-4  # a metric below it is written with an exponent
 
 
 def finite(x: float | None) -> float | None:
@@ -24,7 +25,7 @@ def value(x: float | None, metric: Metric) -> str:
     x = finite(x)
     if x is None:
         return DASH
-    return f"{_fixed(100 * x, 2)} %" if metric.percent else _fixed(x, _decimals(x, 4))
+    return f"{_written(100 * x, '.2f')} %" if metric.percent else _written(x, _digits(x, 4))
 
 
 def spread(moments: Moments, metric: Metric) -> str:
@@ -33,9 +34,11 @@ def spread(moments: Moments, metric: Metric) -> str:
     if mean is None or sd is None:
         return value(mean, metric)
     if metric.percent:
-        return f"{_fixed(100 * mean, 2)} ± {_fixed(100 * sd, 2)} %"
-    digits = max(_decimals(mean, 4), _decimals(sd, 2))
-    return f"{_fixed(mean, digits)} ± {_fixed(sd, digits)}"
+        return f"{_written(100 * mean, '.2f')} ± {_written(100 * sd, '.2f')} %"
+    digits = _digits(mean, 4)
+    if digits.endswith("f") and sd:
+        digits = f".{max(_decimals(mean, 4), min(8, _decimals(sd, 2)))}f"
+    return f"{_written(mean, digits)} ± {_written(sd, digits)}"
 
 
 def difference(x: float | None, metric: Metric, unit: bool = True) -> str:
@@ -44,16 +47,16 @@ def difference(x: float | None, metric: Metric, unit: bool = True) -> str:
     if x is None:
         return DASH
     if metric.percent:
-        return f"{_fixed(100 * x, 2, sign=True)}{' points' if unit else ''}"
-    return _fixed(x, _decimals(x, 3), sign=True)
+        return f"{_written(100 * x, '.2f', sign=True)}{' points' if unit else ''}"
+    return _written(x, _digits(x, 3), sign=True)
 
 
 def interval(pair: Interval | None, metric: Metric) -> str:
     """Both ends of an interval of differences: "−0.05 to +0.67". Its unit is in the heading."""
     if pair is None or finite(pair[0]) is None or finite(pair[1]) is None:
         return DASH
-    scale, digits = (100, 2) if metric.percent else (1, _decimals(max(map(abs, pair)), 3))
-    return " to ".join(_fixed(scale * end, digits, sign=True) for end in pair)
+    scale, digits = (100, ".2f") if metric.percent else (1, _digits(max(map(abs, pair)), 3))
+    return " to ".join(_written(scale * end, digits, sign=True) for end in pair)
 
 
 def difference_heading(metric: Metric) -> str:
@@ -95,16 +98,20 @@ def ratio(x: float | None) -> str:
     return DASH if x is None else f"{x:.2f} ×"
 
 
-def _fixed(x: float, digits: int, sign: bool = False) -> str:
-    text = f"{x:{'+' if sign else ''}.{digits}f}"
+def _written(x: float, digits: str, sign: bool = False) -> str:
+    text = f"{x:{'+' if sign else ''}{digits}}"
     # A number that rounds to zero has no sign: "-0.00" would claim a direction.
     text = text.lstrip("+-") if not float(text) else text
-    return text.replace("-", MINUS)
+    return text.replace("-", MINUS) if "e" not in text else text.replace("-", MINUS, int(x < 0))
+
+
+def _digits(x: float, significant: int) -> str:
+    """The format that shows so many significant digits: fixed, but for tiny numbers with an exponent."""
+    return f".{significant - 1}e" if 0 < abs(x) < TINY else f".{_decimals(x, significant)}f"
 
 
 def _decimals(x: float, significant: int) -> int:
-    """Decimals that show this many significant digits, within reason."""
-    return min(8, max(0, significant - 1 - math.floor(math.log10(abs(x))))) if x else significant - 1
+    return max(0, significant - 1 - math.floor(math.log10(abs(x)))) if x else significant - 1
 
 
 def setting(x: Any) -> str:

@@ -20,7 +20,7 @@ from mixup_lab.study import formats, plots, shown
 from mixup_lab.study.export import as_json, csv_rows
 from mixup_lab.study.markdown import markdown, text
 from mixup_lab.study.page import page
-from mixup_lab.study.results import Answer
+from mixup_lab.study.results import Answer, Moments
 from mixup_lab.study.terminal import terminal_table
 
 VOID = {"meta", "br", "wbr", "hr", "img", "link", "input"}
@@ -477,6 +477,10 @@ def test_numbers_read_well():
     assert formats.difference(-0.00001, accuracy) == "0.00 points", "what rounds to nothing has no sign"
     assert formats.difference(-0.012345, rmse) == "−0.0123"
     assert formats.difference(1234.6, rmse) == "+1235"
+    assert formats.value(3.4125e-7, rmse) == "3.413e-07", "tiny numbers keep their digits"
+    assert formats.difference(-3.4e-9, rmse) == "−3.40e-09"
+    assert formats.interval((-1e-9, 2e-8), rmse) == "−1.00e-09 to +2.00e-08"
+    assert formats.spread(Moments(3, 1.2e-7, 3e-9), rmse) == "1.200e-07 ± 3.000e-09"
     assert formats.difference(None, rmse) == "–"
     assert formats.value(2.88512, rmse) == "2.885"
     assert formats.value(12345.6, rmse) == "12346"
