@@ -19,10 +19,11 @@ def terminal_table(answer: Answer) -> Table:
     unit = difference_heading(answer.metric).replace("; ", ";\n").replace(" (", "\n(")
     # A long name breaks between settings, not within one.
     names = {arm.id: arm.name.replace(",", ",\n") if len(arm.name) > 20 else arm.name for arm in answer.arms}
-    longest = max((len(line) for name in names.values() for line in name.split("\n")), default=0)
+    lines = [line for name in names.values() for line in name.split("\n")]
+    longest = max(map(len, [*lines, *(reference.name for reference in answer.references)]), default=0)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
     # Only the verdict is wrapped where room is short.
-    table.add_column("arm", overflow="fold", width=max(3, min(longest, 22)))
+    table.add_column("arm", overflow="fold", width=max(3, min(longest, 24)))
     table.add_column("seeds", justify="right", no_wrap=True)
     table.add_column(Text(f"test\n{_typewriter(answer.metric.name)}"), justify="right", no_wrap=True)
     table.add_column(f"difference{unit}", justify="right", no_wrap=True)
