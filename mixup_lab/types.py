@@ -6,7 +6,7 @@ Shapes: `B` examples in a batch, `...` the shape of one example.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -95,6 +95,14 @@ class Pool(ABC):
     # (N,) int64 for padded examples (L, ...), such as texts: values beyond the length are 0 and mean nothing, and
     # batches are made of similar lengths and trimmed. None: examples are not padded.
     lengths: np.ndarray | None = None
+    # (N,) texts or whole numbers: examples of one group (a patient, a speaker) stay in one split, and are not
+    # independent of each other. Equal groups of two pools are the same group. None: not known.
+    groups: np.ndarray | None = None
+
+    @property
+    def paths(self) -> Sequence[str] | None:
+        """The N files of the examples, below the root of the data. Default: None, examples are not files."""
+        return None
 
     @property
     @abstractmethod

@@ -49,12 +49,12 @@ def folder(tmp_path_factory):
     """A folder with everything that the commands name."""
     root = tmp_path_factory.mktemp("work")
     rng = np.random.default_rng(0)
-    names = [f"train/{('cat', 'dog')[i % 2]}/{i}.png" for i in range(60)]
+    names = [f"train/{('cat', 'dog')[i % 2]}/p{i // 4}_{i}.png" for i in range(60)]
     write_folder(root / "DIR", {path: picture((40, 36), seed=i) for i, path in enumerate(names)})
     labels = [f"{path},{path[6:9]},{i % 2},{i // 2 % 2}" for i, path in enumerate(names)]
     (root / "DIR" / "labels.csv").write_text("\n".join(["path,label,red,round", *labels]) + "\n")
-    rows = [f"{rng.normal():.3f},{rng.normal():.3f},{('red', 'blue')[i % 2]},{rng.normal():.3f}" for i in range(120)]
-    (root / "rows.csv").write_text("\n".join(["size,weight,colour,price", *rows]) + "\n")
+    rows = [f"{rng.normal():.3f},p{i // 4},{('red', 'blue')[i % 2]},{rng.normal():.3f}" for i in range(120)]
+    (root / "rows.csv").write_text("\n".join(["size,patient,colour,price", *rows]) + "\n")
     texts = [f"{('good', 'bad')[i % 2]} book number {i},{('yes', 'no')[i % 2]}" for i in range(120)]
     (root / "reviews.csv").write_text("\n".join(["text,label", *texts]) + "\n")
     for i in range(60):

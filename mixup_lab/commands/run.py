@@ -84,6 +84,8 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
         facts = _facts(fit) | ({"resumed": True} if resumed else {})
         title = f"{start['name']} seed={config.seed}"
         log.start(title, config.trainer.epochs, fit.steps, fit.done_steps, {**start, **facts})
+        for note in fit.parts.data.notes:
+            record.event("note", text=note)
         try:
             if not fit.done_steps:
                 board.layout(primary)
@@ -106,11 +108,13 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
 
 def _facts(fit: Any) -> dict[str, Any]:
     """The rest of the `start` event."""
+    import numpy as np
     import torch
 
     from mixup_lab.runs.environment import git_commit, versions
 
     data, device = fit.parts.data, fit.parts.device
+    groups = {split.name: len(np.unique(split.groups)) for split in data.splits if split.groups is not None}
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "primary": fit.parts.task.primary,
@@ -121,8 +125,11 @@ def _facts(fit: Any) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in fit.parts.model.parameters()),
         "data": {
-            **{split.name: len(split.ids) for split in (data.train, data.val, data.test)},
+            **{split.name: len(split.ids) for split in data.splits},
             "dropped": data.dropped,
+            "carved": list(data.carved),
+            **({"groups": groups} if groups else {}),
+            **({} if data.duplicates is None else {"duplicates": data.duplicates}),
             "storage": data.storage,
             "digest": data.digest,
             "kind": data.kind.kind,

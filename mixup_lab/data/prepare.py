@@ -1,7 +1,7 @@
 """From a source to the three splits that a run reads."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from mixup_lab.data.ahead import encode_ahead
+from mixup_lab.data.copies import count_copies
 from mixup_lab.data.feeds import Feed, Resident, Streaming
+from mixup_lab.data.guessed_groups import guessed
 from mixup_lab.data.source import Loaded, Source
 from mixup_lab.data.split_groups import carve_groups
 from mixup_lab.data.split_times import carve_times
@@ -31,6 +33,7 @@ class Split:
     """The examples of train, val or test: rows of a pool, and the feed that gives their batches.
 
     `ids` (n,) int64 are rows of the pool, `target` (n, ...) their targets, and `lengths` (n,) those of `Pool.lengths`.
+    `groups` (n,) int64 are 0..G-1 for the G groups of all splits in their order; the same in every run on these data.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Split:
     target: np.ndarray
     feed: Feed
     lengths: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,7 +61,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """The data of a run. `digest` changes when classes, sizes or labels of the splits do."""
+    """The data of a run. `digest` changes when classes, sizes or labels of the splits do.
+
+    `carved` names the splits that differ between seeds. `duplicates` counts, for val and test, the examples that occur
+    in train too; None: too many to be compared, or not in memory. `notes` are sentences for the report.
+    """
 
     train: Split
     val: Split
@@ -67,6 +75,14 @@ class Data:
     storage: str  # "resident" or "streaming"
     dropped: int
     digest: str
+    carved: tuple[str, ...] = ()
+    duplicates: dict[str, int] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[Split, Split, Split]:
+        """Train, val and test."""
+        return self.train, self.val, self.test
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -112,7 +128,8 @@ def prepare(
     sizes = Sizes(
         val_fraction if loaded.val is None else None, test_fraction if loaded.test is None else None, train_size
     )
-    carved = _carved(loaded, sizes, seed if split_seed is None else split_seed)
+    groups = _coded_groups(_pools(loaded))
+    carved = _carved(loaded, groups.get("train"), sizes, seed if split_seed is None else split_seed)
     if loaded.fit is not None:
         loaded = loaded.fit(carved.train)
     pools = _pools(loaded)
@@ -124,15 +141,29 @@ def prepare(
         key: Resident.of(pool, device) if storage == "resident" else Streaming(pool, device, workers)
         for key, pool in unique.items()
     }
+    rows = {
+        name: own if pools[name] is loaded.train else np.arange(len(pools[name].target), dtype=np.int64)
+        for name, own in carved._asdict().items()
+    }
+    # Splits that follow from times, or from a seed of their own, are the same in all runs of a study.
+    fixed = split_seed is not None or loaded.times is not None
+    differing = () if fixed else tuple(name for name in ("val", "test") if pools[name] is loaded.train)
+    stored = {name: feed.inputs for name, pool in pools.items() if isinstance(feed := feeds[id(pool)], Resident)}
+    copies = count_copies(stored, rows) if len(stored) == len(rows) else None
     encoder = None if loaded.encoder is None else loaded.encoder.to(device)
     if encoder is not None:
         feeds, encoder = encode_ahead(feeds, encoder, device)
     splits = {}
-    for name, rows in carved._asdict().items():
+    for name, ids in rows.items():
         pool = pools[name]
-        ids = rows if pool is loaded.train else np.arange(len(pool.target), dtype=np.int64)
         lengths = None if pool.lengths is None else pool.lengths[ids]
-        splits[name] = Split(name, ids, pool.target[ids], feeds[id(pool)], lengths)
+        own = groups[name][ids] if name in groups else None
+        splits[name] = Split(name, ids, pool.target[ids], feeds[id(pool)], lengths, own)
+    guess = None if groups else _guess(loaded, pools, rows)
+    found = (*loaded.notes, guess, *_divided_groups(splits), copies and copies.note(not differing))
+    notes = tuple(note for note in found if note)
+    for note in notes:
+        say(note)
     if encoder is None:
         encoder = Pictures(loaded.train.shape, *_known_moments(splits["train"], loaded, storage, mean, std), device)
     elif mean is not None or std is not None:
@@ -147,6 +178,46 @@ def prepare(
         storage=storage,
         dropped=loaded.dropped,
         digest=_digest(splits, loaded),
+        carved=differing,
+        duplicates=copies.in_train if copies else None,
+        notes=notes,
+    )
+
+
+def _coded_groups(pools: Mapping[str, Pool]) -> dict[str, np.ndarray]:
+    """The groups (N,) of the pool of each split that has some, as numbers 0..G-1 in the order of all of them."""
+    unique = {id(pool): pool.groups for pool in pools.values() if pool.groups is not None}
+    if not unique:
+        return {}
+    codes = np.unique(np.concatenate(list(unique.values())), return_inverse=True)[1].astype(np.int64)
+    coded = dict(zip(unique, np.split(codes, np.cumsum(list(map(len, unique.values())))[:-1]), strict=True))
+    return {name: coded[id(pool)] for name, pool in pools.items() if id(pool) in coded}
+
+
+def _divided_groups(splits: Mapping[str, Split]) -> Iterator[str]:
+    """A sentence for groups that lie in train and in a split that was given with it."""
+    train = splits["train"].groups
+    for name in ("val", "test"):
+        own = splits[name].groups
+        if train is not None and own is not None and (both := len(np.intersect1d(train, own))):
+            have = "groups have" if both > 1 else "group has"
+            yield f"{both} {have} examples in train and in {name}: they flatter every arm"
+
+
+def _guess(loaded: Loaded, pools: Mapping[str, Pool], rows: Mapping[str, np.ndarray]) -> str | None:
+    """A sentence where names of files suggest groups that nobody named."""
+    paths = {name: pool.paths for name, pool in pools.items()}
+    if not loaded.group_pattern:
+        return None
+    every = [own[i] for name, ids in rows.items() if (own := paths[name]) is not None for i in ids.tolist()]
+    if not every:
+        return None
+    splits = np.repeat(np.arange(len(rows)), [len(ids) for ids in rows.values()])
+    classes = np.concatenate([pools[name].target[ids] for name, ids in rows.items()])
+    guess = guessed(every, splits, classes if loaded.kind.strata_are_classes else None)
+    return guess and (
+        f"files such as {guess[0]} look as if several belong together, such as those of one patient or speaker; "
+        f"if so, name their groups with \"dataset.group_pattern='{guess[1]}'\""
     )
 
 
@@ -156,15 +227,15 @@ def _pools(loaded: Loaded) -> dict[str, Pool]:
     return {name: loaded.train if pool is None else pool for name, pool in pools.items()}
 
 
-def _carved(loaded: Loaded, sizes: Sizes, seed: int) -> Rows:
-    """Rows of the train pool for each split: by whole groups or by time if the source has these, else stratified."""
+def _carved(loaded: Loaded, groups: np.ndarray | None, sizes: Sizes, seed: int) -> Rows:
+    """Rows of the train pool for each split: by whole groups (N,) or by time if there are any, else stratified."""
     kind, target = loaded.kind, loaded.train.target
-    if loaded.groups is not None and loaded.times is not None:
+    if groups is not None and loaded.times is not None:
         raise UserError(
             "dataset.group_column and dataset.time_column cannot be combined: a group may lie on both sides of a time"
         )
-    if loaded.groups is not None:
-        rows = carve_groups(kind.strata(target), loaded.groups, sizes, seed, kind.strata_are_classes)
+    if groups is not None:
+        rows = carve_groups(kind.strata(target), groups, sizes, seed, kind.strata_are_classes)
     elif loaded.times is not None:
         rows = carve_times(loaded.times, sizes)
     else:
@@ -187,10 +258,11 @@ def _announce_rare_classes(target: np.ndarray, names: Sequence[str], splits: int
 def _check(source: Source, loaded: Loaded) -> None:
     if not isinstance(loaded, Loaded):
         raise UserError(f"dataset: load() of {type(source).__name__} must return a Loaded, got {type(loaded).__name__}")
-    for name, of_each in (("groups", loaded.groups), ("times", loaded.times)):
-        if of_each is not None and len(of_each) != len(loaded.train.target):
-            raise UserError(f"the dataset has {len(of_each)} {name} for {len(loaded.train.target)} examples of train")
+    if loaded.times is not None and len(loaded.times) != len(loaded.train.target):
+        raise UserError(f"the dataset has {len(loaded.times)} times for {len(loaded.train.target)} examples of train")
     for name, pool in _pools(loaded).items():
+        if pool.groups is not None and pool.groups.shape != pool.target.shape[:1]:
+            raise UserError(f"the dataset has {len(pool.groups)} groups for {len(pool.target)} examples of {name}")
         if len(pool.target) == 0:
             raise UserError(f"the dataset has no examples for {name}")
         if pool.shape != loaded.train.shape:

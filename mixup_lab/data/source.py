@@ -26,7 +26,13 @@ class ArrayPool(Pool):
         UserError: for anything but arrays, arrays of unequal length, and examples without a dimension.
     """
 
-    def __init__(self, inputs: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        target: np.ndarray,
+        lengths: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+    ) -> None:
         for name, array in (("inputs", inputs), ("target", target)):
             if not isinstance(array, np.ndarray):
                 raise UserError(f"the {name} of a pool must be a numpy array, got {type(array).__name__}")
@@ -37,7 +43,7 @@ class ArrayPool(Pool):
             )
         mirrored = min(inputs.strides) <= 0  # or repeated: torch needs a copy of such arrays
         self.inputs = np.ascontiguousarray(inputs) if mirrored else inputs
-        self.target, self.lengths = target, lengths
+        self.target, self.lengths, self.groups = target, lengths, groups
         self.shape = inputs.shape[1:]
 
     @property
@@ -63,10 +69,11 @@ class Loaded:
     `encoder`. If the encoder has to learn something, such as a vocabulary, set `fit` instead: called with the rows of
     the train pool that are the training split, it returns the same examples with an encoder, and perhaps with other
     pools, learnt from these rows alone.
-    `groups` (N,) int64 are of the train pool: examples of one group stay in one split. `times` (N,) likewise: val is
-    later than train, and test later than val.
-    `dropped` counts the unreadable files or rows that were left out. `keep(name, make)` returns an array computed from
-    the pictures of train: from disk if an earlier start kept it, else from `make`; None: nothing is kept.
+    `times` (N,) are of the train pool: val is later than train, and test later than val.
+    `dropped` counts the unreadable files or rows that were left out. `group_pattern` tells whether the source has the
+    key of this name, which finds groups in the paths of its pools. `notes` are sentences for the user and the report.
+    `keep(name, make)` returns an array computed from the pictures of train: from disk if an earlier start kept it, else
+    from `make`; None: nothing is kept.
     """
 
     train: Pool
@@ -77,9 +84,10 @@ class Loaded:
     std: tuple[float, ...] | None = None
     encoder: Encoder | None = None
     fit: Callable[[np.ndarray], Loaded] | None = None
-    groups: np.ndarray | None = None
     times: np.ndarray | None = None
     dropped: int = 0
+    group_pattern: bool = False
+    notes: tuple[str, ...] = ()
     keep: Callable[[str, Callable[[], np.ndarray]], np.ndarray] | None = None
 
     @classmethod

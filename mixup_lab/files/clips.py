@@ -1,7 +1,6 @@
 """List audio files with their classes, splits and groups: from folders, from file names, or from a table."""
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,9 +17,8 @@ from mixup_lab.files.folders import (
     entry_of,
     files_below,
     list_folder,
-    report_split_groups,
 )
-from mixup_lab.files.keys import SPLITS
+from mixup_lab.files.keys import SPLITS, text_finder
 from mixup_lab.files.labelled import read_rows
 from mixup_lab.files.sound import SUFFIXES
 from mixup_lab.files.table import open_table
@@ -46,10 +44,8 @@ def clips_by_folder(root: str, group_pattern: str | None) -> Listing:
     listing = list_folder(root, SUFFIXES, "audio files")
     if group_pattern is None:
         return listing
-    group_of = _matcher("group_pattern", group_pattern)
-    groups = {split: list(map(group_of, names)) for split, names in listing.names.items()}
-    report_split_groups(root, groups, "clips")
-    return replace(listing, groups=groups)
+    group_of = text_finder("group_pattern", group_pattern)
+    return replace(listing, groups={split: list(map(group_of, names)) for split, names in listing.names.items()})
 
 
 def clips_by_name(root: str, label_pattern: str, group_pattern: str | None) -> Listing:
@@ -64,8 +60,8 @@ def clips_by_name(root: str, label_pattern: str, group_pattern: str | None) -> L
         UserError: for an invalid pattern, and for a file that it does not match.
     """
     check_folder(root)
-    label_of = _matcher("label_pattern", label_pattern)
-    group_of = None if group_pattern is None else _matcher("group_pattern", group_pattern)
+    label_of = text_finder("label_pattern", label_pattern)
+    group_of = None if group_pattern is None else text_finder("group_pattern", group_pattern)
     by_split = os.path.isdir(os.path.join(root, "train"))
     rows = []
     for split in SPLITS if by_split else ("train",):
@@ -107,7 +103,7 @@ def clips_by_csv(
     paths, labels = texts.columns[path_column], texts.columns[label_column]
     groups: Sequence[str | None] = [None] * len(texts)
     if group_pattern is not None:
-        groups = list(map(_matcher("group_pattern", group_pattern), paths))
+        groups = list(map(text_finder("group_pattern", group_pattern), paths))
     elif columns["group_column"] is not None:
         groups = [str(number) for number in texts.numbered(columns["group_column"])]
     rows = [
@@ -137,8 +133,6 @@ def clips_of(source: str, rows: Sequence[Row]) -> Listing:
             if row.label not in index:
                 raise UserError(f"{row.where()} is in {split} with class {row.label}, which has no clip in train")
     groups = {split: [row.group for row in part if row.group is not None] for split, part in parts.items()}
-    if groups["train"]:
-        report_split_groups(source, groups, "clips")
     return Listing(
         class_names,
         {split: [row.entry[0] for row in part] for split, part in parts.items()},
@@ -146,21 +140,3 @@ def clips_of(source: str, rows: Sequence[Row]) -> Listing:
         digest_of(*([row.entry for row in part] for part in parts.values())),
         groups if groups["train"] else None,
     )
-
-
-def _matcher(key: str, pattern: str) -> Callable[[str], str]:
-    """A function from a path to the part of it that the one group of a regular expression matches."""
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"dataset.{key}={pattern} is not a regular expression: {error}") from error
-    if compiled.groups != 1:
-        raise UserError(f"dataset.{key}={pattern} must have one group in parentheses, it has {compiled.groups}")
-
-    def text_in(name: str) -> str:
-        match = compiled.search(name)
-        if not match or not match[1]:
-            raise UserError(f"dataset.{key}={pattern} does not match the path {name}")
-        return match[1]
-
-    return text_in

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mixup_lab.files.keys import SPLITS, few
-from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -130,14 +129,6 @@ def _check_classes(root: str, split: str, class_names: tuple[str, ...]) -> None:
     for name in class_names:
         if name not in folders:
             raise UserError(f"dataset.root={root}: class {name} of train has no folder {split}/{name}")
-
-
-def report_split_groups(where: str, groups: Mapping[str, Iterable[object]], things: str) -> None:
-    """Report how many groups are in train and also in another split of the same source."""
-    for split in SPLITS[1:]:
-        both = set(groups["train"]).intersection(groups.get(split, ()))
-        if both:
-            say(f"{where}: {len(both)} groups have {things} in train and in {split}; scores on {split} are too good")
 
 
 def files_below(folder: str, prefix: str, suffixes: tuple[str, ...]) -> Iterator[Entry]:

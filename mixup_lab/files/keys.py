@@ -1,7 +1,8 @@
 """Checks of keys of `conf/dataset` that several sources share, and the hint for errors that can be skipped."""
 
 import os
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 
 from mixup_lab.types import UserError
 
@@ -31,3 +32,25 @@ def path_given(key: str, value: object, hint: str) -> str:
 def few(names: Sequence[str], most: int = 8, end: str = ", ...") -> str:
     """The first names, joined by commas, and `end` if there are more."""
     return ", ".join(names[:most]) + (end if len(names) > most else "")
+
+
+def text_finder(key: str, pattern: str) -> Callable[[str], str]:
+    """A function from a path to the part of it that the one group of a regular expression matches.
+
+    Raises:
+        UserError: for another expression, and later for a path that it does not match.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"dataset.{key}={pattern} is not a regular expression: {error}") from error
+    if compiled.groups != 1:
+        raise UserError(f"dataset.{key}={pattern} must have one group in parentheses, it has {compiled.groups}")
+
+    def text_in(name: str) -> str:
+        match = compiled.search(name)
+        if not match or not match[1]:
+            raise UserError(f"dataset.{key}={pattern} does not match the path {name}")
+        return match[1]
+
+    return text_in

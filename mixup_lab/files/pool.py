@@ -29,6 +29,7 @@ class FilePool(Pool):
         version: of everything that decoding depends on besides the shape.
         cache: of the files.
         dtype: of an example.
+        groups: (N,), see `Pool`.
     """
 
     root: str
@@ -40,6 +41,11 @@ class FilePool(Pool):
     version: str
     cache: Cache
     dtype: Any = np.uint8
+    groups: np.ndarray | None = None
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return self.names
 
     @property
     def nbytes(self) -> int:

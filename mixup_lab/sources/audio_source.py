@@ -103,14 +103,11 @@ class AudioSource(CachedSource):
         pools = {
             split: ClipPool(
                 self.root, split, names, listing.target[split], shape, partial(_spectrogram, made, samples), version,
-                cache, np.float16,
+                cache, np.float16, None if listing.groups is None else np.array(listing.groups[split]),
             )
             for split, names in listing.names.items()
         }  # fmt: skip
-        groups = None
-        if listing.groups is not None:
-            groups = np.unique(np.array(listing.groups["train"]), return_inverse=True)[1].astype(np.int64)
-        loaded = Loaded.of(pools, Classes(listing.class_names), groups=groups, dropped=dropped)
+        loaded = Loaded.of(pools, Classes(listing.class_names), dropped=dropped, group_pattern=True)
         return replace(loaded, fit=lambda rows: replace(loaded, encoder=_fitted(pools["train"], made.floor, rows)))
 
     def _header(self, name: str) -> Header:

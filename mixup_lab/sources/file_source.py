@@ -13,7 +13,7 @@ from PIL import __version__ as pillow
 
 from mixup_lab.files.cache import Cache, default_folder
 from mixup_lab.files.headers import Problems, read_headers
-from mixup_lab.files.keys import ON_ERROR, check, check_choice, path_given
+from mixup_lab.files.keys import ON_ERROR, check, check_choice, path_given, text_finder
 from mixup_lab.files.picture import Header, common_shape, decode, read_header
 from mixup_lab.files.pool import FilePool
 from mixup_lab.types import UserError
@@ -81,12 +81,22 @@ class Opened(Generic[T]):
     keep: dict[str, np.ndarray]  # of each split bool (n,): whether an item is usable
     headers: dict[str, np.ndarray]  # of each split (N, 3): width, height, grey
     cache: Cache
+    group_of: Callable[[str], str] | None = None  # from the path of a picture below the root
 
-    def pool(self, split: str, names: Sequence[str], target: np.ndarray, stretch: bool = False) -> FilePool:
+    def pool(
+        self,
+        split: str,
+        names: Sequence[str],
+        target: np.ndarray,
+        stretch: bool = False,
+        groups: np.ndarray | None = None,
+    ) -> FilePool:
         """The pictures of a split; with `stretch` they are scaled as a whole, not cropped at the centre."""
+        if self.group_of is not None:
+            groups = np.array(list(map(self.group_of, names)))
         version = f"{'stretched-' * stretch}pillow{pillow}"
         read = partial(decode, shape=self.shape, stretch=stretch)
-        return FilePool(self.root, split, names, target, self.shape, read, version, self.cache)
+        return FilePool(self.root, split, names, target, self.shape, read, version, self.cache, groups=groups)
 
 
 @dataclass(kw_only=True)
@@ -98,10 +108,13 @@ class PictureSource(CachedSource):
             it and cropped at the centre. None: pictures of one size keep it; else the size is a square of the median
             short side of train, at most 224, which is reported.
         channels: 1 (grey) or 3 (RGB). None: 1 if all pictures are grey, else 3.
+        group_pattern: regular expression with one group, searched in the path of each picture below root. Pictures with
+            the same match, such as those of one patient, stay in one split.
     """
 
     image_size: int | Sequence[int] | None = None
     channels: int | None = None
+    group_pattern: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,6 +124,8 @@ class PictureSource(CachedSource):
         check(right, "image_size", size, "null, N or [height, width], each at least 1")
         check(self.channels in (None, 1, 3), "channels", self.channels, "null, 1 (grey) or 3 (RGB)")
         self.sides = None if sides is None else (sides[0], sides[1])
+        pattern = self.group_pattern
+        self.group_of = None if pattern is None else text_finder("group_pattern", pattern)
 
     def open(
         self,
@@ -145,7 +160,7 @@ class PictureSource(CachedSource):
         headers = {split: table[keep[split]] for split, table in tables.items()}
         shape = common_shape(headers, origin, self.channels, self.sides, crop)
         usable = {split: list(compress(items, keep[split])) for split, items in splits.items()}
-        return Opened(self.root, shape, usable, keep, headers, cache)
+        return Opened(self.root, shape, usable, keep, headers, cache, self.group_of)
 
     def header(self, name: str) -> Header:
         """The header of a picture below the root; with `skip` it is decoded too: some damage shows only then."""

@@ -29,4 +29,5 @@ class ImageFolder(PictureSource):
         dropped = problems.report(f"of {sum(map(len, listing.names.values()))} pictures in {self.root}")
         listing = listing.keeping(opened.keep, self.root)
         pools = {split: opened.pool(split, listing.names[split], target) for split, target in listing.target.items()}
-        return Loaded.of(pools, Classes(listing.class_names), dropped=dropped, keep=pools["train"].keep)
+        kind, keep = Classes(listing.class_names), pools["train"].keep
+        return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, keep=keep)

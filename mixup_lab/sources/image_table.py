@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from mixup_lab.data.source import Loaded
-from mixup_lab.files.folders import check_folder, digest_of, entry_of, report_split_groups
+from mixup_lab.files.folders import check_folder, digest_of, entry_of
+from mixup_lab.files.group_columns import unused_groups
 from mixup_lab.files.keys import SKIP_HINT, check, check_choice, path_given
 from mixup_lab.files.labelled import read_rows
 from mixup_lab.files.picture import Header
@@ -61,6 +60,8 @@ class ImageTable(PictureSource):
         check(
             right, "separator", self.separator, f"at least one character, for one target ({len(self._targets)} given)"
         )
+        if self.group_column is not None and self.group_pattern is not None:
+            raise UserError("dataset.group_column and dataset.group_pattern both set the groups; leave one of them out")
 
     def load(self) -> Loaded:
         """Read the table, find the files and read their sizes; the pixels follow later."""
@@ -88,12 +89,13 @@ class ImageTable(PictureSource):
         problems = self.problems()
         opened = self.open(items, digest_of(*splits, *entries), problems, header, origin=str(self._csv))
         dropped = rows.dropped + problems.report(f"of {len(rows)} pictures in {self._csv}")
+        groups = None if self.group_column is None else rows.numbered(self.group_column)
         pools = {
-            split: opened.pool(split, [paths[i] for i in kept], target[kept]) for split, kept in opened.splits.items()
+            split: opened.pool(
+                split, [paths[i] for i in kept], target[kept], groups=None if groups is None else groups[kept]
+            )
+            for split, kept in opened.splits.items()
         }
-        groups: dict[str, np.ndarray] = {}
-        if self.group_column is not None:
-            numbers = rows.numbered(self.group_column)
-            groups = {split: numbers[kept] for split, kept in opened.splits.items()}
-            report_split_groups(f"{self._csv}, dataset.group_column={self.group_column}", groups, "rows")
-        return Loaded.of(pools, kind, groups=groups.get("train"), dropped=dropped, keep=pools["train"].keep)
+        grouped = self.group_column is not None or self.group_pattern is not None
+        notes = () if grouped else unused_groups(table, list(rows.columns))
+        return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, notes=notes, keep=pools["train"].keep)

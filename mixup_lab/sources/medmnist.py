@@ -6,14 +6,12 @@ Scientific Data 10, 41. The sets are under CC BY 4.0 (DermaMNIST: CC BY-NC 4.0);
 
 import zipfile
 import zlib
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.keys import SPLITS, path_given
-from mixup_lab.notices import say
 from mixup_lab.sources.medmnist_names import names_of
 from mixup_lab.targets.classes import Classes
 from mixup_lab.targets.tags import Tags
@@ -40,7 +38,7 @@ class MedMNIST:
         self.root, self.name = Path(path_given("root", root, "FILE.npz, or a folder with dataset.name=NAME")), name
 
     def load(self) -> Loaded:
-        """Read the file, and report how many pictures of val and test are in train too."""
+        """Read the file."""
         path = self._path()
         arrays = _read(path)
         pools = {split: _pool(path, split, arrays) for split in SPLITS}
@@ -50,7 +48,6 @@ class MedMNIST:
                     f"{path}: pictures of {split} have shape {pools[split].shape}, those of train"
                     f" {pools['train'].shape}"
                 )
-        _tell_copies(path, pools)
         return Loaded.of(pools, _kind(self.name or path.stem, pools))
 
     def _path(self) -> Path:
@@ -120,15 +117,3 @@ def _kind(name: str, pools: dict[str, ArrayPool]) -> Target:
         if most >= count:
             raise UserError(f"{name}: {split} has the class {most}, but the classes of train are 0 to {count - 1}")
     return Classes(names_of(name, count, "class"))
-
-
-def _tell_copies(path: Path, pools: dict[str, ArrayPool]) -> None:
-    train = set(_digests(pools["train"]))
-    copies = {split: sum(one in train for one in _digests(pools[split])) for split in SPLITS[1:]}
-    if any(copies.values()):
-        both = " and ".join(f"{count} pictures of {split}" for split, count in copies.items() if count)
-        say(f"{path}: {both} have an exact copy in train; scores on them are too good")
-
-
-def _digests(pool: ArrayPool) -> list[bytes]:
-    return [blake2b(image.tobytes(), digest_size=16).digest() for image in pool.inputs]

@@ -20,9 +20,9 @@ ORIGIN = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 class SpeechCommands(AudioSource):
     """Speech Commands (Warden, 2018), 16 kHz: `ROOT/WORD/*.wav`; for other keys see `AudioSource`.
 
-    `validation_list.txt` and `testing_list.txt` have other speakers than train. Folders that begin with `_`, such as
-    `_background_noise_`, are not words. If you remove the folder of a word, its entries in the lists are ignored, and
-    their number is reported. There is no download: unpack the archive at ORIGIN into ROOT.
+    `validation_list.txt` and `testing_list.txt` have other speakers than train; a group is a speaker. Folders that
+    begin with `_`, such as `_background_noise_`, are not words. If you remove the folder of a word, its entries in the
+    lists are ignored, and their number is reported. There is no download: unpack the archive at ORIGIN into ROOT.
 
     Raises:
         UserError: for values outside their range, and for a folder with another layout.
@@ -41,7 +41,8 @@ class SpeechCommands(AudioSource):
         rows = {}
         for word in words:
             for entry in sorted(files_below(os.path.join(self.root, word), f"{word}/", SUFFIXES)):
-                rows[entry[0]] = Row(entry, "train", word, None, partial("{}/{}".format, self.root, entry[0]))
+                speaker = os.path.basename(entry[0]).partition("_nohash_")[0]
+                rows[entry[0]] = Row(entry, "train", word, speaker, partial("{}/{}".format, self.root, entry[0]))
         for split, name in LISTS.items():
             for path in self._listed(name, words):
                 if path not in rows:

@@ -10,6 +10,7 @@ import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.columns import LARGE, TEXT, Column, coded_rows
+from mixup_lab.files.group_columns import unused_groups
 from mixup_lab.files.keys import SPLITS, check_choice
 from mixup_lab.files.store import Shelf, Stored, in_memory
 from mixup_lab.files.table import PARQUET, TEXTS, TableFile, open_table, split_files
@@ -89,7 +90,8 @@ class Table(CachedSource):
             say(f"{dropped:,} of {total:,} rows in {self.root} cannot be read or have no target and are left out")
         if "split" in self.uses.special:
             tables = self._by_column(tables["train"], others)
-        return self._loaded(tables, inputs, others, dropped)
+        notes = () if "group" in self.uses.special else unused_groups(files["train"], self.uses.extras)
+        return self._loaded(tables, inputs, others, dropped, notes)
 
     def _tables(
         self, files: dict[str, TableFile], inputs: Sequence[Column], others: Sequence[Column]
@@ -142,16 +144,24 @@ class Table(CachedSource):
         return {split: Stored(*(part[rows] for part in table)) for split, rows in chosen.items()}
 
     def _loaded(
-        self, tables: dict[str, Stored], inputs: Sequence[Column], others: Sequence[Column], dropped: int
+        self,
+        tables: dict[str, Stored],
+        inputs: Sequence[Column],
+        others: Sequence[Column],
+        dropped: int,
+        notes: tuple[str, ...],
     ) -> Loaded:
         columns = [LabelColumn(c.name, c.texts if c.kind == TEXT else None) for c in others[: len(self.uses.targets)]]
         answers = {split: table.extras[:, : len(columns)] for split, table in tables.items()}
         kind, targets = read_targets(columns, answers, self.task, lambda split, _: f"{self.root}, {split}")
-        pools = {split: ArrayPool(table.values, targets[split]) for split, table in tables.items()}
         names = [column.name for column in others]
-        own = {key: tables["train"].extras[:, names.index(name)] for key, name in self.uses.special.items()}
-        groups = own["group"].astype(np.int64) if "group" in own else None
-        loaded = Loaded.of(pools, kind, groups=groups, times=own.get("time"), dropped=dropped)
+        place = {key: names.index(name) for key, name in self.uses.special.items()}
+        pools = {}
+        for split, table in tables.items():
+            groups = table.extras[:, place["group"]].astype(np.int64) if "group" in place else None
+            pools[split] = ArrayPool(table.values, targets[split], groups=groups)
+        times = tables["train"].extras[:, place["time"]] if "time" in place else None
+        loaded = Loaded.of(pools, kind, times=times, dropped=dropped, notes=notes)
         texts = [column.texts if column.kind == TEXT else None for column in inputs]
         return replace(loaded, fit=partial(with_encoder, loaded, [column.name for column in inputs], texts))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.files.group_columns import unused_groups
 from mixup_lab.files.keys import check, check_choice
 from mixup_lab.files.labelled import TextRows, read_rows
 from mixup_lab.files.table import open_table, split_files
@@ -34,6 +35,7 @@ class TextTable(FileSource):
         root: a file, from which val and test are carved; or a folder.
         text_column: name of the column; its index from 0 if there is no header.
         label_column: likewise. Labels may be any texts; classes are in numerical or alphabetical order.
+        group_column: likewise, of groups that stay in one split, such as the document of a sentence; None: no groups.
         delimiter: one character, or `tab`; None: detected in the first lines. In files with tabs quotation marks are
             plain characters.
         header: whether the first line holds the names of the columns.
@@ -58,6 +60,7 @@ class TextTable(FileSource):
     label_column: str | int = "label"
     delimiter: str | None = None
     _: KW_ONLY
+    group_column: str | int | None = None
     header: bool = True
     train_file: str | None = None
     val_file: str | None = None
@@ -84,17 +87,24 @@ class TextTable(FileSource):
         dropped = sum(table.dropped for table in tables.values())
         labels = self._labels(tables["train"])
         pools = {split: self._pool(table, labels) for split, table in tables.items()}
-        loaded = Loaded.of(pools, Classes(self._names(labels)), dropped=dropped)
+        used = [name for _, name in self._named() if name is not None]
+        notes = () if self.group_column is not None else unused_groups(tables["train"].table, used)
+        loaded = Loaded.of(pools, Classes(self._names(labels)), dropped=dropped, notes=notes)
         texts = {split: table.columns[self._column("text_column")] for split, table in tables.items()}
         return replace(loaded, fit=lambda rows: self._fitted(loaded, texts, rows))
 
     def _read(self, path: Path) -> TextRows:
         table = open_table(path, self.delimiter, self.header, plain_tabs=True)
-        for key in ("text_column", "label_column"):
-            if not self.header and self._column(key) not in table.names:
+        for key, name in self._named():
+            if not self.header and name is not None and name not in table.names:
                 allowed = f"a number from 0 to {len(table.names) - 1}, since {path} is read without a header"
                 check(False, key, getattr(self, key), allowed)
-        return read_rows(table, [(key, self._column(key)) for key in ("text_column", "label_column")], self.skip)
+        return read_rows(table, self._named(), self.skip)
+
+    def _named(self) -> list[tuple[str, str | None]]:
+        """The keys of columns, and the name of each column as the table has it."""
+        keys = ("text_column", "label_column", "group_column")
+        return [(key, None if getattr(self, key) is None else self._column(key)) for key in keys]
 
     def _column(self, key: str) -> str:
         """The name of a column in the table: c0, c1, ... without a header."""
@@ -127,7 +137,8 @@ class TextTable(FileSource):
             if label not in number:
                 raise UserError(f"{table.where(i)}: train has no example whose {self.label_column} is {label}")
         target = np.array([number[label] for label in texts], dtype=np.int64)
-        return ArrayPool(np.arange(len(target))[:, None], target)
+        groups = None if self.group_column is None else np.array(table.columns[self._column("group_column")])
+        return ArrayPool(np.arange(len(target))[:, None], target, groups=groups)
 
     def _fitted(self, loaded: Loaded, texts: dict[str, list[str]], rows: np.ndarray) -> Loaded:
         """The same examples as token ids, with vocabulary and length learnt from these rows of train alone."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,8 @@ class TorchvisionMasks:
             if size < 0:
                 raise UserError(f"dataset.root={self.root} lacks {name}")
         pairs = Pairs(str(self.root), splits, digest_of(entries))
-        return self.reader.load_pairs(pairs, lambda train: _labels(self.name, parts[0]), self.reader.problems())
+        loaded = self.reader.load_pairs(pairs, lambda train: _labels(self.name, parts[0]), self.reader.problems())
+        return replace(loaded, group_pattern=False)
 
     def _pairs(self, part: Any) -> list[Pair]:
         if self.name == "oxford_pets":

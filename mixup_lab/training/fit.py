@@ -241,6 +241,8 @@ class Fit:
             kept = evaluator.observe(self.evaluated, split)
             arrays |= {f"{split.name}_{key}": values.cpu().numpy() for key, values in kept.items()}
             arrays[f"{split.name}_id"] = split.ids
+            if split is data.test and split.groups is not None:
+                arrays["test_group"] = split.groups
             state.scalars |= {f"{split.name}/{key}": value for key, value in evaluator.metrics(kept).items()}
             mistakes = task.mistakes(kept, data.kind.names, MISTAKES) if split is data.val else []
             if mistakes:

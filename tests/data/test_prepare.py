@@ -182,7 +182,7 @@ PICTURES = np.zeros((60, 3, 5, 4), np.uint8)
 
 
 def own(inputs: Any, target: Any = CLASSES, **others: Any) -> Loaded:
-    return Loaded(ArrayPool(inputs, target), None, None, Classes(("a", "b", "c")), **others)
+    return Loaded(ArrayPool(inputs, target, **others), None, None, Classes(("a", "b", "c")))
 
 
 @pytest.mark.parametrize("storage", ["resident", "streaming"])

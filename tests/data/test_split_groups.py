@@ -194,9 +194,10 @@ def test_too_few_times() -> None:
 # ---- as a run has them ----------------------------------------------------------------------------------------------
 
 
-def loaded(**kept: Any) -> Loaded:
+def loaded(groups: np.ndarray | None = None, **kept: Any) -> Loaded:
     values = np.arange(120, dtype=np.uint8).reshape(120, 1, 1, 1)
-    return Loaded(ArrayPool(values, np.arange(120, dtype=np.int64) % 2), None, None, Classes(("a", "b")), **kept)
+    pool = ArrayPool(values, np.arange(120, dtype=np.int64) % 2, groups=groups)
+    return Loaded(pool, None, None, Classes(("a", "b")), **kept)
 
 
 def test_a_run_has_them() -> None:

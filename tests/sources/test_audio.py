@@ -214,7 +214,7 @@ def test_a_folder_by_classes(tmp_path, capsys):
         assert all(torch.equal(pool.read(i), values[i]) for i in range(8)), "alone and among others: the same bits"
     high, low = (loaded.train.load()[rows].float().mean((0, 1, 3)).argmax() for rows in ([0], [4]))
     assert high > low
-    assert loaded.groups is None
+    assert loaded.train.groups is None
     assert "sample rates" not in capsys.readouterr().err
 
 
@@ -249,8 +249,8 @@ def test_classes_and_groups_in_names(tmp_path):
     loaded = load(tmp_path, label_pattern=r"^(\d)_", group_pattern=r"_(\w+)_\d+\.wav$")
     assert loaded.kind.names == ("0", "1", "2")
     speakers = np.array([name.split("_", 1)[1].rsplit("_", 1)[0] for name in loaded.train.names])
-    assert loaded.groups is not None
-    assert len({(speaker, group) for speaker, group in zip(speakers, loaded.groups.tolist(), strict=True)}) == 3
+    assert loaded.train.groups is not None
+    assert len({(speaker, group) for speaker, group in zip(speakers, loaded.train.groups.tolist(), strict=True)}) == 3
     data = prepared(
         AudioFolder(str(tmp_path), label_pattern=r"^(\d)_", group_pattern=r"_(\w+)_\d+\.wav$", cache=False),
         val_fraction=0.4,
@@ -287,17 +287,18 @@ def test_a_table(tmp_path, capsys):
     loaded = load(tmp_path, csv="list.csv", split_column="split", group_column="who")
     assert loaded.train.names == [f"clips/{i}.wav" for i in range(4)]
     assert loaded.train.target.tolist() == [0, 1, 0, 1]
-    assert loaded.groups is not None
-    assert loaded.groups.tolist() == [0, 0, 1, 1]
+    assert loaded.train.groups is not None
+    assert loaded.train.groups.tolist() == ["0", "0", "1", "1"]
     assert loaded.test is not None
     assert loaded.test.names == ["clips/4.wav", "clips/5.wav"]
     by_name = load(tmp_path, csv="list.csv", split_column="split", group_pattern=r"(\d)\.wav")
-    assert by_name.groups is not None
-    assert by_name.groups.tolist() == [0, 1, 2, 3]
+    assert by_name.train.groups is not None
+    assert by_name.train.groups.tolist() == ["0", "1", "2", "3"]
     assert "groups" not in capsys.readouterr().err
     table(tmp_path, "path,label,split,who", *ROWS[:5], ROWS[5].replace("s2", "s1"))
-    load(tmp_path, csv="list.csv", split_column="split", group_column="who")
-    assert "1 groups have clips in train and in test; scores on test are too good" in capsys.readouterr().err
+    source = AudioFolder(str(tmp_path), csv="list.csv", split_column="split", group_column="who", cache=False)
+    prepared(source, seed=1)
+    assert "1 group has examples in train and in test: they flatter every arm" in capsys.readouterr().err
 
 
 def test_rows_without_a_class_are_counted(tmp_path, capsys):
@@ -319,6 +320,8 @@ def test_speech_commands(tmp_path, capsys):
     assert loaded.test is not None
     assert loaded.val.names == ["no/0_nohash_0.wav", "yes/0_nohash_0.wav"]
     assert loaded.test.names == ["no/1_nohash_0.wav", "yes/1_nohash_0.wav"]
+    assert loaded.train.groups.tolist() == ["2", "3", "4", "5"] * 2
+    assert loaded.test.groups.tolist() == ["1", "1"]
     assert loaded.train.shape == (1, 40, 101)
     assert "1 of 3 entries of testing_list.txt are left out: their words have no folder" in capsys.readouterr().err
     (tmp_path / "testing_list.txt").write_text("no/9_nohash_0.wav\n")
@@ -508,8 +511,8 @@ def test_files_that_cannot_be_used(tmp_path, capsys, how, said):
     assert loaded.dropped == 1
     assert "1 of 16 audio files in" in capsys.readouterr().err
     assert len(loaded.train.load()) == len(loaded.train.target) == 7
-    assert loaded.groups is not None
-    assert loaded.groups.tolist() == [0, 1, 2, 3, 0, 2, 3]
+    assert loaded.train.groups is not None
+    assert loaded.train.groups.tolist() == [*"abcdacd"]
     for other in path.parent.iterdir():
         spoil(other, how)
     with pytest.raises(UserError, match="has no file of class low in train that can be read"):

@@ -64,7 +64,7 @@ def test_classes_and_pixels(table):
     assert loaded.train.target.dtype == np.int64
     assert loaded.train.target.tolist() == [0, 1, 0, 2, 1, 2, 0, 1, 2, 0]
     assert list(loaded.train.names) == [f"images/{i}.png" for i in range(10)]
-    assert (loaded.val, loaded.test, loaded.groups, loaded.dropped) == (None, None, None, 0)
+    assert (loaded.val, loaded.test, loaded.train.groups, loaded.dropped) == (None, None, None, 0)
     stored = loaded.train.load()
     assert stored.shape == (10, 3, 5, 6)
     for i in range(10):
@@ -112,22 +112,29 @@ def test_splits_and_groups_of_the_table(table, capsys):
     assert [len(pool.target) for pool in (loaded.train, loaded.val, loaded.test)] == [6, 2, 2]
     assert loaded.val.target.tolist() == [0, 1]
     assert list(loaded.test.names) == ["images/8.png", "images/9.png"]
-    assert loaded.groups.tolist() == [0, 0, 1, 1, 2, 2]
-    assert "too good" not in capsys.readouterr().err
+    groups = [pool.groups.tolist() for pool in (loaded.train, loaded.val, loaded.test)]
+    assert groups == [[0, 0, 1, 1, 2, 2], [3, 3], [4, 4]]
+    assert "flatter" not in capsys.readouterr().err
     rows[6][2] = "p0"
-    source(table(rows, ["label", "split", "patient"]), split_column="split", group_column="patient").load()
-    said = capsys.readouterr().err
-    assert (
-        "labels.csv, dataset.group_column=patient: 1 groups have rows in train and in val; scores on val are too good"
-        in said
-    )
+    prepared(source(table(rows, ["label", "split", "patient"]), split_column="split", group_column="patient"))
+    assert "1 group has examples in train and in val: they flatter every arm" in capsys.readouterr().err
+
+
+def test_a_pattern_finds_groups_in_paths(table):
+    rows = [["ab"[i % 2]] for i in range(48)]
+    data = prepared(source(table(rows, ["label"]), group_pattern=r"(\d)\.png$"))
+    found = [{i % 10 for i in split.ids.tolist()} for split in data.splits]
+    assert sum(map(len, found)) == 10
+    assert [set(split.groups.tolist()) for split in data.splits] == found
+    with pytest.raises(UserError, match=r"dataset\.group_column and dataset\.group_pattern both set the groups"):
+        source(table(rows, ["label"]), group_pattern="(a)", group_column="label")
 
 
 def test_groups_stay_together(table):
     rows = [["ab"[i % 2], f"patient {i // 4}"] for i in range(48)]
     loaded = source(table(rows, ["label", "patient"]), group_column="patient").load()
     data = prepared(source(table(rows, ["label", "patient"]), group_column="patient"))
-    found = [set(loaded.groups[split.ids]) for split in (data.train, data.val, data.test)]
+    found = [set(loaded.train.groups[split.ids]) for split in (data.train, data.val, data.test)]
     assert sum(map(len, found)) == 12, "each in one split"
     assert all(found)
 

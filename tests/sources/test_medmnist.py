@@ -98,13 +98,14 @@ def test_the_file_in_a_folder(tmp_path):
 def test_copies_of_train_are_told(tmp_path, capsys):
     arrays = arrays_of()
     path = write(tmp_path / "x.npz", arrays)
-    MedMNIST(str(path)).load()
+    assert prepared(MedMNIST(str(path))).duplicates == {"val": 0, "test": 0}
     assert capsys.readouterr().err == ""
     arrays["val_images"][[1, 5]] = arrays["train_images"][[7, 7]]
     arrays["test_images"][0] = arrays["train_images"][3]
-    MedMNIST(str(write(path, arrays))).load()
-    said = "2 pictures of val and 1 pictures of test have an exact copy in train; scores on them are too good"
-    assert capsys.readouterr().err == f"{path}: {said}\n"
+    data = prepared(MedMNIST(str(write(path, arrays))))
+    said = "2 of {val} val examples and 1 of {test} test examples occur in train too: they flatter every arm"
+    assert capsys.readouterr().err == f"{said.format(**COUNTS)}\n"
+    assert (data.duplicates, data.carved) == ({"val": 2, "test": 1}, ())
 
 
 def test_splits_are_those_of_the_file_and_moments_those_of_train(tmp_path):

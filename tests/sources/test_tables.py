@@ -202,7 +202,7 @@ def test_groups_and_times(file: Any) -> None:
     )
     loaded = load(file(text), group_column="g", time_column="t")
     assert loaded.train.shape == (1,)
-    assert loaded.groups.tolist() == [0, 1, 0, 2]
+    assert loaded.train.groups.tolist() == [0, 1, 0, 2]
     assert (loaded.times - loaded.times[0]).tolist() == [0, 30 * 3600, 0, -61 * 86400 - 3600]
     numbers = load(
         file(text.replace("2024-01-31", "7").replace("2024-02-01T06:00", "9.5")), time_column="t", drop=["g"]

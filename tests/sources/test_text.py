@@ -224,6 +224,26 @@ def test_columns_by_number_names_of_files_and_of_classes(tmp_path):
     assert (len(loaded.train.target), loaded.val, len(loaded.test.target)) == (10, None, 4)
 
 
+def test_sentences_of_one_document_stay_in_one_split(tmp_path):
+    lines = [f"text {i} of {['good', 'bad'][i % 2]},{i % 2},d{i // 4}" for i in range(80)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label,document_id", *lines]) + "\n")
+    named = prepared(TextTable(str(tmp_path / "t.csv"), group_column="document_id"))
+    documents = [{i // 4 for i in split.ids.tolist()} for split in named.splits]
+    assert sum(map(len, documents)) == 20
+    texts = sorted({f"d{k}" for k in range(20)})
+    assert [{texts[code] for code in split.groups} for split in named.splits] == [
+        {f"d{k}" for k in own} for own in documents
+    ]
+    assert named.notes == ()
+    (note,) = prepared(TextTable(str(tmp_path / "t.csv"))).notes
+    assert "column document_id of" in note
+    assert note.endswith("set dataset.group_column=document_id")
+    with pytest.raises(
+        UserError, match=r"dataset\.group_column=who is not a column of .*; it has text, label, document"
+    ):
+        prepared(TextTable(str(tmp_path / "t.csv"), group_column="who"))
+
+
 BAD = {
     "text,label\na,x\n ,y\n": r"t\.csv, line 3: text is empty; dataset\.on_error=skip leaves it out",
     "text,label\na,x\nb,\n": r"t\.csv, line 3: label is empty",
