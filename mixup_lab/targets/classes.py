@@ -70,6 +70,7 @@ class Classification(Task):
 
     primary = "accuracy"
     maximize = True
+    probabilistic = ("loss", "ece")
 
     def __init__(
         self,
@@ -128,6 +129,14 @@ class Classification(Task):
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         return {"logits": output, "target": target}
 
+    def constant(self, target: np.ndarray) -> Tensor:
+        """The logarithm of the share of each class; one that train lacks counts as half an example."""
+        return log_shares(np.bincount(target, minlength=self.num_classes))
+
+    def regressed(self, target: Tensor) -> Tensor:
+        """1 for the own class, 0 for all others."""
+        return F.one_hot(target, self.num_classes).double()
+
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
         """Wrong predictions, the most confident first: `cat (0.98)`."""
         sure, prediction = kept["logits"].softmax(1).max(1)
@@ -184,6 +193,11 @@ def _calibration_error(logits: Tensor, hit: Tensor) -> float:
     which = (confidence * ECE_BINS).long().clamp_max_(ECE_BINS - 1)
     gap = confidence.new_zeros(ECE_BINS).index_add_(0, which, hit.double() - confidence)
     return float(gap.abs().sum() / len(hit))
+
+
+def log_shares(counts: np.ndarray) -> Tensor:
+    """Logarithms (C,) of the shares that these counts (C,) have of all; 0 counts as 1/2."""
+    return torch.from_numpy(counts).double().clamp_min(0.5).div(counts.sum()).log()
 
 
 def weights_of(kind: str | Sequence[float], counts: np.ndarray) -> Tensor:

@@ -86,6 +86,14 @@ class Regression(Task):
         """`prediction` and `target`, (B, T) in the targets' own units."""
         return {"prediction": output * self.std + self.mean, "target": target}
 
+    def constant(self, target: np.ndarray) -> Tensor:
+        """The mean."""
+        return self.regressed(torch.from_numpy(target).double().mean(0).to(self.mean.device))
+
+    def regressed(self, target: Tensor) -> Tensor:
+        """Standardised numbers."""
+        return (target.double() - self.mean) / self.std
+
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
         """Examples of the largest error, in standard deviations."""
         error = ((kept["prediction"] - kept["target"]) / self.std).square().mean(1)

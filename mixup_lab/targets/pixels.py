@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixup_lab.targets.classes import weights_of
+from mixup_lab.targets.classes import log_shares, weights_of
 from mixup_lab.targets.target import Moves, Settings, Target, Task
 from mixup_lab.types import VOID, Labels, UserError
 
@@ -27,6 +27,7 @@ COLOURS = (
 )  # fmt: skip
 UNTINTED = "background"  # a class of this name gets no tint
 OPACITY = 0.55
+COUNTED = 2**25  # pixels, at most, for the shares of the classes: a tenth of a second
 DARK, STRIPE = 40, 4  # grey level of void, and width of its stripes in pixels of the tile
 
 
@@ -197,6 +198,12 @@ class Segmentation(Task):
         counts = torch.bincount(cells, minlength=batch * (classes + 1) * classes)
         confusion = counts.view(batch, classes + 1, classes)[:, :classes].contiguous()
         return {"confusion": confusion, "loss_sum": losses.flatten(1).sum(1)}
+
+    def constant(self, target: np.ndarray) -> Tensor:
+        """The logarithms of the shares of the classes, at every pixel (C, H, W); of many masks some are counted."""
+        some = target[:: -(-target.size // COUNTED)]
+        shares = log_shares(label_counts(some)[: self.num_classes])
+        return shares.float()[:, None, None].expand(-1, *target.shape[1:])
 
     def as_target(self, output: Tensor) -> Tensor:
         """The predicted mask, uint8 (B, H, W)."""

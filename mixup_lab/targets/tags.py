@@ -86,6 +86,15 @@ class MultiLabel(Task):
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         return {"logits": output, "target": target}
 
+    def constant(self, target: np.ndarray) -> Tensor:
+        """The logit of the share of each tag, which is at least half an example away from 0 and 1."""
+        shares = torch.from_numpy(target).double().mean(0)
+        return shares.clamp(0.5 / len(target), 1 - 0.5 / len(target)).logit()
+
+    def regressed(self, target: Tensor) -> Tensor:
+        """1/2 for a tag, -1/2 for none, so that the decision is at 0."""
+        return target.double() - 0.5
+
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
         """Examples with a wrong or a missing tag, the largest loss first, with the tags that the model predicts."""
         logits, target = kept["logits"], kept["target"]

@@ -140,6 +140,7 @@ class Task(ABC):
     maximize: bool
     num_outputs: int  # outputs (channels, if the output is a map) that a model needs
     labels = Labels()  # properties of the targets that mixing methods depend on
+    probabilistic: tuple[str, ...] = ("loss",)  # metrics that need outputs to be probabilities, or their logits
 
     def accepts(self, output: Tensor) -> bool:
         """Whether outputs (B, ...) of a model have a valid shape. Default: one dimension is `num_outputs`."""
@@ -172,6 +173,17 @@ class Task(ABC):
     @abstractmethod
     def metrics(self, kept: dict[str, Tensor]) -> dict[str, float]:
         """All metrics of a split from its kept arrays, `loss` and `primary` among them."""
+
+    def constant(self, target: np.ndarray) -> Tensor | None:
+        """The trivial answer: the best output (...) that ignores the input, from the targets (N, ...) of train.
+
+        Default: None, there is none.
+        """
+        return None
+
+    def regressed(self, target: Tensor) -> Tensor | None:
+        """Outputs (n, num_outputs) that a linear regression fits instead of targets (n, ...). Default: None."""
+        return None
 
     def mistakes(self, kept: dict[str, Tensor], names: Sequence[str], count: int) -> list[tuple[int, str]]:
         """The examples with the worst answers, at most `count`, the worst first. Default: none.

@@ -22,6 +22,7 @@ from mixup_lab.training.device import Precision
 from mixup_lab.training.evaluate import Evaluator
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.pictures import mistakes_sheet, mixed_sheet
+from mixup_lab.training.references import reference_scalars
 from mixup_lab.training.schedules import Schedule
 from mixup_lab.training.step import train_step
 from mixup_lab.training.stop import Pruned, StopRequest, withdraw
@@ -254,6 +255,7 @@ class Fit:
             f"val_best/val_{task.primary}": state.best["value"],
             f"val_best/test_{task.primary}": self._test_of_best(state.best),
         }
+        state.scalars |= reference_scalars(self.parts)
         if self.parts.settings.save_predictions:
             log.predictions(arrays)
         for name, value in state.scalars.items():

@@ -118,8 +118,8 @@ def test_scalars_are_named_and_recorded(train):
         *(f"{split}/{metric}" for split in ("train_clean", "val") for metric in METRICS),
     }  # fmt: skip
     assert set(training.scalars) - names == {
-        *(f"test/{metric}" for metric in METRICS), "val_best/epoch", "val_best/val_accuracy",
-        "val_best/test_accuracy",
+        *(f"{prefix}/{metric}" for prefix in ("test", "trivial") for metric in METRICS),
+        "val_best/epoch", "val_best/val_accuracy", "val_best/test_accuracy",
     }  # fmt: skip
     summary = json.loads((training.run_dir / "summary.json").read_text())
     assert summary["status"] == "ok"
