@@ -193,6 +193,10 @@ WRONG = {
         "my_angles.py", ".square().sum(1)  # (B,)", ".square().mean()",
         "dataset=hands", r"the loss of Direction must have the shape \(B,\)",
     ),
+    "a kind of target without its primary metric": (
+        "my_angles.py", '"angle_error": float', '"error": float',
+        "dataset=hands", r"metrics of Direction must hold loss and its primary, angle_error; they hold loss, error$",
+    ),
     "a method without a base class": (
         "my_dropout.py", "class InputDropout(Mixer)", "class InputDropout",
         "aug=input_dropout", r"my_dropout\.InputDropout must be derived from mixup_lab\.mixing\.mixer\.Mixer",

@@ -13,6 +13,7 @@ from mixup_lab.config.schema import RunConfig
 from mixup_lab.data.prepare import prepare
 from mixup_lab.mixing.mixer import Bound, Mixer
 from mixup_lab.mixing.none import NoMixing
+from mixup_lab.mixing.schedules import MixSchedule
 from mixup_lab.seeding import stream, torch_seed
 from mixup_lab.targets.target import Target
 from mixup_lab.training.device import compiled, resolve_device, set_deterministic
@@ -56,7 +57,12 @@ def ingredients(config: RunConfig) -> Ingredients:
     if mixes_nothing(config.aug):  # whatever the method: the same arm, so the same bits
         mixer = NoMixing()
     transform = build("transform", config.transform, base=Transform, trust=trust)
-    mix_schedule = build("mix_schedule", config.mix_schedule, trust=trust)
+    mix_schedule = build("mix_schedule", config.mix_schedule, base=MixSchedule, trust=trust)
+    if not (mixer.scheduled or mix_schedule.constant):
+        raise UserError(
+            f"mix_schedule: {type(mixer).__name__} mixes alike in every epoch (its `scheduled` is False);"
+            " set mix_schedule=constant, with warmup_epochs and off_epochs 0"
+        )
     source = build("dataset", config.source, trust=trust)
     data = prepare(source, seed=config.seed, device=device, **vars(config.data))
     if data.kind.placed and not transform.moves_targets:

@@ -22,6 +22,7 @@ class LabelSmoothing(Mixer):
         num_classes: only needed outside runs; a run fills it in.
     """
 
+    scheduled = True
     on_tokens = True
     alpha: float = 1.0
     num_classes: int | None = None

@@ -89,6 +89,7 @@ class Mixer(ABC):
     prob: float = 1.0  # share of the batches (or examples, pairs) that are mixed
     lam_per: str = "batch"  # which examples share one lam: those of a `batch`, of a `pair`, or none (`sample`)
     seed: int | None = None  # of the generator for direct calls
+    scheduled = False  # whether `draw` follows `Request.alphas` or `probs`, which a schedule changes over the training
     needs_labels = False  # whether the draw depends on the labels
     asks_model = False  # whether lam depends on the model and the inputs
     whole_batch = False  # whether forward and backward need the batch in one piece

@@ -19,6 +19,7 @@ class Noise(Mixer):
         sigma: standard deviation in units of the standardised inputs, >= 0.
     """
 
+    scheduled = True
     keeps_inputs_whole = True
     mixed_title = "with noise"
     sigma: float = 0.1

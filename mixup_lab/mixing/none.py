@@ -11,6 +11,7 @@ class NoMixing(Mixer):
 
     alpha = 0.0
     prob = 0.0
+    scheduled = True
     on_tokens = True
     keeps_inputs_whole = True
     by_example = True

@@ -65,6 +65,7 @@ class PairMixer(Mixer):
     num_classes: int | None = None
     seed: int | None = None
 
+    scheduled = True
     own_law = ""  # says what a method draws instead of lam; lam in `extras` and `mix` is then 1 (unmixed) or 0
 
     def __post_init__(self) -> None:

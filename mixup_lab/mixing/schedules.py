@@ -51,6 +51,11 @@ class MixSchedule:
         # The last step before the end has the progress 1.
         return self.factor((step - first) / max(1, last - 1 - first), (step - first) / steps_per_epoch, gaps)
 
+    @property
+    def constant(self) -> bool:
+        """Whether the factor is 1 at every step. Default: no."""
+        return False
+
     def factor(self, progress: float, epochs: float, gaps: Sequence[float]) -> float:
         """The factor, at `progress` in [0, 1] and `epochs` >= 0 since the end of the warm-up. Default: 1."""
         return 1.0
@@ -59,6 +64,10 @@ class MixSchedule:
 @dataclass(frozen=True, kw_only=True)
 class Constant(MixSchedule):
     """Always 1, except for the epochs without mixing."""
+
+    @property
+    def constant(self) -> bool:
+        return not (self.warmup_epochs or self.off_epochs)
 
 
 def _in_unit(**values: float) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mixup_lab.mixing.mixer import Mixer, Request, at_step, upload
+from mixup_lab.targets.target import Task
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import Batch, Mixed, UserError
 
@@ -64,7 +65,24 @@ def try_parts(made: Ingredients, rng: np.random.Generator) -> Batch:
                 f"dataset: the loss of {type(task).__name__} must have the shape (B,), or (B, H, W) for pixels;"
                 f" for {n} examples it is {tuple(loss.shape)}"
             )
+        _check_metrics(task, output.float(), batch.target)
     return Batch(made.encoded(batch.inputs), batch.target)
+
+
+def _check_metrics(task: Task, output: Tensor, target: Tensor) -> None:
+    """Raise UserError if a metric is missing that training needs."""
+    with _part("dataset", task, len(target)):
+        kept = task.observe(output, target)
+    try:
+        metrics = task.metrics(kept)
+    except Exception:  # of a few examples there may be none, such as an AUROC of one class
+        return
+    for name in ("loss", task.primary):
+        if name not in metrics:
+            raise UserError(
+                f"dataset: the metrics of {type(task).__name__} must hold loss and its primary, {task.primary};"
+                f" they hold {', '.join(metrics) or 'nothing'}"
+            )
 
 
 @contextmanager

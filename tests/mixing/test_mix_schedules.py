@@ -1,16 +1,21 @@
 """Mixing over time: every schedule against values by hand, the adaptive one in closed loop, and both in real runs."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from helpers.cases import each
-from helpers.options import component
-from helpers.trainings import StopAfter, Training, assert_same, state, without_time
+from helpers.options import component, options
+from helpers.trainings import TINY, StopAfter, Training, assert_same, config_of, state, without_time
 
+from mixup_lab.config.assemble import ingredients
 from mixup_lab.config.build import build
+from mixup_lab.mixing import Bound, Labels, Mixer, NoMixing, Request
 from mixup_lab.mixing.schedules import Adaptive, Constant, Cosine, Cyclic, Linear, Step
+from mixup_lab.models.small_cnn import SmallCNN
 from mixup_lab.runs.record import read_epochs
+from mixup_lab.seeding import stream
 from mixup_lab.types import Interrupted, UserError
 
 SPE = 10  # steps in an epoch; the trainings below have 5 epochs, 50 steps
@@ -218,3 +223,41 @@ def test_options_of_conf():
         assert factors(made) == factors(option())
     with pytest.raises(UserError, match="mix_schedule: memory must be in"):
         build("mix_schedule", component("mix_schedule", "adaptive", "mix_schedule.memory=2"))
+
+
+@dataclass
+class Steady(Mixer):
+    """A method of one's own that draws nothing, and so follows no schedule."""
+
+    alpha: float = 1.0
+
+    def apply(self, batch, draw):
+        return NoMixing().apply(batch, draw)
+
+
+@pytest.mark.parametrize("option", options("aug"))
+def test_methods_that_claim_to_follow_a_schedule_do(option):
+    """With the factor 0 nothing is mixed: what is drawn differs from what is drawn with the factor 1, or is nothing."""
+    mixer = build("aug", component("aug", option))
+    mixer.bind(Bound(SmallCNN(input_shape=(3, 8, 8), num_outputs=2, width=2), None, (3, 8, 8), Labels(2)))
+    assert mixer.scheduled
+    targets = np.zeros((4, 6), dtype=np.int64)
+    off, on = (
+        mixer.draw(stream(0, "mixing"), Request(4, 6, targets, scale_prob=factor)) for factor in (np.zeros(4), 1.0)
+    )
+    assert option == "none" or any(not np.array_equal(off[name], on[name]) for name in on)
+
+
+STEADY = f"aug._target_={__name__}.Steady"
+
+
+@pytest.mark.parametrize(
+    "words", [("mix_schedule=linear",), ("mix_schedule.warmup_epochs=1",), ("mix_schedule.off_epochs=0.5",)]
+)
+def test_a_schedule_is_refused_where_a_method_would_not_follow_it(words):
+    line = (*TINY, "aug=noise", "~aug.sigma", STEADY, f"trust=[{__name__}]", "model=mlp")
+    refused = r"mix_schedule: Steady mixes alike in every epoch .*; set mix_schedule=constant, with warmup_epochs and"
+    with pytest.raises(UserError, match=refused):
+        ingredients(config_of(*line, *words))
+    ingredients(config_of(*line))
+    ingredients(config_of(*line, "+aug.alpha=0", *words))  # nothing is mixed at all
