@@ -1,6 +1,7 @@
 """The look of all pictures: colours, markers, style, keys and names."""
 
 import math
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,9 @@ from matplotlib.lines import Line2D
 
 from mixup_lab.visible import visible
 
-WIDTH = 680  # units of the drawing; text is 12 of them high
+WIDE = 680  # units of a drawing; text is 12 of them high
+NARROW = 340  # of one for a telephone, where text keeps its height
+LETTER = 6.6  # units, the width of most letters
 
 # Placeholders for CSS variables of the page; no other colour has these values.
 INK, MUTED, GRID, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
@@ -74,9 +77,9 @@ def our_style() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float) -> Figure:
-    """An empty figure of this height in units of the drawing, without a background."""
-    figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
+def new_figure(height: float, width: float = WIDE) -> Figure:
+    """An empty figure of this size in units of the drawing, without a background."""
+    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
     figure.patch.set_alpha(0)
     FigureCanvasSVG(figure)
     return figure
@@ -84,12 +87,15 @@ def new_figure(height: float) -> Figure:
 
 def legend(figure: Figure, keys: list[Any]) -> None:
     """Keys above the picture, in as many columns as fit."""
+    width = 72 * figure.get_figwidth()
+    for key in keys:
+        key.set_label(short(str(key.get_label()), int((width - 46) / LETTER)))
     lengths = [len(str(key.get_label())) for key in keys]
     columns = 1
     for n in range(2, min(len(keys), 5) + 1):
         deep = math.ceil(len(keys) / n)
-        across = sum(46 + 6.6 * max(lengths[k : k + deep]) for k in range(0, len(keys), deep))
-        columns = math.ceil(len(keys) / deep) if across < WIDTH else columns
+        across = sum(46 + LETTER * max(lengths[k : k + deep]) for k in range(0, len(keys), deep))
+        columns = math.ceil(len(keys) / deep) if across < width else columns
     figure.legend(
         handles=keys, loc="outside upper left", ncols=columns, handlelength=2.2, columnspacing=1.6, borderaxespad=0.2
     )
@@ -102,12 +108,25 @@ def line_key(name: str, colour: str, marker: str, style: Any) -> Line2D:
     )
 
 
-def name_rows(ax: Axes, names: list[str]) -> None:
-    """Rows from top to bottom, with their names at the left."""
-    ax.set_yticks(range(len(names)), [short(name) for name in names])
+def name_rows(ax: Axes, names: list[str], width: float = WIDE) -> None:
+    """Rows from top to bottom, with their names at the left; above each row in a drawing that is not wide."""
+    if width < WIDE:
+        ax.set_yticks([])
+        for y, name in enumerate(names):
+            words = short(name, int(width / LETTER))
+            place = ax.annotate(words, (0, y - 0.26), xycoords=("axes fraction", "data"), va="bottom", fontsize=11.5)
+            place.set_bbox({"facecolor": PAPER, "linewidth": 0, "alpha": 0.7, "pad": 0})
+            place.set_in_layout(False)
+    else:
+        ax.set_yticks(range(len(names)), [short(name) for name in names])
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
+
+
+def folded(label: str, width: float) -> str:
+    """The label of an axis, on as many lines as it needs."""
+    return textwrap.fill(label, int(width / LETTER))
 
 
 def short(name: str, length: int = 34) -> str:

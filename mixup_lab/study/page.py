@@ -1,11 +1,13 @@
 """The report as one HTML file, light and dark, without scripts or anything from the network."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from mixup_lab.look import NARROW, WIDE
 from mixup_lab.study import formats, plots, shown
 from mixup_lab.study.glossary import explanation
 from mixup_lab.study.results import Answer
@@ -33,7 +35,7 @@ def page(answer: Answer) -> str:
         answer=answer,
         lead=answer.confirmed or answer,
         views=_views(answer),
-        confirmed_forest=Markup(plots.differences(answer.confirmed, "confirmed")) if answer.confirmed else "",
+        confirmed_forest=_drawn(plots.differences, answer.confirmed, "confirmed") if answer.confirmed else "",
         formats=formats,
         shown=shown,
         explanation=explanation,
@@ -45,16 +47,23 @@ def page(answer: Answer) -> str:
 def _views(answer: Answer) -> dict[str, Any]:
     """The pictures, and what their captions depend on."""
     return {
-        "dose": Markup(plots.dose_response(answer)),
-        "differences": Markup(plots.differences(answer)),
-        "curves": Markup(plots.curves(answer)),
+        "dose": _drawn(plots.dose_response, answer, "dose"),
+        "differences": _drawn(plots.differences, answer, "differences"),
+        "curves": _drawn(plots.curves, answer, "curves"),
         "classes": [
-            (arm, Markup(plots.class_differences(part, f"classes{k}")), shown.shown_classes(part)[1])
+            (arm, _drawn(plots.class_differences, part, f"classes{k}"), shown.shown_classes(part)[1])
             for k, (arm, part) in enumerate(shown.class_parts(answer))
         ],
         "by_alpha": all(arm.alpha is not None for arm in answer.arms if arm.test.n),
         "curves_left_out": plots.curve_arms(answer)[1],
     }
+
+
+def _drawn(draw: Callable[[Answer, str, float], str], answer: Answer, prefix: str) -> Markup:
+    """A picture twice, for a wide page and for a telephone; the style of the page shows one of them."""
+    sizes = {"roomy": WIDE, "narrow": NARROW}
+    drawings = {kind: draw(answer, f"{prefix}-{kind}", width) for kind, width in sizes.items()}
+    return Markup("".join(f'<div class="{kind}">{svg}</div>' for kind, svg in drawings.items() if svg))
 
 
 def _environment() -> Environment:

@@ -5,10 +5,12 @@ import io
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
+from html import escape, unescape
 from html.parser import HTMLParser
 
 import matplotlib
@@ -16,6 +18,7 @@ import pytest
 from helpers import answers
 from rich.console import Console
 
+from mixup_lab.look import NARROW
 from mixup_lab.study import formats, plots, shown
 from mixup_lab.study.export import as_json, csv_rows
 from mixup_lab.study.markdown import markdown, text
@@ -119,6 +122,86 @@ def test_a_page_is_whole_self_contained_html(name):
     assert not re.search(r"\b(None|nan|inf|Undefined)\b", words)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_a_narrow_page_has_blocks_that_name_their_values(name):
+    """On a telephone a row of a table is a block without a heading, so each cell with a value has its own name."""
+    html = html_of(name)
+    read = Reader(html)
+    assert "overflow-x" not in html
+    assert "nowrap" not in html
+    assert all("blocks" in attrs.get("class", "").split() for tag, attrs in read.tags if tag == "table")
+    for table in re.findall(r"<table.*?</table>", html, re.DOTALL):
+        heads = "".join(re.findall(r"<th\b[^>]*>(.*?)</th>", table.split("</thead>")[0], re.DOTALL))
+        for attributes, value in re.findall(r"<td\b([^>]*)>(.*?)</td>", table, re.DOTALL):
+            label = re.search(r'data-label="([^"]*)"', attributes)
+            assert label or not value or 'class="words"' in attributes, "the words of a verdict need no name"
+            # "val accuracy, mean ± sd" stands for "val" below "accuracy, mean ± sd".
+            assert label is None or all(word.rstrip(",") in heads for word in label[1].split())
+    wide, narrow = (html.count(f'<div class="{kind}"><svg') for kind in ("roomy", "narrow"))
+    assert wide == narrow == html.count("<figure>")
+    for drawing in re.findall(r'<div class="narrow"><svg [^>]*viewBox="0 0 ([\d.]+)', html):
+        assert float(drawing) == NARROW
+    sizes = [float(size) for size in re.findall(r"font-size:([\d.]+)px", "".join(re.findall(r"<svg.*?</svg>", html)))]
+    # A telephone of 320 px has 288 for a picture, and 268 in the panel of a confirmation.
+    assert min(sizes, default=12) * 268 / NARROW > 9
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MEASURE = """
+const frame = document.querySelector("iframe");
+frame.onload = () => {
+  const page = frame.contentDocument, width = frame.clientWidth, wrong = [];
+  page.querySelectorAll("details").forEach(one => one.open = true);
+  for (const node of page.querySelectorAll("body *")) {
+    if (node.closest("svg") && !["svg", "text"].includes(node.tagName)) continue;
+    const box = node.getBoundingClientRect();
+    if (!box.width) continue;
+    const within = node.tagName === "text" ? node.closest("svg").getBoundingClientRect() : {left: 0, right: width};
+    if (box.left < within.left - 1 || box.right > within.right + 1) wrong.push(node.outerHTML.slice(0, 120));
+    const block = node.tagName !== "text" && getComputedStyle(node).display !== "inline" && node.clientWidth;
+    if (block && node.scrollWidth > node.clientWidth + 1)
+      wrong.push("inside " + node.outerHTML.slice(0, 120));
+  }
+  const tables = [...page.querySelectorAll("table")].map(one => one.getBoundingClientRect().width);
+  const figures = [...page.querySelectorAll("figure")].map(one => one.getBoundingClientRect().width);
+  const out = {width: frame.contentWindow.innerWidth, scroll: page.documentElement.scrollWidth};
+  out.wrong = wrong.slice(0, 5);
+  const drawings = [...page.querySelectorAll("svg")].filter(one => one.getBoundingClientRect().width);
+  const scales = drawings.map(one => one.getBoundingClientRect().width / one.viewBox.baseVal.width);
+  out.letters = 11.5 * Math.min(9, ...scales);
+  out.twice = drawings.length - figures.length;
+  out.used = Math.min(...figures, Math.max(...tables));
+  document.title = JSON.stringify(out);
+};
+"""
+
+
+def measured(html: str, width: int, folder) -> dict:
+    """How a page is laid out in a frame of this width: chromium does not make windows as narrow as a telephone."""
+    frame = f'<iframe style="width:{width}px;height:900px;border:0" srcdoc="{escape(html)}"></iframe>'
+    wrapper = folder / "wrapper.html"
+    wrapper.write_text(f"<!DOCTYPE html><title></title><body>{frame}<script>{MEASURE}</script>")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000"]
+    flags += [f"--user-data-dir={folder}", f"--window-size={max(width, 600)},900", "--dump-dom"]
+    done = subprocess.run([CHROMIUM, *flags, wrapper.as_uri()], capture_output=True, text=True, check=False, timeout=60)
+    found = re.search(r"<title>(\{.*?)</title>", done.stdout)
+    if not found:
+        pytest.skip(f"chromium does not run here: {done.stderr[-300:]}")
+    return json.loads(unescape(found[1]))
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs chromium")
+@pytest.mark.parametrize("name", ["confirmed", "hostile", "no alpha", "failed"])
+def test_nothing_scrolls_sideways_and_a_wide_page_is_used(name, tmp_path):
+    for width in (320, 400):
+        found = measured(html_of(name), width, tmp_path)
+        assert (found["width"], found["scroll"], found["wrong"], found["twice"]) == (width, width, [], 0)
+        assert found["letters"] > 9, "px"
+    wide = measured(html_of(name), 1400, tmp_path)
+    assert (wide["scroll"], wide["wrong"], wide["twice"]) == (1400, [], 0)
+    assert name == "hostile" or wide["used"] > 1200, "tables, and figures with their captions, are as wide as the page"
+
+
 @pytest.mark.parametrize("name", ["two blocks", "hostile"])
 def test_the_same_answer_gives_the_same_bytes(name):
     again = answers.build(**CASES[name])
@@ -153,7 +236,7 @@ def test_pictures_follow_the_page_and_bring_no_style_of_their_own():
     for name, pictures in (("plain", 4), ("two blocks", 5), ("no alpha", 3)):
         html = html_of(name)
         svgs = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
-        assert len(svgs) == pictures
+        assert len(svgs) == 2 * pictures, "each for a wide page and for a narrow one"
         for svg in svgs:
             assert "var(--ink,#" in svg
             assert "var(--grid,#" in svg
@@ -223,7 +306,7 @@ def test_a_hundred_runs_of_a_hundred_epochs_stay_small():
     large = answers.build(seeds=20, epochs=100, classes=100)
     assert sum(len(arm.cells) for arm in large.arms) == 100
     html = page(large)
-    assert 50_000 < len(html.encode()) < 250_000
+    assert 50_000 < len(html.encode()) < 350_000
     longer = plots.curves(answers.build(seeds=1, epochs=3000, classes=0))
     assert len(longer) < 150_000, "length of training does not matter"
 
@@ -294,7 +377,7 @@ def test_a_page_of_nothing_has_no_pictures_and_says_so():
     assert "No run has finished yet." in html
     assert "0 of 25 runs" in html
     bare = html_of("no curves, no classes")
-    assert bare.count("<svg") == 2
+    assert bare.count("<svg") == 2 * 2
     assert "How training went" not in bare
     assert "Class by class" not in bare
 
@@ -359,7 +442,7 @@ def test_only_the_largest_changes_of_many_classes_are_drawn():
     assert "11 more classes are left out" in html
     assert "11 more classes are left out" in markdown(answer)
     drawn = re.findall(r">(class \d+) \(36\)<", html)
-    assert drawn == [entry.name for entry in classes]
+    assert drawn == 2 * [entry.name for entry in classes]
 
 
 def test_every_block_shows_its_choice():

@@ -7,34 +7,48 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from mixup_lab.look import BLUE, MUTED, PAPER, legend, line_key, name_rows, new_figure, our_style, short, spread_out
+from mixup_lab.look import (
+    BLUE,
+    MUTED,
+    PAPER,
+    WIDE,
+    folded,
+    legend,
+    line_key,
+    name_rows,
+    new_figure,
+    our_style,
+    short,
+    spread_out,
+)
 from mixup_lab.study.formats import finite, scaled
 from mixup_lab.study.plots.series import series_of
 from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Arm, Metric
 from mixup_lab.study.statistics.intervals import mean_interval
 
-_CATEGORIES = 12  # up to this many alphas are evenly spaced; more are placed by their logarithm
+_LABEL = 56  # units of the drawing for an alpha; where they are too many, they are placed by their logarithm
 
 
-def dose_response(answer: Answer, prefix: str = "dose") -> str:
+def dose_response(answer: Answer, prefix: str = "dose", width: float = WIDE) -> str:
     """Test score over alpha: every seed, mean and 95 % interval of each arm, the baseline as a band.
 
     Arms of one series (equal in all settings but alpha) are joined. Without alphas, each arm has a row.
 
     Args:
         prefix: of all ids in the picture, unique in a page.
+        width: of the picture, in units of which text is 12 high.
     """
     arms = [arm for arm in answer.arms if _tests(arm, answer.metric)]
     if not arms:
         return ""
     if any(arm.alpha is None for arm in arms):
-        return _by_name(answer, arms, prefix)
+        return _by_name(answer, arms, prefix, width)
     series = series_of(arms)
-    place, ticks, scale = _alpha_axis(sorted({arm.alpha for arm in arms if arm.alpha is not None}))
+    place, ticks, scale = _alpha_axis(sorted({arm.alpha for arm in arms if arm.alpha is not None}), int(width / _LABEL))
     many = len(series) > 1
     with our_style():
-        figure = new_figure(370 + 9 * len(series) * many)
+        figure = new_figure(370 + (9 if width == WIDE else 20) * len(series) * many, width)
         ax = figure.add_subplot()
         drawn: set[str] = set()  # the baseline of several series is drawn once
         for k, line in enumerate(series):
@@ -58,7 +72,7 @@ def dose_response(answer: Answer, prefix: str = "dose") -> str:
         ax.set_xticks([place[alpha] for alpha in ticks], [f"{alpha:.3g}" for alpha in ticks])
         ax.set_xlim(min(place.values()) - 0.5, max(place.values()) + 0.5)
         zero = "baseline" if all(arm.alpha == 0 for arm in arms if arm.baseline is None) else "no mixing"
-        ax.set_xlabel(f"alpha (0 = {zero}), {scale}")
+        ax.set_xlabel(folded(f"alpha (0 = {zero}), {scale}", width))
         ax.set_ylabel(_score_label(answer.metric))
         ax.grid(axis="y")
         keys = [line_key(line.name, line.colour, line.marker, line.style) for line in series] if many else []
@@ -66,31 +80,31 @@ def dose_response(answer: Answer, prefix: str = "dose") -> str:
         return inline_svg(figure, prefix, f"Test {short(answer.metric.name)} over alpha, study {answer.study}")
 
 
-def _by_name(answer: Answer, arms: list[Arm], prefix: str) -> str:
+def _by_name(answer: Answer, arms: list[Arm], prefix: str, width: float) -> str:
     """Arms as rows, since names are long; baselines as vertical bands."""
     with our_style():
-        figure = new_figure(105 + 38 * len(arms))
+        figure = new_figure(105 + 38 * len(arms) if width == WIDE else 140 + 54 * len(arms), width)
         ax = figure.add_subplot()
         for y, arm in enumerate(arms):
             colour = MUTED if arm.baseline is None else BLUE
             if arm.baseline is None:
                 _band(ax, arm, answer.metric, MUTED, "--", upright=True)
             _dots(ax, arm, answer.metric, y, 0.12, colour, "o", upright=True)
-        name_rows(ax, [arm.name for arm in arms])
-        ax.set_xlabel(_score_label(answer.metric))
+        name_rows(ax, [arm.name for arm in arms], width)
+        ax.set_xlabel(folded(_score_label(answer.metric), width))
         ax.grid(axis="x")
         legend(figure, _marks(BLUE))
         return inline_svg(figure, prefix, f"Test {short(answer.metric.name)} by arm, study {answer.study}")
 
 
-def _alpha_axis(alphas: list[float]) -> tuple[dict[float, float], list[float], str]:
-    """The place of each alpha, the labelled alphas, and the name of the scale."""
-    if len(alphas) <= _CATEGORIES:
+def _alpha_axis(alphas: list[float], labels: int) -> tuple[dict[float, float], list[float], str]:
+    """The place of each alpha, the labelled alphas, and the name of the scale; there is room for so many labels."""
+    if len(alphas) <= labels:
         return {alpha: float(k) for k, alpha in enumerate(alphas)}, alphas, "evenly spaced"
     least = min(alpha for alpha in alphas if alpha > 0)
     # As symlog: a straight step from 0 to the least alpha, logarithmic above it.
     raw = {alpha: 1 + math.log10(alpha / least) if alpha > 0 else 0.0 for alpha in alphas}
-    stretch = _CATEGORIES / max(raw.values())
+    stretch = labels / max(raw.values())
     place = {alpha: stretch * x for alpha, x in raw.items()}
     ticks: list[float] = []
     for alpha in alphas:

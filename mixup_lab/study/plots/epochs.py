@@ -8,15 +8,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from mixup_lab.look import COLOURS, INK, LINES, MARKERS, PAPER, legend, line_key, new_figure, our_style, short
+from mixup_lab.look import COLOURS, INK, LINES, MARKERS, PAPER, WIDE, legend, line_key, new_figure, our_style, short
 from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Arm, Curve, Interval
 
 MAX_CURVES = 7  # arms in one picture of curves
-_POINTS = 120  # of a curve; more are not visible
+_POINTS = 120  # of a curve in a wide picture; more are not visible
 
 
-def curves(answer: Answer, prefix: str = "curves") -> str:
+def curves(answer: Answer, prefix: str = "curves", width: float = WIDE) -> str:
     """Loss and score over the epochs, on clean training examples and on val: mean and 95 % interval of each arm."""
     shown = curve_arms(answer)[0]
     names = list(dict.fromkeys(("loss", answer.metric.name)))
@@ -30,25 +30,31 @@ def curves(answer: Answer, prefix: str = "curves") -> str:
     if not recorded:
         return ""
     with our_style():
-        figure = new_figure(60 + 225 * len(names) + 11 * len(shown))
-        axes = figure.subplots(len(names), len(splits), squeeze=False, sharex=True, sharey="row")
+        # Panels of one name stand next to each other, or one above the other where there is no room for that.
+        columns, panel_height, key_height = (len(splits), 225, 11) if width == WIDE else (1, 195, 20)
+        count = len(names) * len(splits)
+        figure = new_figure(60 + panel_height * count // columns + key_height * len(shown), width)
+        axes = figure.subplots(count // columns, columns, squeeze=False, sharex=True, sharey="row")
+        axes = axes.reshape(len(names), len(splits))
         for i, name in enumerate(names):
             panels = [[by_tag.get((arm.id, tags[name, split])) for arm in shown] for split in splits]
             scale = 100 if name == answer.metric.name and answer.metric.percent else 1
             for j, panel in enumerate(panels):
                 for k, (arm, curve) in enumerate(zip(shown, panel, strict=True)):
                     if curve is not None:
-                        _curve(axes[i, j], curve, arm, k, len(shown), scale)
+                        _curve(axes[i, j], curve, arm, k, len(shown), scale, _POINTS if width == WIDE else _POINTS // 2)
             limits = _limits([curve for panel in panels for curve in panel if curve is not None], scale)
-            if limits:
-                axes[i, 0].set_ylim(*limits)
-            axes[i, 0].set_ylabel(f"{short(name)} (%)" if scale == 100 else short(name))
-        for j, split in enumerate(splits):
-            axes[0, j].set_title(titles[split])
-            axes[-1, j].set_xlabel("epoch")
-            axes[-1, j].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        for ax in axes.flat:
-            ax.grid(axis="y")
+            for ax, split in zip(axes[i], splits, strict=True):
+                place = ax.get_subplotspec()
+                ax.set_ylim(limits)
+                ax.grid(axis="y")
+                ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+                if i == 0 or columns == 1:
+                    ax.set_title(titles[split])
+                if place.is_first_col():
+                    ax.set_ylabel(f"{short(name)} (%)" if scale == 100 else short(name))
+                if place.is_last_row():
+                    ax.set_xlabel("epoch")
         legend(figure, [line_key(arm.name, *_curve_look(arm, k)) for k, arm in enumerate(shown)])
         return inline_svg(figure, prefix, f"Loss and {short(answer.metric.name)} over the epochs, study {answer.study}")
 
@@ -68,11 +74,11 @@ def _curve_look(arm: Arm, k: int) -> tuple[str, str, Any]:
     return COLOURS[(k - 1) % len(COLOURS)], MARKERS[(k - 1) % len(MARKERS)], LINES[0 if k < 4 else 3]
 
 
-def _curve(ax: Axes, curve: Curve, arm: Arm, k: int, arms: int, scale: float) -> None:
+def _curve(ax: Axes, curve: Curve, arm: Arm, k: int, arms: int, scale: float, points: int) -> None:
     colour, marker, style = _curve_look(arm, k)
     # Evenly spaced points, the first and the last among them.
     n = len(curve.epochs)
-    keep = np.unique(np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int))
+    keep = np.unique(np.linspace(0, n - 1, min(n, points)).round().astype(int))
     epochs, mean, low, high = (
         np.array(x, dtype=float)[keep] for x in (curve.epochs, curve.mean, curve.low, curve.high)
     )

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from mixup_lab import look
-from mixup_lab.look import BLUE, INK, MUTED, PAPER, VERMILLION, short
+from mixup_lab.look import BLUE, INK, MUTED, PAPER, VERMILLION, WIDE, short
 from mixup_lab.study import formats, shown
 from mixup_lab.study.formats import scaled
 from mixup_lab.study.plots.series import series_of
@@ -16,7 +16,7 @@ from mixup_lab.study.plots.svg import inline_svg
 from mixup_lab.study.results import Answer, Interval, Metric
 
 
-def differences(answer: Answer, prefix: str = "differences") -> str:
+def differences(answer: Answer, prefix: str = "differences", width: float = WIDE) -> str:
     """Forest plot: the paired difference of every seed, their mean, the interval for retraining and that for new data.
 
     The band around zero marks differences smaller than the smallest one of interest.
@@ -27,7 +27,7 @@ def differences(answer: Answer, prefix: str = "differences") -> str:
         return ""
     metric = answer.metric
     with look.our_style():
-        figure = look.new_figure(118 + 42 * len(compared))
+        figure = look.new_figure(118 + 42 * len(compared) if width == WIDE else 170 + 56 * len(compared), width)
         ax = figure.add_subplot()
         if answer.min_effect:
             edge = scaled(answer.min_effect, metric)
@@ -43,7 +43,7 @@ def differences(answer: Answer, prefix: str = "differences") -> str:
             ax.plot(
                 [np.mean(values)], [y], marker=line.marker, color=line.colour, markersize=8, markeredgecolor=PAPER
             )  # fmt: skip
-        look.name_rows(ax, [arm.name for arm in compared])
+        look.name_rows(ax, [arm.name for arm in compared], width)
         right = ax.secondary_yaxis("right")
         right.set_yticks(
             range(len(compared)),
@@ -53,10 +53,9 @@ def differences(answer: Answer, prefix: str = "differences") -> str:
         right.spines["right"].set_visible(False)
         ax.annotate("mean", (1, 1), xytext=(5, 2), xycoords="axes fraction", textcoords="offset points", color=MUTED)
         side = "right" if metric.maximize else "left"
-        ax.set_xlabel(
-            f"difference to the baseline in test {short(metric.name)}{' (points)' if metric.percent else ''}; "
-            f"{side} of zero is better"
-        )
+        unit = " (points)" if metric.percent else ""
+        label = f"difference to the baseline in test {short(metric.name)}{unit}; {side} of zero is better"
+        ax.set_xlabel(look.folded(label, width))
         ax.grid(axis="x")
         keys: list[Any] = [
             Line2D([], [], marker="o", color=INK, alpha=0.5, markersize=3.6, linestyle="", label="one seed"),
@@ -84,13 +83,13 @@ def _bar(
         ax.plot(ends, [y, y], color=colour, linewidth=width, solid_capstyle="butt", **style)
 
 
-def class_differences(answer: Answer, prefix: str = "classes") -> str:
+def class_differences(answer: Answer, prefix: str = "classes", width: float = WIDE) -> str:
     """Recall of each class, chosen arm minus baseline, with intervals; the classes that change most, sorted."""
     classes, _ = shown.shown_classes(answer)
     if not classes:
         return ""
     with look.our_style():
-        figure = look.new_figure(90 + 22 * len(classes))
+        figure = look.new_figure(90 + 22 * len(classes) if width == WIDE else 140 + 38 * len(classes), width)
         ax = figure.add_subplot()
         ax.axvline(0, color=INK, linewidth=1)
         for y, entry in enumerate(classes):
@@ -103,8 +102,9 @@ def class_differences(answer: Answer, prefix: str = "classes") -> str:
                 [100 * entry.mean], [y], marker=">" if up else "<", markersize=7.5, color=colour, markeredgewidth=1.3,
                 markerfacecolor=colour if clear else PAPER,
             )  # fmt: skip
-        look.name_rows(ax, [f"{short(entry.name, 26)} ({entry.support:.0f})" for entry in classes])
-        ax.set_xlabel("difference to the baseline in recall on test (points); right of zero is better")
+        look.name_rows(ax, [f"{short(entry.name, 26)} ({entry.support:.0f})" for entry in classes], width)
+        label = "difference to the baseline in recall on test (points); right of zero is better"
+        ax.set_xlabel(look.folded(label, width))
         ax.grid(axis="x")
         full: dict[str, Any] = {"linestyle": "", "markersize": 7.5, "markeredgewidth": 1.3}
         keys = [
