@@ -174,18 +174,23 @@ def _numbers(comparison: Comparison, mean: float, metric: Metric, honest: Honest
     """The difference and its interval, and both without the luck of choosing; without a full stop."""
     n = len(comparison.seeds)
     unit = " points" if metric.percent else ""
-    if comparison.new_data:
-        spread = f"95 % interval for new data {interval(comparison.new_data, metric)}{unit}"
-    elif comparison.retraining:
-        spread = f"95 % interval over seeds {interval(comparison.retraining, metric)}{unit}"
-    else:
+    ends = comparison.new_data or comparison.retraining
+    kind = "95 % interval for new data" if comparison.new_data else "95 % interval over seeds"
+    if ends is None:
         spread = "no interval"
+    elif any(_shows(end, metric) for end in ends):
+        spread = f"{kind} {interval(ends, metric)}{unit}"
+    else:
+        spread = f"the {kind} holds no other value"
     lower = "" if metric.maximize else " (lower is better)"
     change = f"test {metric.name} {difference(mean, metric)} against the baseline{lower}"
+    if not _shows(mean, metric):
+        change = f"test {metric.name} equal to the baseline's{' to two decimals' * metric.percent}"
     luck = ""
     if honest is not None and difference(honest.mean, metric) != difference(mean, metric):
-        ends = interval(honest.new_data or honest.retraining, metric)
-        luck = f"; without the luck of choosing this arm {difference(honest.mean, metric)} ({ends})"
+        bounds = interval(honest.new_data or honest.retraining, metric)
+        left = difference(honest.mean, metric) if _shows(honest.mean, metric) else "nothing is left of it"
+        luck = f"; without the luck of choosing this arm {left} ({bounds})"
     return f"{change}, paired over {n} seed{'s' * (n != 1)}; {spread}{luck}"
 
 
@@ -221,11 +226,12 @@ def _far_out(answer: Answer) -> list[str]:
         values = arm.comparison.differences
         middle = stats.median(values)
         mad = stats.median(abs(value - middle) for value in values) * NORMAL_MAD
-        far = [k for k, value in enumerate(values) if abs(value - middle) > FAR * mad > 0]
+        far = [k for k, value in enumerate(values)
+               if abs(value - middle) > FAR * mad > 0 and _shows(value - middle, answer.metric)]  # fmt: skip
         if far:
-            which = ", ".join(f"seed {arm.comparison.seeds[k]} ({difference(values[k], answer.metric)})" for k in far)
+            which = ", ".join(f"seed {arm.comparison.seeds[k]} ({_zero(values[k], answer.metric)})" for k in far)
             lines.append(
-                f"{arm.name}: {which} lies far from the median {difference(middle, answer.metric)}. The test takes a"
+                f"{arm.name}: {which} lies far from the median {_zero(middle, answer.metric)}. The test takes a"
                 " gain and a loss of the same size to be equally likely, and 8 seeds often miss a collapse that one"
                 " training in 20 suffers."
             )
@@ -263,6 +269,11 @@ def _optimism_of_several(answer: Answer) -> list[str]:
 def _shows(change: float, metric: Metric) -> bool:
     """Whether a difference is more than zero as it is written."""
     return any(digit in "123456789" for digit in difference(change, metric))
+
+
+def _zero(change: float, metric: Metric) -> str:
+    """The difference, or a plain 0."""
+    return difference(change, metric) if _shows(change, metric) else "0"
 
 
 def _size(change: float, metric: Metric) -> str:

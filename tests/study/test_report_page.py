@@ -14,15 +14,19 @@ from html import escape, unescape
 from html.parser import HTMLParser
 
 import matplotlib
+import numpy as np
 import pytest
 from helpers import answers
+from helpers.studies import write_study
 from rich.console import Console
 
 from mixup_lab.look import NARROW
 from mixup_lab.study import formats, plots, shown
+from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.export import as_json, csv_rows
 from mixup_lab.study.markdown import markdown, text
 from mixup_lab.study.page import page
+from mixup_lab.study.reading import read
 from mixup_lab.study.results import Answer, Moments
 from mixup_lab.study.terminal import terminal_table
 
@@ -638,3 +642,51 @@ def test_showing_needs_neither_torch_nor_pyplot():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def written(answer: Answer) -> dict[str, str]:
+    """All sentences of the page, of the Markdown and of the terminal; numbers in tables and pictures are left out."""
+    html = re.sub(r"<(table|svg|style)\b.*?</\1>", "", page(answer), flags=re.DOTALL)
+    lines = [line for line in markdown(answer).splitlines() if not line.startswith("|")]
+    return {
+        "page": unescape(re.sub(r"<[^>]*>", " ", html)).replace("\u00a0", " "),
+        "markdown": "\n".join(lines).replace("\\", ""),
+        "terminal": "\n".join([answer.sentence, *answer.details, *answer.problems]),
+    }
+
+
+# Study -> test examples, further right ones than the baseline's by alpha and seed, val by alpha, and what is said.
+ZEROS = {
+    "equal": (400, {0.4: [0] * 8}, {}, "equal to the baseline's to two decimals, paired over 8 seeds; 95 % interval"),
+    "seeds alone": (400, {0.4: [0] * 8}, {}, "8 seeds; the 95 % interval over seeds holds no other value."),
+    "tiny": (40_000, {0.4: [1] * 8}, {}, "equal to the baseline's to two decimals"),
+    "mean": (400, {0.4: [9, -9] * 4}, {}, "to two decimals, paired over 8 seeds; 95 % interval for new data −"),
+    "seed": (400, {0.4: [0, 40, 41, 39, 40, 42, 40, 41]}, {}, "seed 0 (0) lies far from the median +10.00 points"),
+    "median": (400, {0.4: [60, 1, -1, 0, 2, -2, 0, -1]}, {}, "seed 0 (+15.00 points) lies far from the median 0."),
+    # Each arm is better where val prefers it, so that the other seeds choose the arm that is not better here.
+    "luck": (
+        400,
+        {0.2: [8] * 4 + [0] * 4, 0.4: [0] * 4 + [8] * 4},
+        {0.0: [0.5] * 8, 0.2: [0.8] * 4 + [0.7] * 4, 0.4: [0.7] * 4 + [0.801] * 4},
+        "+1.00 points against the baseline",
+    ),
+}
+
+
+@pytest.mark.parametrize("study", ZEROS)
+def test_no_sentence_is_about_0_points(tmp_path, study):
+    """A difference that is written as zero is told in words, or not at all."""
+    count, gains, vals, words = ZEROS[study]
+    hits = {0.0: np.tile(np.arange(count) % 2 == 0, (8, 1))}
+    for alpha, numbers in gains.items():
+        hits[alpha] = hits[0.0].copy()
+        for row, number in zip(hits[alpha], numbers, strict=True):
+            row[np.flatnonzero(row == (number < 0))[: abs(number)]] ^= True
+    write_study(tmp_path, hits, vals or None)
+    for path in tmp_path.rglob("predictions.npz" if study == "seeds alone" else "none"):
+        path.unlink()
+    answer = analyse(read([tmp_path]), "study", Options(), {})
+    for where, text_of in written(answer).items():
+        assert words in text_of, where
+        assert not re.findall(r".*(?<![\d.])[+−]?0\.00(?!\d| to).*", text_of), where
+    assert study != "luck" or "without the luck of choosing this arm nothing is left of it (−" in answer.details[0]
