@@ -55,6 +55,7 @@ reference/api
 :hidden:
 :caption: The project
 
+statistics
 performance
 architecture
 contributing

@@ -38,7 +38,7 @@ EXTRAS = {
 }  # fmt: skip
 # What is put in the place of settings that take long: beginning of a word -> how it goes on.
 TINY = {
-    "trainer.epochs=": "1", "trainer.batch_size=": "8", "seed=": "0", "confirm=": "1",
+    "trainer.epochs=": "1", "trainer.batch_size=": "8", "seed=": "0", "confirm=": "1", "max_seeds=": "8",
     "dataset.image_size=[": "64,64]",
 }  # fmt: skip
 ALWAYS = ("trainer.epochs=1", "trainer.device=cpu", "trainer.threads=1", "trainer.progress=none")
@@ -98,7 +98,7 @@ def tiny(words: tuple[str, ...], number: int) -> list[str]:
     if command == "compare":
         one_method = "aug.alpha" not in given and "," not in given.get("aug", "")
         rest += [f"study=page{number}", "hydra/launcher=basic"]
-        rest += ["seed=0"] * ("seed" not in given) + ["aug.alpha=0,1"] * one_method
+        rest += ["seed=0"] * ("seed" not in given and "until" not in given) + ["aug.alpha=0,1"] * one_method
     return [command, *rest]
 
 
@@ -203,12 +203,27 @@ def test_pictures_have_a_text_and_are_used():
     assert used == files
 
 
-def test_the_page_of_the_configuration_is_that_of_conf():
-    script = CHECKOUT / "scripts" / "configuration_page.py"
-    spec = importlib.util.spec_from_file_location("configuration_page", script)
+def script(name_of: str):
+    """A script of the checkout as a module."""
+    spec = importlib.util.spec_from_file_location(name_of, CHECKOUT / "scripts" / f"{name_of}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_the_configuration_is_that_of_conf():
+    module = script("configuration_page")
     assert module.PAGE.read_text() == module.page(), "run scripts/configuration_page.py"
+
+
+def test_the_pictures_of_statistics_are_those_of_the_script():
+    """By their words and the places of their dots; another matplotlib may write other bytes."""
+    module = script("statistics_pictures")
+    for picture_name in module.PICTURES:
+        old, new = (module.DOCS / f"{picture_name}.svg").read_text(), module.drawn(picture_name)
+        for pattern in (r">([^<]+)</text>", r'<use href="[^"]*" x="([\d.]+)"'):
+            assert re.findall(pattern, old) == re.findall(pattern, new), "run scripts/statistics_pictures.py"
+    assert ">6 of 30 studies" in (module.DOCS / "looking.svg").read_text(), "as the page says"
 
 
 def test_the_readme_is_short_and_has_no_placeholder():

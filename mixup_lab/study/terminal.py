@@ -1,6 +1,7 @@
 """The table of arms for a terminal of 80 columns."""
 
 import re
+import textwrap
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -20,7 +21,9 @@ def terminal_table(answer: Answer) -> Table:
     # A long name breaks between settings, not within one.
     names = {arm.id: arm.name.replace(",", ",\n") if len(arm.name) > 20 else arm.name for arm in answer.arms}
     lines = [line for name in names.values() for line in name.split("\n")]
-    longest = max(map(len, [*lines, *(reference.name for reference in answer.references)]), default=0)
+    # References have long names too; a second line leaves room for the verdicts.
+    lines += [line for reference in answer.references for line in textwrap.wrap(reference.name, 14)]
+    longest = max(map(len, lines), default=0)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
     # Only the verdict is wrapped where room is short.
     table.add_column("arm", overflow="fold", width=max(3, min(longest, 24)))
