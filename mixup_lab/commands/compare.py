@@ -64,8 +64,8 @@ def _sweep(
     wanted = {arm: names.get(arm, name) for arm, name in plan.names.items()}
     folders = store.enter(study, wanted, plan.settings, [*plan.axes, *axes, *line.bundled], plan.roots, ends)
     places = [
-        Place(store.run_dir(study, folders[arm], seed), folders[arm], seed, epochs)
-        for (arm, seed), epochs in plan.cells.items()
+        Place(store.run_dir(study, folders[arm], seed), folders[arm], seed)
+        for arm, seed in plan.cells
         if seed < ends.get(arm, seed + 1)
     ]
     before = sum(read_result(place.run_dir) is not None for place in places)

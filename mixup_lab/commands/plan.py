@@ -20,7 +20,7 @@ class Plan:
     names: dict[str, str] = field(default_factory=dict)  # id of each arm -> its preferred name
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # id of each arm -> its flat settings
     roots: dict[str, str | None] = field(default_factory=dict)  # name of each data set -> folder of its files, if any
-    cells: dict[tuple[str, int], int] = field(default_factory=dict)  # (id of the arm, seed) -> epochs, in order
+    cells: dict[tuple[str, int], None] = field(default_factory=dict)  # id of the arm and seed of each run, in order
 
 
 def jobs_of(overrides: Sequence[str]) -> tuple[list[list[str]], list[str]]:
@@ -76,7 +76,7 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
             plan.settings[arm] = identity.settings(config.resolved, choices)
             mixing, mixes = identity.arm_name(choices.get("aug"), config.aug), not identity.mixes_nothing(config.aug)
             plan.names.setdefault(arm, _name(mixing, mixes, words, plan.axes))
-            plan.cells.update({(arm, seed): config.trainer.epochs for seed in seeds})
+            plan.cells.update(dict.fromkeys((arm, seed) for seed in seeds))
     return plan
 
 

@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 from mixup_lab.config import identity
 from mixup_lab.config.schema import COMPONENTS, RunConfig
 from mixup_lab.runs.record import SCHEMA, Event, Record, read_summary
+from mixup_lab.training.auto import AUTO
+from mixup_lab.training.settings import TrainerSettings
 from mixup_lab.types import Interrupted, UserError
 
 MOST_CLASSES = 1000  # names of classes that are recorded, at most
@@ -81,9 +83,8 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
         log = RunLog(record, board, progress_view(config.trainer.progress, primary))
         if not resumed:
             record.config(OmegaConf.to_yaml(OmegaConf.create(config.resolved)))
-        facts = _facts(fit) | ({"resumed": True} if resumed else {})
-        title = f"{start['name']} seed={config.seed}"
-        log.start(title, config.trainer.epochs, fit.steps, fit.done_steps, {**start, **facts})
+        facts = _facts(fit, config.trainer) | ({"resumed": True} if resumed else {})
+        log.start(f"{start['name']} seed={config.seed}", about_length(facts), fit.done_steps, {**start, **facts})
         for note in fit.parts.data.notes:
             record.event("note", text=note)
         try:
@@ -92,7 +93,9 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
                 board.text("config", _as_markdown(config.resolved, start["choices"]))
             # The first letters have to tell the runs apart, and runs of one name must not fold into one row.
             trial = f"{run_dir.parent.name} {run_dir.name} {run_dir.parent.parent.name}"
-            board.begin(trial, _hparams(config, start), [f"val/{primary}", f"test/{primary}", "val/loss"])
+            board.begin(
+                trial, _hparams(config, fit.parts.settings, start), [f"val/{primary}", f"test/{primary}", "val/loss"]
+            )
             scalars = fit.run(log, stop)
         except BaseException as error:
             # Only a signal or an exit is not an Exception.
@@ -106,19 +109,22 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
         raise Interrupted(stop.signum, f"stopped after {run_dir}, which is finished")
 
 
-def _facts(fit: Any) -> dict[str, Any]:
-    """The rest of the `start` event."""
+def _facts(fit: Any, typed: TrainerSettings) -> dict[str, Any]:
+    """The rest of the `start` event; `chosen` are the numbers of the settings that are auto."""
     import numpy as np
     import torch
 
     from mixup_lab.runs.environment import git_commit, versions
 
-    data, device = fit.parts.data, fit.parts.device
+    data, device, length = fit.parts.data, fit.parts.device, fit.length
     groups = {split.name: len(np.unique(split.groups)) for split in data.splits if split.groups is not None}
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "primary": fit.parts.task.primary,
         "maximize": fit.parts.task.maximize,
+        "chosen": {f"trainer.{key}": length[key] for key in length if getattr(typed, key) == AUTO},
+        "epochs": length["epochs"],
+        "steps_per_epoch": fit.steps,
         "versions": versions(),
         "git": git_commit(),
         "device": f"{device} ({kind})",
@@ -138,16 +144,30 @@ def _facts(fit: Any) -> dict[str, Any]:
     }
 
 
-def _hparams(config: RunConfig, start: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat settings that tell runs apart in TensorBoard: the same keys for every run."""
+def about_length(facts: Event) -> str:
+    """How long a run trains, in words, from its `start` event.
+
+    >>> chosen = {"trainer.batch_size": 64, "trainer.epochs": 25}
+    >>> about_length({"chosen": chosen, "epochs": 25, "steps_per_epoch": 20, "data": {"train": 1293}})
+    'auto: batch size 64, 25 epochs (n = 1,293 training examples); 20 steps an epoch, 500 in all'
+    """
+    steps, epochs = facts["steps_per_epoch"], facts["epochs"]
+    pace = f"{steps:,} step{'s' * (steps != 1)} an epoch, {steps * epochs:,} in all"
+    words = {"trainer.batch_size": "batch size {}", "trainer.epochs": "{} epochs"}
+    chosen = ", ".join(words[key].format(value) for key, value in facts["chosen"].items())
+    return f"auto: {chosen} (n = {facts['data']['train']:,} training examples); {pace}" if chosen else pace
+
+
+def _hparams(config: RunConfig, settings: TrainerSettings, start: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat settings that tell runs apart in TensorBoard: the same keys for every run; numbers instead of auto."""
     return {
         "arm": start["name"],
         **{group: start["choices"].get(group) for group in COMPONENTS},
         "alpha": float(config.aug.get("alpha", 0.0)),
         "lr": config.optimizer.get("lr", 0.0),
         "weight_decay": config.optimizer.get("weight_decay", 0.0),
-        "epochs": config.trainer.epochs,
-        "batch_size": config.trainer.batch_size,
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
         "seed": config.seed,
     }
 

@@ -22,19 +22,18 @@ from rich.table import Table
 from rich.text import Text
 
 from mixup_lab.runs import store
-from mixup_lab.runs.record import read_result
+from mixup_lab.runs.record import read_events, read_result
 
 TAIL = 16384  # bytes at the end of a record that hold its last epoch
 MOST_SEEDS = 12  # columns of the table; more seeds are counted instead
 
 
 class Place(NamedTuple):
-    """The directory of a cell, and how long it trains."""
+    """The directory of a cell."""
 
     run_dir: Path
     name: str
     seed: int
-    epochs: int
 
 
 @dataclass
@@ -42,7 +41,8 @@ class State:
     """The state of a cell."""
 
     status: str = "waiting"  # waiting, running, ok, failed
-    progress: float = 0.0  # share of the epochs
+    epochs: int | None = None  # that it trains, once its record says so
+    progress: float = 0.0  # share of them
     value: float | None = None  # primary metric on val
     text: str = ""
     size: int = -1  # of the record when it was last read
@@ -155,7 +155,13 @@ def look(place: Place, state: State) -> None:
     if size != state.size:
         state.status = "running" if state.size >= 0 or size == 0 else state.status
         state.size = size
-        state.progress = min(0.99, _last_epoch(record) / place.epochs)
+        state.epochs = state.epochs or _all_epochs(place.run_dir)
+        state.progress = min(0.99, _last_epoch(record) / state.epochs) if state.epochs else 0.0
+
+
+def _all_epochs(run_dir: Path) -> int | None:
+    start = next(read_events(run_dir, "start"), {})
+    return start.get("epochs")
 
 
 def _last_epoch(record: Path) -> int:

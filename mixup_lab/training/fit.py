@@ -24,6 +24,7 @@ from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.pictures import mistakes_sheet, mixed_sheet
 from mixup_lab.training.references import reference_scalars
 from mixup_lab.training.schedules import Schedule
+from mixup_lab.training.settings import AUTOMATIC
 from mixup_lab.training.step import train_step
 from mixup_lab.training.stop import Pruned, StopRequest, withdraw
 from mixup_lab.training.tally import Tally
@@ -66,13 +67,21 @@ class Fit:
         settings, train = parts.settings, parts.data.train
         self.parts, self.run_dir = parts, run_dir
         self.batches = Batches(parts)
-        self.steps = self.batches.steps  # of an epoch
+        self.steps: int = self.batches.steps  # of an epoch
+        self.length = {key: getattr(settings, key) for key in AUTOMATIC}
         self.precision = Precision(settings.precision, parts.device)
         self.evaluator = Evaluator(parts.task, parts.encoded, self.precision, settings.eval_batch_size)
         average = settings.ema_decay and get_ema_multi_avg_fn(settings.ema_decay)  # type: ignore[no-untyped-call]
         self.ema = AveragedModel(parts.model, multi_avg_fn=average, use_buffers=True) if average else None
         self.checkpoint = Checkpoint(
-            parts.model, self.ema, parts.optimizer, self.precision, parts.fingerprint, parts.data.digest, parts.device
+            parts.model,
+            self.ema,
+            parts.optimizer,
+            self.precision,
+            parts.fingerprint,
+            parts.data.digest,
+            parts.device,
+            self.length,
         )
         chosen = stream(parts.seed, "train_clean").permutation(len(train))
         self.train_clean = np.sort(chosen[:TRAIN_CLEAN])

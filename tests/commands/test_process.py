@@ -351,7 +351,7 @@ BAD = [
     (["aug._target_=os.system"], "aug._target_=os.system is not trusted"),
     (["aug._target_=torch.os.system"], "aug._target_=torch.os.system is not trusted"),
     (["optimizer.name=Nope"], "Nope"),
-    (["trainer.epochs=0"], "trainer.epochs must be at least 1, got 0"),
+    (["trainer.epochs=0"], "trainer.epochs must be auto or a whole number, at least 1, got 0"),
     (["seed=-1"], "seed must be 0 or more, got -1"),
     pytest.param(
         ["trainer.device=cuda"],
