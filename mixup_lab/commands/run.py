@@ -10,13 +10,19 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from mixup_lab.config import identity
+from mixup_lab.config.nearest import nearest
 from mixup_lab.config.schema import COMPONENTS, RunConfig
 from mixup_lab.runs.record import SCHEMA, Event, Record, read_summary
+from mixup_lab.study.metric_names import tag
 from mixup_lab.training.auto import AUTO
 from mixup_lab.training.settings import TrainerSettings
 from mixup_lab.types import Interrupted, UserError
 
 MOST_CLASSES = 1000  # names of classes that are recorded, at most
+
+
+class UnknownMetric(UserError):
+    """The metric that a study decides by is not one of its data: a mistake of the line, not of a run."""
 
 
 def identify(config: RunConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -34,7 +40,14 @@ def identify(config: RunConfig, choices: Mapping[str, Any], overrides: Sequence[
     }
 
 
-def run(config: RunConfig, record: Record, start: Mapping[str, Any], *, from_checkpoint: bool = True) -> Event:
+def run(
+    config: RunConfig,
+    record: Record,
+    start: Mapping[str, Any],
+    *,
+    from_checkpoint: bool = True,
+    metric: str | None = None,
+) -> Event:
     """Train to the end, close the record and return the summary.
 
     Args:
@@ -42,14 +55,15 @@ def run(config: RunConfig, record: Record, start: Mapping[str, Any], *, from_che
         record: of the run's directory, open; if it has begun already, the run continues.
         start: the identity of the run, from `identify`.
         from_checkpoint: continue from the checkpoint; False: train from the beginning again.
+        metric: that the study decides by, with or without a split; None: the task's own.
 
     Raises:
-        UserError: if a component refuses its settings; nothing has begun then.
+        UserError: if a component refuses its settings, or the task lacks the metric; nothing has begun then.
         RunFailed: if the run diverged; the record shows it.
         Interrupted: after a signal; a checkpoint was saved.
     """
     with closing(record):
-        _train(config, record, start, from_checkpoint)
+        _train(config, record, start, from_checkpoint, metric)
         summary = read_summary(record.run_dir)
     assert summary is not None
     return summary
@@ -60,7 +74,18 @@ def primary_value(summary: Event) -> float:
     return float(summary["scalars"][f"val/{summary['primary']}"])
 
 
-def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_checkpoint: bool) -> None:
+def _check_metric(metric: str, names: Sequence[str]) -> None:
+    wanted = tag(metric).rpartition("/")[2]
+    if metric not in names and wanted not in names:
+        parts = [name for name in names if wanted.lower() in name.split("_")]  # f1 of macro_f1
+        near = next(iter(parts), None) or nearest(wanted, names)
+        meant = f"; did you mean {near}?" if near else "."
+        raise UnknownMetric(f"metric={metric} is not a metric of these data{meant} They have: {', '.join(names)}")
+
+
+def _train(
+    config: RunConfig, record: Record, start: Mapping[str, Any], from_checkpoint: bool, metric: str | None
+) -> None:
     run_dir, resumed = record.run_dir, record.begun
     # Imported late: --cfg and mistakes on the command line do not need torch.
     from mixup_lab.config.assemble import assemble
@@ -74,6 +99,8 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
     if config.trainer.malloc == "keep":  # before the first large tensor
         keep_freed_memory()
     fit = Fit(assemble(config, start["fingerprint"]), run_dir)
+    if metric is not None:
+        _check_metric(metric, fit.metric_names())
     if resumed and from_checkpoint and (run_dir / "checkpoint.pt").exists():
         fit.resume()
     with StopRequest() as stop:

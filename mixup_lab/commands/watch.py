@@ -25,6 +25,7 @@ from mixup_lab.runs import store
 from mixup_lab.runs.record import read_events, read_result
 
 TAIL = 16384  # bytes at the end of a record that hold its last epoch
+WORTH_SAYING = 60  # seconds that are left; of less no line is printed
 MOST_SEEDS = 12  # columns of the table; more seeds are counted instead
 
 
@@ -64,7 +65,7 @@ class Watch:
         for state in self._states.values():
             state.printed = state.status == "ok"  # finished before this start
         self._done_before = sum(state.printed for state in self._states.values())
-        self._started = time.monotonic()
+        self._started, self._said = time.monotonic(), -1
         self._stop = threading.Event()
         self._live = Live(console=self._console, auto_refresh=False, transient=True) if sys.stdout.isatty() else None
         if self._live:
@@ -98,6 +99,8 @@ class Watch:
                 count = f"{number:>{len(str(len(self.places)))}}/{len(self.places)}"
                 line = f"  {count}  {place.name} seed={place.seed}  {state.text}"
                 self._console.print(line, markup=False, soft_wrap=True)
+            if not self._live:
+                self._say_time_left(sum(state.status == "ok" for state in self._states.values()))
 
     def _look(self) -> None:
         for place, state in self._states.items():
@@ -123,13 +126,25 @@ class Watch:
         parts = [f"{counts['ok']} of {len(self.places)} runs done"]
         if counts["failed"]:
             parts.append(f"{counts['failed']} failed")
-        # From the work since the start; runs that are under way count by their progress.
+        left = self._seconds_left()
+        return ", ".join([*parts, f"about {duration(left)} left"] if left is not None else parts)
+
+    def _seconds_left(self) -> float | None:
+        """From the work since the start, where runs that are under way count by their progress; None: too early."""
+        counts = Counter(state.status for state in self._states.values())
         share = counts["ok"] + sum(state.progress for state in self._states.values() if state.status != "ok")
         worked, seconds = share - self._done_before, time.monotonic() - self._started
-        if worked >= 0.2 and seconds >= 1:
-            left = max(0.0, len(self.places) - counts["failed"] - share) * seconds / worked
-            parts.append(f"about {_duration(left)} left")
-        return ", ".join(parts)
+        if worked < 0.2 or seconds < 1:
+            return None
+        return max(0.0, len(self.places) - counts["failed"] - share) * seconds / worked
+
+    def _say_time_left(self, done: int) -> None:
+        """A line after the first run, and at each quarter of the runs."""
+        quarter = 4 * done // len(self.places)
+        left = self._seconds_left()
+        if quarter > self._said and left is not None and left >= WORTH_SAYING:
+            self._said = quarter
+            self._console.print(f"  {time_left(left, done, len(self.places))}", markup=False, soft_wrap=True)
 
 
 def look(place: Place, state: State) -> None:
@@ -195,7 +210,14 @@ def _summary(states: Sequence[State]) -> list[str]:
     return [*(str(counts[status]) for status in ("ok", "running", "waiting", "failed")), mean]
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+def time_left(seconds: float, done: int, runs: int) -> str:
+    """`about 12 min left (4 of 40 runs done)`."""
+    return f"about {duration(seconds)} left ({done} of {runs} runs done)"
+
+
+def duration(seconds: float) -> str:
+    """Roughly: `50 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 59.5:
+        return f"{round(seconds)} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"

@@ -31,6 +31,7 @@ from mixup_lab.training.tally import Tally
 from mixup_lab.types import Interrupted, Mixed, RunFailed
 
 MISTAKES = 9  # examples of val that are shown at the end
+NAMED = 256  # examples of val that the names of metrics are found with: some metrics need two classes
 TRAIN_CLEAN = 2000  # examples of the training split, at most, that are evaluated without mixing
 
 
@@ -91,6 +92,12 @@ class Fit:
     def resume(self) -> None:
         """Continue from the checkpoint in the run directory."""
         self.state = self.checkpoint.load(self.run_dir)
+
+    def metric_names(self) -> list[str]:
+        """The names of the metrics, from some examples of val; nothing is trained, and no chance is used up."""
+        positions = np.arange(min(NAMED, len(self.parts.data.val)))
+        with torch.random.fork_rng(devices=[]):
+            return list(self.evaluator.metrics(self.evaluator.observe(self.evaluated, self.parts.data.val, positions)))
 
     def run(self, log: RunLog, stop: StopRequest) -> dict[str, float]:
         """Train to the end, test once, and return the final scalars.

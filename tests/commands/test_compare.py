@@ -338,7 +338,7 @@ def test_other_data_under_the_name_of_a_study_is_refused(line, tmp_path):
     assert len(runs_of(study / "confirm")) == 2
 
     # A study of an earlier version, whose arms have other identities, is left as it is.
-    path.write_text(path.read_text().replace('"schema": 2', '"schema": 1'))
+    path.write_text(path.read_text().replace(f'"schema": {store.SCHEMA}', '"schema": 1'))
     before = files_of(study)
     code, out, err = line("compare", *PICTURES, "dataset.root=moved")
     assert (code, out, err.count("\n")) == (2, "", 1)

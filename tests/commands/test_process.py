@@ -33,6 +33,7 @@ from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from mixup_lab import cli
 from mixup_lab.data.feeds import Resident
+from mixup_lab.runs.record import SCHEMA
 
 KILLS = 24
 KILL_EPOCHS = 40
@@ -304,7 +305,7 @@ DAMAGES = {
         "record.jsonl has no start of a run to resume",
     ),
     "another version": (
-        _edit("record.jsonl", '"schema": 2', '"schema": 1'),
+        _edit("record.jsonl", f'"schema": {SCHEMA}', '"schema": 1'),
         "was written by another version of mixup-lab",
     ),
     "no config": (lambda run: (run / "config.yaml").unlink(), "is not a run directory, it has no config.yaml"),
