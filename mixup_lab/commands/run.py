@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from mixup_lab.config import identity
 from mixup_lab.config.nearest import nearest
 from mixup_lab.config.schema import COMPONENTS, RunConfig
+from mixup_lab.runs.length import about_length
 from mixup_lab.runs.record import SCHEMA, Event, Record, read_summary
 from mixup_lab.study.metric_names import tag
 from mixup_lab.training.auto import AUTO
@@ -84,7 +85,11 @@ def _check_metric(metric: str, names: Sequence[str]) -> None:
 
 
 def _train(
-    config: RunConfig, record: Record, start: Mapping[str, Any], from_checkpoint: bool, metric: str | None
+    config: RunConfig,
+    record: Record,
+    start: Mapping[str, Any],
+    from_checkpoint: bool,
+    metric: str | None,
 ) -> None:
     run_dir, resumed = record.run_dir, record.begun
     # Imported late: --cfg and mistakes on the command line do not need torch.
@@ -169,20 +174,6 @@ def _facts(fit: Any, typed: TrainerSettings) -> dict[str, Any]:
             "class_names": list(data.kind.names[:MOST_CLASSES]),
         },
     }
-
-
-def about_length(facts: Event) -> str:
-    """How long a run trains, in words, from its `start` event.
-
-    >>> chosen = {"trainer.batch_size": 64, "trainer.epochs": 25}
-    >>> about_length({"chosen": chosen, "epochs": 25, "steps_per_epoch": 20, "data": {"train": 1293}})
-    'auto: batch size 64, 25 epochs (n = 1,293 training examples); 20 steps an epoch, 500 in all'
-    """
-    steps, epochs = facts["steps_per_epoch"], facts["epochs"]
-    pace = f"{steps:,} step{'s' * (steps != 1)} an epoch, {steps * epochs:,} in all"
-    words = {"trainer.batch_size": "batch size {}", "trainer.epochs": "{} epochs"}
-    chosen = ", ".join(words[key].format(value) for key, value in facts["chosen"].items())
-    return f"auto: {chosen} (n = {facts['data']['train']:,} training examples); {pace}" if chosen else pace
 
 
 def _hparams(config: RunConfig, settings: TrainerSettings, start: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mixup_lab.runs import store
-from mixup_lab.runs.record import read_events, read_result
+from mixup_lab.runs.length import about_length
+from mixup_lab.runs.record import Event, read_events, read_result
 
 TAIL = 16384  # bytes at the end of a record that hold its last epoch
 WORTH_SAYING = 60  # seconds that are left; of less no line is printed
@@ -42,7 +43,7 @@ class State:
     """The state of a cell."""
 
     status: str = "waiting"  # waiting, running, ok, failed
-    epochs: int | None = None  # that it trains, once its record says so
+    start: Event | None = None  # the beginning of its record, once that is there
     progress: float = 0.0  # share of them
     value: float | None = None  # primary metric on val
     text: str = ""
@@ -65,6 +66,7 @@ class Watch:
         for state in self._states.values():
             state.printed = state.status == "ok"  # finished before this start
         self._done_before = sum(state.printed for state in self._states.values())
+        self._lengths = {""}  # that were said
         self._started, self._said = time.monotonic(), -1
         self._stop = threading.Event()
         self._live = Live(console=self._console, auto_refresh=False, transient=True) if sys.stdout.isatty() else None
@@ -91,7 +93,10 @@ class Watch:
         if self._live:
             self._live.update(self._table(), refresh=True)
         for place, state in self._states.items():
-            if state.printed or state.status not in ("ok", "failed"):
+            if state.printed:
+                continue
+            self._say_length(place, state)
+            if state.status not in ("ok", "failed"):
                 continue
             state.printed = True
             if state.status == "failed" or not self._live:
@@ -138,6 +143,15 @@ class Watch:
             return None
         return max(0.0, len(self.places) - counts["failed"] - share) * seconds / worked
 
+    def _say_length(self, place: Place, state: State) -> None:
+        """How long the runs train, once for all of one length."""
+        if state.start is None and state.status == "ok":  # it was too quick to be seen running
+            state.start = next(read_events(place.run_dir, "start"), None)
+        about = about_length(state.start) if state.start else ""
+        if about not in self._lengths:
+            self._lengths.add(about)
+            self._console.print(about, markup=False, soft_wrap=True)
+
     def _say_time_left(self, done: int) -> None:
         """A line after the first run, and at each quarter of the runs."""
         quarter = 4 * done // len(self.places)
@@ -170,13 +184,8 @@ def look(place: Place, state: State) -> None:
     if size != state.size:
         state.status = "running" if state.size >= 0 or size == 0 else state.status
         state.size = size
-        state.epochs = state.epochs or _all_epochs(place.run_dir)
-        state.progress = min(0.99, _last_epoch(record) / state.epochs) if state.epochs else 0.0
-
-
-def _all_epochs(run_dir: Path) -> int | None:
-    start = next(read_events(run_dir, "start"), {})
-    return start.get("epochs")
+        state.start = state.start or next(read_events(place.run_dir, "start"), None)
+        state.progress = min(0.99, _last_epoch(record) / state.start["epochs"]) if state.start else 0.0
 
 
 def _last_epoch(record: Path) -> int:

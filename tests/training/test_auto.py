@@ -63,7 +63,9 @@ def test_numbers_are_printed_recorded_and_followed(words, chosen, line, tmp_path
     )
     auto_part = f"auto: {', '.join(shown)} (n = 90 training examples); " if chosen else ""
     steps = 90 // size
-    assert out.splitlines()[0] == f"baseline seed=0: {auto_part}{steps} steps an epoch, {steps * epochs:,} in all"
+    pace = f"{steps} steps an epoch, {steps * epochs:,} in all"
+    remedy = ": lower trainer.batch_size or raise trainer.epochs" if steps * epochs < 200 else ""
+    assert out.splitlines()[0] == f"baseline seed=0: {auto_part}{pace}{remedy}"
     assert f"  epoch {epochs}/{epochs}  " in out
     assert f"trainer:\n  epochs: {typed.get('trainer.epochs', 'auto')}\n" in (run / "config.yaml").read_text()
     content = board_of(run).summary_metadata["_hparams_/session_start_info"].plugin_data.content
