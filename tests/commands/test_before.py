@@ -247,12 +247,14 @@ def test_the_live_table_takes_the_epochs_from_the_record(line, tmp_path):
 def test_the_length_of_the_runs_is_said_once(line):
     words = [word for word in TINY if not word.startswith(("trainer.epochs", "trainer.batch"))]
     few = "1 step an epoch, 3 in all: lower trainer.batch_size or raise trainer.epochs"
+    almost = "99 steps an epoch, 198 in all: lower trainer.batch_size or raise trainer.epochs"
     enough = "100 steps an epoch, 200 in all"
     auto = "auto: batch size 16, 27 epochs (n = 304 training examples); 19 steps an epoch, 513 in all"
     both = "auto: 25 epochs (n = 200 training examples); 20 steps an epoch, 500 in all"
     for study, n, given, sentence in (
         ("a", 230, ["trainer.batch_size=128", "trainer.epochs=3"], few),
         ("b", 200, ["trainer.batch_size=2", "trainer.epochs=2"], enough),
+        ("b2", 198, ["trainer.batch_size=2", "trainer.epochs=2"], almost),
         ("c", 304, [], auto),
         ("d", 200, ["trainer.batch_size=10"], both),
     ):
