@@ -60,7 +60,8 @@ def _sweep(
     """Run the missing runs of a sweep; False if a run failed.
 
     `axes` may differ as well as those of the sweep; `names` take precedence over the names that the sweep would choose;
-    `ends` has the first seed that an arm does not train any more; `first`: nothing was checked.
+    `ends` has the first seed that an arm does not train any more; with `first`, what can be known before is checked and
+    said.
     """
     plan = make_plan(overrides, line.flags)
     there = before.arms_of(study)
