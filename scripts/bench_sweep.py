@@ -42,17 +42,19 @@ def line(folder: str, *words: str) -> float:
 def bench_compare(args: argparse.Namespace) -> list[dict]:
     seeds = max(1, args.runs // len(ALPHAS))
     with tempfile.TemporaryDirectory() as folder:
-        ours = line(folder, "compare", f"aug.alpha={','.join(ALPHAS)}", f"seed=range({seeds})")
+        length = ["trainer.batch_size=128", "trainer.epochs=20"]
+        ours = line(folder, "compare", *length, f"aug.alpha={','.join(ALPHAS)}", f"seed=range({seeds})")
         fresh = 0.0
         for seed in range(seeds):
             for alpha in ALPHAS:
-                words = ["aug=mixup", f"aug.alpha={alpha}", f"seed={seed}", "trainer.progress=none"]
+                words = ["aug=mixup", f"aug.alpha={alpha}", f"seed={seed}", "trainer.progress=none", *length]
                 fresh += line(folder, "train", *words)
     return [row(f"{seeds * len(ALPHAS)} runs of mlp on digits: fresh processes, compare (s)", fresh, ours, ">= 8")]
 
 
 def bench_launcher(args: argparse.Namespace) -> list[dict]:
-    words = ["compare", "aug=none", "seed=range(8)", "model=small_cnn", f"trainer.epochs={args.epochs}", "min_effect=1"]
+    words = ["compare", "aug=none", "seed=range(8)", "model=small_cnn", f"trainer.epochs={args.epochs}", "min_effect=1",
+             "trainer.batch_size=128"]  # fmt: skip
     launchers = ["slots", *(["joblib"] if find_spec("hydra_plugins.hydra_joblib_launcher") else [])]
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -360,7 +360,7 @@ def bench(args) -> list[dict]:
         add("memory small_cnn (GiB)", 0, "< 1.5", value=command_line(words)["peak_gib"])
     if "start" in args.only:
         for _ in range(2):  # the first one warms the disk cache
-            seconds = command_line(["aug=mixup", "trainer.device=cpu"])
+            seconds = command_line(["aug=mixup", "trainer.device=cpu", "trainer.batch_size=128", "trainer.epochs=20"])
         add("start to first step, digits (s)", 0, "< 4", value=seconds["first_step"])
         add("20 epochs of mlp on digits (s)", 0, "< 2", value=seconds["training"])
     return rows

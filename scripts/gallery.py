@@ -63,7 +63,8 @@ def main() -> None:
     register()
     data = ["dataset=image_folder", f"dataset.root='{Path(arguments.data).resolve()}'"] if arguments.data else []
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        words = [*data, f"seed={arguments.seed}", "model=small_cnn", "trainer.device=cpu", "trainer.threads=1"]
+        words = [*data, f"seed={arguments.seed}", "model=small_cnn", "trainer.device=cpu", "trainer.threads=1",
+                 "trainer.batch_size=128"]  # fmt: skip
         parts = ingredients(configured(*words))
         png = gallery(parts, {name: mixer_of(parts, name) for name in options()})
     write_atomically(arguments.out, lambda file: file.write(png))

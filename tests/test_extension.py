@@ -219,7 +219,7 @@ WRONG = {
     ),
     "a key out of range": (
         "myconf/aug/input_dropout.yaml", "share: 0.1", "share: 1.5",
-        "aug=input_dropout", r"aug: share must be in \[0, 1\), got 1.5",
+        "aug=input_dropout", r"aug.share must be in \[0, 1\), got 1.5",
     ),
     "a model with outputs of another shape": (
         "my_models.py", "nn.Linear(width, num_outputs)", "nn.Linear(width, num_outputs + 1)",

@@ -8,9 +8,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mixup_lab.commands.run import identify, primary_value, run
+from mixup_lab.commands.run import UnknownMetric, identify, primary_value, run
 from mixup_lab.config.launch import JobError
-from mixup_lab.config.schema import RunConfig, own_key, parse
+from mixup_lab.config.schema import COMPARE_KEYS, RunConfig, own_key, parse
 from mixup_lab.runs import store
 from mixup_lab.runs.record import InUse, Record, read_result
 from mixup_lab.types import RunFailed, UserError
@@ -25,9 +25,9 @@ def cell(cfg: DictConfig) -> float | None:
         JobError: for a mistake on the command line, or any failure with `fail_fast`.
     """
     hydra = HydraConfig.get()
-    fail_fast = own_key(cfg, "fail_fast")
+    fail_fast, metric = (own_key(cfg, key) for key in COMPARE_KEYS)
     config = parse(cfg)
-    overrides = [word for word in hydra.overrides.task if not word.startswith("fail_fast=")]
+    overrides = [word for word in hydra.overrides.task if word.partition("=")[0] not in COMPARE_KEYS]
     start = identify(config, hydra.runtime.choices, overrides)
     study = Path(hydra.sweep.dir)
     manifest = store.read_manifest(study)
@@ -38,9 +38,11 @@ def cell(cfg: DictConfig) -> float | None:
     start["name"] = manifest["arms"][start["arm"]]
     run_dir = store.run_dir(study, start["name"], config.seed)
     try:
-        return _train(config, run_dir, start)
+        return _train(config, run_dir, start, metric)
     except InUse:
         return None
+    except UnknownMetric as error:
+        raise JobError(error) from error
     except Exception as error:
         if isinstance(error, UserError) and not store.begun(study):
             raise JobError(error) from error  # a mistake on the command line, which every run would repeat
@@ -51,7 +53,7 @@ def cell(cfg: DictConfig) -> float | None:
         return None
 
 
-def _train(config: RunConfig, run_dir: Path, start: dict[str, Any]) -> float:
+def _train(config: RunConfig, run_dir: Path, start: dict[str, Any], metric: str | None) -> float:
     """Train the rest of a run and return the primary metric on val."""
     done = _finished(run_dir, start["fingerprint"])  # without the lock: a study that is extended has many of these
     if done is not None:
@@ -64,7 +66,7 @@ def _train(config: RunConfig, run_dir: Path, start: dict[str, Any]) -> float:
         store.settle_error(run_dir)
         # A note instead of a line on the terminal: the same warning would come from every run.
         warnings.showwarning = lambda message, *_, **__: record.event("note", text=str(message))
-        return primary_value(run(config, record, start, from_checkpoint=not failed))
+        return primary_value(run(config, record, start, from_checkpoint=not failed, metric=metric))
 
 
 def _finished(run_dir: Path, fingerprint: str) -> float | None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from mixup_lab.commands import report
+from mixup_lab.commands import before, report
 from mixup_lab.commands.line import SEEDS, Line, complete
 from mixup_lab.commands.plan import jobs_of, make_plan
-from mixup_lab.commands.watch import Place, Watch
+from mixup_lab.commands.watch import WORTH_SAYING, Place, Watch, time_left
 from mixup_lab.config.commands import FLAGS
 from mixup_lab.config.launch import SweepError, launch
 from mixup_lab.config.words import quote
@@ -23,6 +23,7 @@ from mixup_lab.study.statistics import look_level, seeds_needed
 from mixup_lab.study.statistics.looks import is_open, planned_looks
 
 MOST_SEEDS = 24  # by default, with until=decided
+OF_A_RUN = ("fail_fast", "metric")  # words of the command that its runs need too
 SHOWING = {name for flag in FLAGS if flag.shows for name in flag.names}
 
 
@@ -37,7 +38,7 @@ def main(words: Sequence[str]) -> int:
     if "until" in line.own:
         done, answer = _until_decided(line, study, options)
     else:
-        done = _sweep(line.overrides, line, study)
+        done = _sweep(line.overrides, line, study, first=True)
         answer = _answer(line, study, options)
     seeds = int(line.own.get("confirm", "0"))
     if seeds and answer.choices:
@@ -54,27 +55,39 @@ def _sweep(
     axes: Sequence[str] = (),
     names: Mapping[str, str] = MappingProxyType({}),
     ends: Mapping[str, int] = MappingProxyType({}),
+    first: bool = False,
 ) -> bool:
     """Run the missing runs of a sweep; False if a run failed.
 
     `axes` may differ as well as those of the sweep; `names` take precedence over the names that the sweep would choose;
-    `ends` has the first seed that an arm does not train any more.
+    `ends` has the first seed that an arm does not train any more; with `first`, what can be known before is checked and
+    said.
     """
     plan = make_plan(overrides, line.flags)
+    there = before.arms_of(study)
+    if first:
+        before.check_arms(plan, line, there)
+        before.check_baseline(plan, line, there)
     wanted = {arm: names.get(arm, name) for arm, name in plan.names.items()}
     folders = store.enter(study, wanted, plan.settings, [*plan.axes, *axes, *line.bundled], plan.roots, ends)
     places = [
-        Place(store.run_dir(study, folders[arm], seed), folders[arm], seed, epochs)
-        for (arm, seed), epochs in plan.cells.items()
+        Place(store.run_dir(study, folders[arm], seed), folders[arm], seed)
+        for arm, seed in plan.cells
         if seed < ends.get(arm, seed + 1)
     ]
-    before = sum(read_result(place.run_dir) is not None for place in places)
+    done = sum(read_result(place.run_dir) is not None for place in places)
     size = f"{len(plan.names)} arms x {len({seed for _, seed in plan.cells})} seeds, {len(places)} runs"
-    print(f"study {study}: {size}{f', {before} finished before' if before else ''}", flush=True)
-    if before < len(places):
+    print(f"study {study}: {size}{f', {done} finished before' if done else ''}", flush=True)
+    if first:
+        for sentence in before.too_few_seeds(plan, study, there, int(line.own.get("confirm", "0"))):
+            print(sentence, flush=True)
+    if done < len(places):
+        seconds = before.seconds_needed(study, len(places) - done)
+        if seconds is not None and seconds >= WORTH_SAYING:
+            print(time_left(seconds, done, len(places)), flush=True)
         # A preset's own axes are among the overrides already.
         own = [f"hydra.sweep.dir={quote(str(study))}", "hydra.sweeper.params=null"]
-        own += ["fail_fast=true"] * (line.own.get("fail_fast") == "true")
+        own += [f"{key}={quote(line.own[key])}" for key in OF_A_RUN if key in line.own]
         with Watch(places):
             try:
                 launch("compare", [*overrides, *own, *line.flags])
@@ -95,8 +108,10 @@ def _until_decided(line: Line, study: Path, options: Options) -> tuple[bool, Ans
     names = make_plan(["seed=0", *others], line.flags).names
     ends: dict[str, int] = {}
     done = True
-    for seeds in planned_looks(max(1, len(names) - 1), most):
-        done = _sweep([f"seed=range({seeds})", *others], line, study, ends=ends) and done
+    looks = planned_looks(max(1, len(names) - 1), most)
+    for seeds in looks:
+        words = [f"seed=range({seeds})", *others]
+        done = _sweep(words, line, study, ends=ends, first=seeds == looks[0]) and done
         answer = _answer(line, study, options)
         compared = {arm.id: arm.comparison for arm in answer.arms if arm.comparison is not None}
         still_open = {arm for arm, comparison in compared.items() if is_open(comparison, most)}

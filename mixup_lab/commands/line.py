@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from mixup_lab.config.commands import COMPARE, FLAGS
+from mixup_lab.config.launch import find_plugins
 from mixup_lab.config.tree import Tree, read
 from mixup_lab.config.words import tree_of
 from mixup_lab.runs import store
@@ -56,13 +57,14 @@ def complete(words: Sequence[str]) -> Line:
     if "until" in own and any(word.startswith("seed=") for word in rest):
         raise UserError("until=decided adds seeds by itself; leave out seed=, and set max_seeds=N for the most")
     tree = tree_of(words, "compare")
+    rest = [_without_glob(tree, word) for word in rest]
     values = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in rest if "=" in word}
     presets = {key: value for key, value in _swept_by(tree, values.get("experiment")).items() if key not in values}
     axes = [f"{key}={value}" for key, value in presets.items()]
     values |= presets
     if "," not in values.get("variant", ""):  # variants set the mixing themselves
-        rest, dose = _with_dose(tree, values, rest)
-        axes += dose
+        based, dose = _with_dose(tree, values, [*axes, *rest])
+        axes, rest = [*based[: len(axes)], *dose], based[len(axes) :]
     if "seed" not in values:
         axes.append(f"seed=range({SEEDS})")
     if "study" not in own:
@@ -94,32 +96,72 @@ def _swept_by(tree: Tree, experiment: str | None) -> dict[str, str]:
     return {str(k): str(v) for k, v in content.get("hydra", {}).get("sweeper", {}).get("params", {}).items()}
 
 
-def _with_dose(tree: Tree, values: Mapping[str, str], rest: list[str]) -> tuple[list[str], list[str]]:
+def _with_dose(tree: Tree, values: Mapping[str, str], words: list[str]) -> tuple[list[str], list[str]]:
     """The words with a baseline added, and the axis of the dose if they have none.
 
     The dose is alpha; for methods without alpha, the share of batches that is mixed; for others, the method or none.
     """
     augs = values.get("aug", "mixup")
     axes = [] if "aug" in values else ["aug=mixup"]
-    if "," in augs or augs == "none":
-        return rest, axes
-    keys = {key.name for key in tree.option_keys("aug", augs)}
-    dose = next((key for key in DOSES if key in keys), None)
-    if dose is None:
-        return [f"aug=none,{augs}" if word == f"aug={augs}" else word for word in rest], axes
-    if dose not in values:
-        return rest, [*axes, f"{dose}={DOSES[dose]}"]
-    return [_with_baseline(word, dose) for word in rest], axes
+    if augs.startswith("["):
+        raise UserError(f"aug must be one option, got {augs}; several methods to compare are written aug={augs[1:-1]}")
+    names = _listed("aug", augs)
+    methods = [name for name in names if name != "none"]
+    if not methods:
+        return words, axes
+    keys = set.intersection(*({key.name for key in tree.option_keys("aug", name)} for name in methods))
+    doses = [key for key in DOSES if key in keys]
+    dose = next((key for key in doses if key in values), None)
+    if len(names) == 1 and doses and dose != doses[0]:
+        return words, [*axes, f"{doses[0]}={DOSES[doses[0]]}"]
+    if dose is not None:  # each method with dose 0 is the baseline, so none, which lacks the key, is not needed
+        words = [f"aug={','.join(methods)}" if word == f"aug={augs}" else word for word in words]
+        return [_with_baseline(word, dose) for word in words], axes
+    names = names if "none" in names else ["none", *names]
+    return [f"aug={','.join(names)}" if word == f"aug={augs}" else word for word in words], axes
 
 
 def _with_baseline(word: str, dose: str) -> str:
     """Add 0, the baseline, to a list of doses: without it there is nothing to compare with."""
     key, _, value = word.partition("=")
+    if key.lstrip("+") != dose:
+        return word
+    values = _listed(dose, value)
     try:
-        doses = [float(part) for part in value.split(",")]
+        doses = [float(text) for text in values]
     except ValueError:
         return word
-    return word if key != dose or 0 in doses else f"{dose}=0,{value}"
+    return word if 0 in doses else f"{key}=0,{','.join(values)}"
+
+
+def _without_glob(tree: Tree, word: str) -> str:
+    """`aug=glob(mix*)` as the list of the options that it means."""
+    key, _, value = word.partition("=")
+    if not value.startswith("glob("):
+        return word
+    find_plugins()
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Glob
+
+    glob = OverridesParser.create().parse_override(word).value()
+    options: list[str] = glob.filter(list(tree.options(key))) if isinstance(glob, Glob) else []
+    return f"{key}={','.join(options)}" if options else word
+
+
+def _listed(key: str, value: str) -> list[str]:
+    """The values that a word gives its key, each as it would be typed alone: those of `A,B`, `choice` and `range`.
+
+    An interval is not a list: it stays as it is, and the plan refuses it.
+    """
+    if not re.search(r"[,(]", value):
+        return [value]
+    find_plugins()
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    override = OverridesParser.create().parse_override(f"{key}={value}")
+    if not override.is_sweep_override() or override.is_interval_sweep():
+        return [value]
+    return list(override.sweep_string_iterator())
 
 
 def _default_study(tree: Tree, values: Mapping[str, str], choices: Mapping[str, str]) -> str:

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mixup_lab.config import identity
 from mixup_lab.config.launch import find_plugins
 from mixup_lab.config.words import config_dir, flag_value, quote
 from mixup_lab.runs import store
 from mixup_lab.types import UserError
+
+if TYPE_CHECKING:
+    from mixup_lab.config.schema import RunConfig
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,9 @@ class Plan:
     names: dict[str, str] = field(default_factory=dict)  # id of each arm -> its preferred name
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # id of each arm -> its flat settings
     roots: dict[str, str | None] = field(default_factory=dict)  # name of each data set -> folder of its files, if any
-    cells: dict[tuple[str, int], int] = field(default_factory=dict)  # (id of the arm, seed) -> epochs, in order
+    cells: dict[tuple[str, int], None] = field(default_factory=dict)  # id of the arm and seed of each run, in order
+    configs: dict[str, "RunConfig"] = field(default_factory=dict)  # id of each arm -> its configuration, of one seed
+    mixing: set[str] = field(default_factory=set)  # ids of the arms that mix
 
 
 def jobs_of(overrides: Sequence[str]) -> tuple[list[list[str]], list[str]]:
@@ -30,6 +35,10 @@ def jobs_of(overrides: Sequence[str]) -> tuple[list[list[str]], list[str]]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        if override.is_interval_sweep():
+            key = override.get_key_element()
+            raise UserError(f"{override.input_line} has no list of values to compare; write {key}=A,B,C")
     axes = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     return [list(job) for job in BasicSweeper.split_arguments(parsed, None)[0]], axes
 
@@ -46,7 +55,7 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
     from hydra import compose, initialize_config_dir
     from omegaconf import open_dict
 
-    from mixup_lab.config.schema import own_key, parse, register
+    from mixup_lab.config.schema import COMPARE_KEYS, own_key, parse, register
 
     register()
     arms: dict[tuple[str, ...], list[int]] = {}
@@ -65,7 +74,8 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
             choices = dict(cfg.hydra.runtime.choices)
             with open_dict(cfg):
                 del cfg["hydra"]
-            own_key(cfg, "fail_fast")
+            for key in COMPARE_KEYS:
+                own_key(cfg, key)
             config = parse(cfg)
             arm = identity.arm(config.resolved, choices)
             data, root = str(choices.get("dataset") or "dataset"), config.source.get("root")
@@ -75,8 +85,10 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
             _refuse_two_roots(root, root_of_arm.setdefault(arm, root))
             plan.settings[arm] = identity.settings(config.resolved, choices)
             mixing, mixes = identity.arm_name(choices.get("aug"), config.aug), not identity.mixes_nothing(config.aug)
+            plan.configs[arm] = config
+            plan.mixing.update([arm] * mixes)
             plan.names.setdefault(arm, _name(mixing, mixes, words, plan.axes))
-            plan.cells.update({(arm, seed): config.trainer.epochs for seed in seeds})
+            plan.cells.update(dict.fromkeys((arm, seed) for seed in seeds))
     return plan
 
 

@@ -70,7 +70,7 @@ def draw(config: RunConfig, choices: Mapping[str, str], tree: Tree) -> tuple[byt
         about = "With these settings nothing is mixed: this is the baseline"
     facts = [
         ("data", f"{len(data.train.ids):,} examples of {data.encode.describe()}, {data.kind.describe()}"),
-        ("batches", f"of {config.trainer.batch_size}; seed {config.seed}"),
+        ("batches", f"of {parts.settings.batch_size}; seed {config.seed}"),
         ("transform", _described("transform", config.transform, choices, tree)),
     ]
     if (described := _described("aug", config.aug, choices, tree)) != aug:

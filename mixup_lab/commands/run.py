@@ -10,11 +10,20 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from mixup_lab.config import identity
+from mixup_lab.config.nearest import nearest
 from mixup_lab.config.schema import COMPONENTS, RunConfig
+from mixup_lab.runs.length import about_length
 from mixup_lab.runs.record import SCHEMA, Event, Record, read_summary
+from mixup_lab.study.metric_names import tag
+from mixup_lab.training.auto import AUTO
+from mixup_lab.training.settings import TrainerSettings
 from mixup_lab.types import Interrupted, UserError
 
 MOST_CLASSES = 1000  # names of classes that are recorded, at most
+
+
+class UnknownMetric(UserError):
+    """The metric that a study decides by is not one of its data: a mistake of the line, not of a run."""
 
 
 def identify(config: RunConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -32,7 +41,14 @@ def identify(config: RunConfig, choices: Mapping[str, Any], overrides: Sequence[
     }
 
 
-def run(config: RunConfig, record: Record, start: Mapping[str, Any], *, from_checkpoint: bool = True) -> Event:
+def run(
+    config: RunConfig,
+    record: Record,
+    start: Mapping[str, Any],
+    *,
+    from_checkpoint: bool = True,
+    metric: str | None = None,
+) -> Event:
     """Train to the end, close the record and return the summary.
 
     Args:
@@ -40,14 +56,15 @@ def run(config: RunConfig, record: Record, start: Mapping[str, Any], *, from_che
         record: of the run's directory, open; if it has begun already, the run continues.
         start: the identity of the run, from `identify`.
         from_checkpoint: continue from the checkpoint; False: train from the beginning again.
+        metric: that the study decides by, with or without a split; None: the task's own.
 
     Raises:
-        UserError: if a component refuses its settings; nothing has begun then.
+        UserError: if a component refuses its settings, or the task lacks the metric; nothing has begun then.
         RunFailed: if the run diverged; the record shows it.
         Interrupted: after a signal; a checkpoint was saved.
     """
     with closing(record):
-        _train(config, record, start, from_checkpoint)
+        _train(config, record, start, from_checkpoint, metric)
         summary = read_summary(record.run_dir)
     assert summary is not None
     return summary
@@ -58,7 +75,22 @@ def primary_value(summary: Event) -> float:
     return float(summary["scalars"][f"val/{summary['primary']}"])
 
 
-def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_checkpoint: bool) -> None:
+def _check_metric(metric: str, names: Sequence[str]) -> None:
+    wanted = tag(metric).rpartition("/")[2]
+    if metric not in names and wanted not in names:
+        parts = [name for name in names if wanted.lower() in name.split("_")]  # f1 of macro_f1
+        near = next(iter(parts), None) or nearest(wanted, names)
+        meant = f"; did you mean {near}?" if near else "."
+        raise UnknownMetric(f"metric={metric} is not a metric of these data{meant} They have: {', '.join(names)}")
+
+
+def _train(
+    config: RunConfig,
+    record: Record,
+    start: Mapping[str, Any],
+    from_checkpoint: bool,
+    metric: str | None,
+) -> None:
     run_dir, resumed = record.run_dir, record.begun
     # Imported late: --cfg and mistakes on the command line do not need torch.
     from mixup_lab.config.assemble import assemble
@@ -72,6 +104,8 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
     if config.trainer.malloc == "keep":  # before the first large tensor
         keep_freed_memory()
     fit = Fit(assemble(config, start["fingerprint"]), run_dir)
+    if metric is not None:
+        _check_metric(metric, fit.metric_names())
     if resumed and from_checkpoint and (run_dir / "checkpoint.pt").exists():
         fit.resume()
     with StopRequest() as stop:
@@ -81,9 +115,8 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
         log = RunLog(record, board, progress_view(config.trainer.progress, primary))
         if not resumed:
             record.config(OmegaConf.to_yaml(OmegaConf.create(config.resolved)))
-        facts = _facts(fit) | ({"resumed": True} if resumed else {})
-        title = f"{start['name']} seed={config.seed}"
-        log.start(title, config.trainer.epochs, fit.steps, fit.done_steps, {**start, **facts})
+        facts = _facts(fit, config.trainer) | ({"resumed": True} if resumed else {})
+        log.start(f"{start['name']} seed={config.seed}", about_length(facts), fit.done_steps, {**start, **facts})
         for note in fit.parts.data.notes:
             record.event("note", text=note)
         try:
@@ -92,7 +125,9 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
                 board.text("config", _as_markdown(config.resolved, start["choices"]))
             # The first letters have to tell the runs apart, and runs of one name must not fold into one row.
             trial = f"{run_dir.parent.name} {run_dir.name} {run_dir.parent.parent.name}"
-            board.begin(trial, _hparams(config, start), [f"val/{primary}", f"test/{primary}", "val/loss"])
+            board.begin(
+                trial, _hparams(config, fit.parts.settings, start), [f"val/{primary}", f"test/{primary}", "val/loss"]
+            )
             scalars = fit.run(log, stop)
         except BaseException as error:
             # Only a signal or an exit is not an Exception.
@@ -106,19 +141,22 @@ def _train(config: RunConfig, record: Record, start: Mapping[str, Any], from_che
         raise Interrupted(stop.signum, f"stopped after {run_dir}, which is finished")
 
 
-def _facts(fit: Any) -> dict[str, Any]:
-    """The rest of the `start` event."""
+def _facts(fit: Any, typed: TrainerSettings) -> dict[str, Any]:
+    """The rest of the `start` event; `chosen` are the numbers of the settings that are auto."""
     import numpy as np
     import torch
 
     from mixup_lab.runs.environment import git_commit, versions
 
-    data, device = fit.parts.data, fit.parts.device
+    data, device, length = fit.parts.data, fit.parts.device, fit.length
     groups = {split.name: len(np.unique(split.groups)) for split in data.splits if split.groups is not None}
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "primary": fit.parts.task.primary,
         "maximize": fit.parts.task.maximize,
+        "chosen": {f"trainer.{key}": length[key] for key in length if getattr(typed, key) == AUTO},
+        "epochs": length["epochs"],
+        "steps_per_epoch": fit.steps,
         "versions": versions(),
         "git": git_commit(),
         "device": f"{device} ({kind})",
@@ -138,16 +176,16 @@ def _facts(fit: Any) -> dict[str, Any]:
     }
 
 
-def _hparams(config: RunConfig, start: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat settings that tell runs apart in TensorBoard: the same keys for every run."""
+def _hparams(config: RunConfig, settings: TrainerSettings, start: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat settings that tell runs apart in TensorBoard: the same keys for every run; numbers instead of auto."""
     return {
         "arm": start["name"],
         **{group: start["choices"].get(group) for group in COMPONENTS},
         "alpha": float(config.aug.get("alpha", 0.0)),
         "lr": config.optimizer.get("lr", 0.0),
         "weight_decay": config.optimizer.get("weight_decay", 0.0),
-        "epochs": config.trainer.epochs,
-        "batch_size": config.trainer.batch_size,
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
         "seed": config.seed,
     }
 

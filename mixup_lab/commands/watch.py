@@ -22,19 +22,20 @@ from rich.table import Table
 from rich.text import Text
 
 from mixup_lab.runs import store
-from mixup_lab.runs.record import read_result
+from mixup_lab.runs.length import about_length
+from mixup_lab.runs.record import Event, read_events, read_result
 
 TAIL = 16384  # bytes at the end of a record that hold its last epoch
+WORTH_SAYING = 60  # seconds that are left; of less no line is printed
 MOST_SEEDS = 12  # columns of the table; more seeds are counted instead
 
 
 class Place(NamedTuple):
-    """The directory of a cell, and how long it trains."""
+    """The directory of a cell."""
 
     run_dir: Path
     name: str
     seed: int
-    epochs: int
 
 
 @dataclass
@@ -42,7 +43,8 @@ class State:
     """The state of a cell."""
 
     status: str = "waiting"  # waiting, running, ok, failed
-    progress: float = 0.0  # share of the epochs
+    start: Event | None = None  # the beginning of its record, once that is there
+    progress: float = 0.0  # share of them
     value: float | None = None  # primary metric on val
     text: str = ""
     size: int = -1  # of the record when it was last read
@@ -64,7 +66,8 @@ class Watch:
         for state in self._states.values():
             state.printed = state.status == "ok"  # finished before this start
         self._done_before = sum(state.printed for state in self._states.values())
-        self._started = time.monotonic()
+        self._lengths = {""}  # that were said
+        self._started, self._said = time.monotonic(), -1
         self._stop = threading.Event()
         self._live = Live(console=self._console, auto_refresh=False, transient=True) if sys.stdout.isatty() else None
         if self._live:
@@ -90,7 +93,10 @@ class Watch:
         if self._live:
             self._live.update(self._table(), refresh=True)
         for place, state in self._states.items():
-            if state.printed or state.status not in ("ok", "failed"):
+            if state.printed:
+                continue
+            self._say_length(place, state)
+            if state.status not in ("ok", "failed"):
                 continue
             state.printed = True
             if state.status == "failed" or not self._live:
@@ -98,6 +104,8 @@ class Watch:
                 count = f"{number:>{len(str(len(self.places)))}}/{len(self.places)}"
                 line = f"  {count}  {place.name} seed={place.seed}  {state.text}"
                 self._console.print(line, markup=False, soft_wrap=True)
+            if not self._live:
+                self._say_time_left(sum(state.status == "ok" for state in self._states.values()))
 
     def _look(self) -> None:
         for place, state in self._states.items():
@@ -123,13 +131,34 @@ class Watch:
         parts = [f"{counts['ok']} of {len(self.places)} runs done"]
         if counts["failed"]:
             parts.append(f"{counts['failed']} failed")
-        # From the work since the start; runs that are under way count by their progress.
+        left = self._seconds_left()
+        return ", ".join([*parts, f"about {duration(left)} left"] if left is not None else parts)
+
+    def _seconds_left(self) -> float | None:
+        """From the work since the start, where runs that are under way count by their progress; None: too early."""
+        counts = Counter(state.status for state in self._states.values())
         share = counts["ok"] + sum(state.progress for state in self._states.values() if state.status != "ok")
         worked, seconds = share - self._done_before, time.monotonic() - self._started
-        if worked >= 0.2 and seconds >= 1:
-            left = max(0.0, len(self.places) - counts["failed"] - share) * seconds / worked
-            parts.append(f"about {_duration(left)} left")
-        return ", ".join(parts)
+        if worked < 0.2 or seconds < 1:
+            return None
+        return max(0.0, len(self.places) - counts["failed"] - share) * seconds / worked
+
+    def _say_length(self, place: Place, state: State) -> None:
+        """How long the runs train, once for all of one length."""
+        if state.start is None and state.status == "ok":  # it was too quick to be seen running
+            state.start = next(read_events(place.run_dir, "start"), None)
+        about = about_length(state.start) if state.start else ""
+        if about not in self._lengths:
+            self._lengths.add(about)
+            self._console.print(about, markup=False, soft_wrap=True)
+
+    def _say_time_left(self, done: int) -> None:
+        """A line after the first run, and at each quarter of the runs."""
+        quarter = 4 * done // len(self.places)
+        left = self._seconds_left()
+        if quarter > self._said and left is not None and left >= WORTH_SAYING:
+            self._said = quarter
+            self._console.print(f"  {time_left(left, done, len(self.places))}", markup=False, soft_wrap=True)
 
 
 def look(place: Place, state: State) -> None:
@@ -155,7 +184,8 @@ def look(place: Place, state: State) -> None:
     if size != state.size:
         state.status = "running" if state.size >= 0 or size == 0 else state.status
         state.size = size
-        state.progress = min(0.99, _last_epoch(record) / place.epochs)
+        state.start = state.start or next(read_events(place.run_dir, "start"), None)
+        state.progress = min(0.99, _last_epoch(record) / state.start["epochs"]) if state.start else 0.0
 
 
 def _last_epoch(record: Path) -> int:
@@ -189,7 +219,14 @@ def _summary(states: Sequence[State]) -> list[str]:
     return [*(str(counts[status]) for status in ("ok", "running", "waiting", "failed")), mean]
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+def time_left(seconds: float, done: int, runs: int) -> str:
+    """`about 12 min left (4 of 40 runs done)`."""
+    return f"about {duration(seconds)} left ({done} of {runs} runs done)"
+
+
+def duration(seconds: float) -> str:
+    """Roughly: `50 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 59.5:
+        return f"{round(seconds)} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"

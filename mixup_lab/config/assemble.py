@@ -65,6 +65,7 @@ def ingredients(config: RunConfig) -> Ingredients:
         )
     source = build("dataset", config.source, trust=trust)
     data = prepare(source, seed=config.seed, device=device, **vars(config.data))
+    settings = settings.for_examples(len(data.train))
     if data.kind.placed and not transform.moves_targets:
         raise UserError(
             f"transform: {type(transform).__name__} cannot move {data.kind.kind} along with the picture;"

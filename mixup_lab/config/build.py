@@ -1,12 +1,14 @@
 """From a component's configuration to the object: the only place that instantiates."""
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 
+from mixup_lab.config.kinds import allowed, fits, hints_of, several
 from mixup_lab.config.nearest import unknown_key
 from mixup_lab.types import UserError
 
@@ -42,16 +44,27 @@ def build(
     own = factory.keywords  # a key of the configuration with the name of an offered argument means something else
     runtime |= {k: value for k, value in (offered or {}).items() if k in taken and k not in own}
     _check_arguments(group, taken, factory.keywords, runtime)
+    _check_types(group, factory.func, factory.keywords)
     try:
         made = factory(**runtime)
     except (ValueError, TypeError) as error:
-        raise UserError(f"{group}: {error}") from error
+        raise UserError(_refused(group, factory.keywords, error)) from error
     if not isinstance(made, base):
         raise UserError(
             f"{group}._target_={component['_target_']} must be derived from {base.__module__}.{base.__qualname__};"
             f" it makes a {type(made).__name__}, which is not"
         )
     return made
+
+
+def check_types(group: str, component: dict[str, Any], *, trust: Iterable[str] = ()) -> None:
+    """Compare the arguments of a component with the annotations of its constructor; nothing is made.
+
+    Raises:
+        UserError: for an argument of another type, and as `build` does for a `_target_`.
+    """
+    factory = _factory(group, component, trust)
+    _check_types(group, factory.func, factory.keywords)
 
 
 def accepts(group: str, component: dict[str, Any], name: str, *, trust: Iterable[str] = ()) -> bool:
@@ -96,6 +109,27 @@ def _refusal(group: str, target: object, allowed: Iterable[str]) -> str:
         f"{group}._target_={target} is not trusted: targets come from {', '.join(allowed)}"
         f" (if you trust that package, add trust=[{package}])"
     )
+
+
+def _check_types(group: str, factory: Any, given: dict[str, Any]) -> None:
+    hints = hints_of(factory)
+    for name, value in given.items():
+        if name in hints and not fits(value, hints[name]):
+            key = f"{group}.{name}"
+            shown = "null" if value is None else repr(value)
+            raise UserError(f"{key} must be {allowed(hints[name])}, got {shown}{several(key, value)}")
+
+
+def _refused(group: str, given: dict[str, Any], error: Exception) -> str:
+    """The sentence for values that a constructor refuses: it begins with the key, or the group."""
+    text = str(error)
+    first = re.match(r"\w+(?=( must |=))", text)
+    if first and first[0] in given:
+        return f"{group}.{text}"
+    # The words of Python itself name no argument: those that it may be about are the texts and lists.
+    open_to = [f"{group}.{k}={v}" for k, v in given.items() if isinstance(v, (str, list))]
+    about = f" ({', '.join(open_to)})" if isinstance(error, TypeError) and open_to else ""
+    return f"{group}: {text}{about}"
 
 
 def _holds_target(value: Any) -> bool:

@@ -2,25 +2,16 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import errors as oc
 
+from mixup_lab.config.kinds import allowed, several
 from mixup_lab.config.nearest import hint, nearest, nearest_key, unknown_key
 from mixup_lab.config.tree import Tree
 from mixup_lab.types import UserError
 
-_TYPES = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a string",
-    type(None): "null",
-    list[float]: "a list of numbers",
-    list[str]: "a list of names",
-}
 # Options of Hydra's groups that come with an extra of ours.
 _EXTRAS = {"hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}}
 # Hydra raises these as bare ValueError; their beginnings tell them from a bug of ours.
@@ -165,8 +156,7 @@ def wrong_type(error: Any) -> str:
         return f"{key}: {_one_line(text)}"
     if value is None:
         return f"{key} must have a value, got null"
-    parts = get_args(hint)[::-1] if isinstance(hint, UnionType) or get_origin(hint) is Union else (hint,)
-    return f"{key} must be {' or '.join(_TYPES.get(part, str(part)) for part in parts)}, got {value!r}"
+    return f"{key} must be {allowed(hint)}, got {value!r}{several(key, value)}"
 
 
 def _missing(error: MissingConfigException, tree: Tree) -> str:

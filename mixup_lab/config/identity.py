@@ -75,7 +75,15 @@ def _essence(resolved: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[st
     components = [key for key, node in resolved.items() if isinstance(node, Mapping) and "_target_" in node]
     essence = flat(resolved) | {group: choices.get(group) for group in components}
     ignored = (*MACHINE_KEYS, *(MIXING if mixes_nothing(resolved["aug"]) else ()))
-    return {key: value for key, value in essence.items() if key not in ignored and key.partition(".")[0] not in ignored}
+    counted = {key: v for key, v in essence.items() if key not in ignored and key.partition(".")[0] not in ignored}
+    return {key: _canonical(value) for key, value in counted.items()}
+
+
+def _canonical(value: Any) -> Any:
+    """1 for 1.0, so that both spellings are one arm."""
+    if isinstance(value, (list, tuple)):
+        return [_canonical(element) for element in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _digest(essence: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Run Hydra for one command: compose, sweep and launch. Errors reach the command line unchanged."""
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -70,7 +71,8 @@ def launch(command: str, words: Sequence[str]) -> None:
     target = COMMANDS[command].job
     assert target is not None
     argv = sys.argv
-    sys.argv = [argv[0], *words]  # the only way to hand words to Hydra
+    sweeps = command == "compare" or bool({"-m", "--multirun"} & set(words))
+    sys.argv = [argv[0], *(_with_swept_groups(words) if sweeps else words)]  # the only way to hand words to Hydra
     # Hydra raises an error only with this variable; otherwise it prints the error and exits.
     folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # a worker that is being killed may still write
     with folder as announced, environment(FULL_ERROR, "1") as before:
@@ -85,6 +87,28 @@ def launch(command: str, words: Sequence[str]) -> None:
             raise UserError(f"cannot write {error.filename}: {error.strerror}") from error  # the run directory
         finally:
             sys.argv = argv
+
+
+def _with_swept_groups(words: Sequence[str]) -> list[str]:
+    """The words of a sweep, where a single value of a swept group is a list of one: `aug.alpha=choice(0.4)`.
+
+    Hydra composes what is not swept once before all runs, with the default option, which may lack such a key.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser, singles, swept = OverridesParser.create(), {}, set()
+    for word in words:
+        with suppress(HydraException):  # flags; mistakes too, which Hydra reports
+            override = parser.parse_override(word)
+            if override.is_sweep_override():
+                swept.add(override.key_or_group)
+            elif not override.is_delete():
+                singles[word] = override.key_or_group
+    changed = {word for word, key in singles.items() if "." in key and key.partition(".")[0] in swept}
+    return [
+        re.sub("=(.*)", r"=choice(\1)", word, count=1, flags=re.DOTALL) if word in changed else word for word in words
+    ]
 
 
 def find_plugins() -> None:

@@ -106,6 +106,10 @@ class CompareSchema(CommandSchema):
     """A run of a study."""
 
     fail_fast: bool = False
+    metric: str | None = None  # that the study decides by
+
+
+COMPARE_KEYS = ("fail_fast", "metric")
 
 
 @dataclass(frozen=True)

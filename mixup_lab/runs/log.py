@@ -22,11 +22,18 @@ class RunLog:
         self.run_dir: Path = record.run_dir
         self.epochs = 0
 
-    def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int, event: Mapping[str, Any]) -> None:
-        """The run begins, or goes on after `done_steps`."""
-        self.epochs = epochs
+    def start(self, title: str, about: str, done_steps: int, event: Mapping[str, Any]) -> None:
+        """The run begins, or goes on after `done_steps`.
+
+        Args:
+            title: of the run.
+            about: a few words on its length.
+            done_steps: since the start of the training.
+            event: the fields of its `start` event, `epochs` and `steps_per_epoch` among them.
+        """
+        self.epochs = event["epochs"]
         self.record.event("start", **event)
-        self.progress.start(title, epochs, steps_per_epoch, done_steps)
+        self.progress.start(title, about, self.epochs, event["steps_per_epoch"], done_steps)
 
     def step(self, epoch: int, steps: int, samples_per_second: float) -> None:
         """`steps` of epoch `epoch` (from 0) are done."""

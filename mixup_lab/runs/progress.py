@@ -17,8 +17,8 @@ from rich.progress import (
 class ProgressView:
     """Takes the reports of the training loop; this base class shows nothing."""
 
-    def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
-        """The run begins, or goes on after `done_steps`."""
+    def start(self, title: str, about: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
+        """The run begins, or goes on after `done_steps`; `about` are a few words on its length."""
 
     def step(self, epoch: int, steps: int, samples_per_second: float) -> None:
         """`steps` of epoch `epoch` (from 0) are done; called a few times a second."""
@@ -36,8 +36,8 @@ class Plain(ProgressView):
     def __init__(self, primary: str) -> None:
         self._primary = primary
 
-    def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
-        print(title, flush=True)
+    def start(self, title: str, about: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
+        print(f"{title}: {about}", flush=True)
 
     def epoch(self, epoch: int, epochs: int, scalars: dict[str, float]) -> None:
         """`epoch 3/20  loss 0.412  val accuracy 0.9123  31,204 samples/s`."""
@@ -63,7 +63,8 @@ class Bar(ProgressView):
         self._steps_per_epoch = 1
         self._values = ""
 
-    def start(self, title: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
+    def start(self, title: str, about: str, epochs: int, steps_per_epoch: int, done_steps: int) -> None:
+        self._bar.console.print(about, markup=False, highlight=False)
         self._steps_per_epoch = steps_per_epoch
         self._task = self._bar.add_task(title, total=epochs, completed=done_steps // steps_per_epoch, values="")
         self._bar.start()

@@ -18,7 +18,7 @@ from mixup_lab.disk import clear_leftovers, try_lock, write_atomically, writing
 from mixup_lab.types import UserError
 
 Event = dict[str, Any]
-SCHEMA = 2  # of the record; raised when old and new records cannot share a study
+SCHEMA = 3  # of the record; raised when old and new records cannot share a study
 
 
 class InUse(UserError):

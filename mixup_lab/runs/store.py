@@ -22,7 +22,7 @@ from mixup_lab.disk import locked, write_atomically
 from mixup_lab.runs.record import read_result, read_summary
 from mixup_lab.types import UserError
 
-SCHEMA = 2  # of study.json; schema 1 identified arms by the modules of their classes
+SCHEMA = 3  # of study.json; schema 2 had two arms for alpha 1 and 1.0
 ERROR_LOG = "error.log"
 SEED = "seed="
 MIXING = ("aug", "mix_schedule")  # groups that define how to mix; a baseline has no settings of them

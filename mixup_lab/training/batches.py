@@ -44,8 +44,9 @@ class Batches:
 
     def __init__(self, parts: Ingredients) -> None:
         self.parts = parts
-        self.size, count = parts.settings.batch_size, len(parts.data.train)
-        self.steps = count // self.size  # of an epoch
+        self.size: int = parts.settings.batch_size
+        count = len(parts.data.train)
+        self.steps: int = count // self.size  # of an epoch
         if self.steps == 0:
             raise UserError(
                 f"trainer.batch_size={self.size} is larger than the training split ({count} examples)"

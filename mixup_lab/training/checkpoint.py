@@ -44,6 +44,7 @@ class Checkpoint:
     fingerprint: str
     digest: str  # of the data
     device: torch.device
+    length: dict[str, int] = field(default_factory=dict)  # batch_size and epochs, which a rule may have chosen
 
     def save(self, run_dir: Path, state: State) -> None:
         """Write `checkpoint.pt` aside and rename it over the last one.
@@ -55,6 +56,7 @@ class Checkpoint:
             "format": FORMAT,
             "fingerprint": self.fingerprint,
             "digest": self.digest,
+            "length": self.length,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict() if self.ema is not None else None,
             "optimizer": self.optimizer.state_dict(),
@@ -78,6 +80,9 @@ class Checkpoint:
             raise UserError(
                 f"{path} was trained on other data: examples, labels or classes in dataset.root have changed since"
             )
+        if content.get("length") != self.length:
+            before, now = (_words(length) for length in (content.get("length") or {}, self.length))
+            raise UserError(f"{path} was begun with {before or 'another length'}, and auto is {now} now")
         try:
             self.model.load_state_dict(content["model"])
             if self.ema is not None:
@@ -111,6 +116,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT})")
     return content
+
+
+def _words(length: dict[str, int]) -> str:
+    return " ".join(f"trainer.{key}={value}" for key, value in length.items())
 
 
 def _first_line(error: Exception) -> str:

@@ -24,12 +24,14 @@ from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.pictures import mistakes_sheet, mixed_sheet
 from mixup_lab.training.references import reference_scalars
 from mixup_lab.training.schedules import Schedule
+from mixup_lab.training.settings import AUTOMATIC
 from mixup_lab.training.step import train_step
 from mixup_lab.training.stop import Pruned, StopRequest, withdraw
 from mixup_lab.training.tally import Tally
 from mixup_lab.types import Interrupted, Mixed, RunFailed
 
 MISTAKES = 9  # examples of val that are shown at the end
+NAMED = 256  # examples of val that the names of metrics are found with: some metrics need two classes
 TRAIN_CLEAN = 2000  # examples of the training split, at most, that are evaluated without mixing
 
 
@@ -66,13 +68,21 @@ class Fit:
         settings, train = parts.settings, parts.data.train
         self.parts, self.run_dir = parts, run_dir
         self.batches = Batches(parts)
-        self.steps = self.batches.steps  # of an epoch
+        self.steps: int = self.batches.steps  # of an epoch
+        self.length = {key: getattr(settings, key) for key in AUTOMATIC}
         self.precision = Precision(settings.precision, parts.device)
         self.evaluator = Evaluator(parts.task, parts.encoded, self.precision, settings.eval_batch_size)
         average = settings.ema_decay and get_ema_multi_avg_fn(settings.ema_decay)  # type: ignore[no-untyped-call]
         self.ema = AveragedModel(parts.model, multi_avg_fn=average, use_buffers=True) if average else None
         self.checkpoint = Checkpoint(
-            parts.model, self.ema, parts.optimizer, self.precision, parts.fingerprint, parts.data.digest, parts.device
+            parts.model,
+            self.ema,
+            parts.optimizer,
+            self.precision,
+            parts.fingerprint,
+            parts.data.digest,
+            parts.device,
+            self.length,
         )
         chosen = stream(parts.seed, "train_clean").permutation(len(train))
         self.train_clean = np.sort(chosen[:TRAIN_CLEAN])
@@ -82,6 +92,12 @@ class Fit:
     def resume(self) -> None:
         """Continue from the checkpoint in the run directory."""
         self.state = self.checkpoint.load(self.run_dir)
+
+    def metric_names(self) -> list[str]:
+        """The names of the metrics, from some examples of val; nothing is trained, and no chance is used up."""
+        positions = np.arange(min(NAMED, len(self.parts.data.val)))
+        with torch.random.fork_rng(devices=[]):
+            return list(self.evaluator.metrics(self.evaluator.observe(self.evaluated, self.parts.data.val, positions)))
 
     def run(self, log: RunLog, stop: StopRequest) -> dict[str, float]:
         """Train to the end, test once, and return the final scalars.

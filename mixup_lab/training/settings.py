@@ -1,23 +1,28 @@
 """The `trainer` group as a plain typed object, for the training loop. No torch here: every start imports this."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from mixup_lab.training import auto
+from mixup_lab.training.auto import AUTO
 from mixup_lab.types import UserError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 PROGRESS = ("auto", "bar", "plain", "none")
 MALLOC = ("keep", "default")
+AUTOMATIC = ("batch_size", "epochs")  # may be auto
 
 
 @dataclass
 class TrainerSettings:
     """The keys of `conf/trainer/*.yaml`, where each is explained."""
 
-    epochs: int = 20
-    batch_size: int = 128
+    epochs: Any = AUTO  # "auto", or int
+    batch_size: Any = AUTO  # "auto", or int
     eval_batch_size: int = 500
     eval_every: int = 1
     device: str = "auto"
@@ -40,7 +45,11 @@ class TrainerSettings:
 
     def check(self) -> None:
         """Raise UserError for the first value outside its range."""
-        for key in ("epochs", "batch_size", "eval_batch_size", "eval_every", "accumulate"):
+        for key in AUTOMATIC:
+            value = getattr(self, key)
+            number = type(value) is int and value >= 1
+            _require(value == AUTO or number, key, value, "auto or a whole number, at least 1")
+        for key in ("eval_batch_size", "eval_every", "accumulate"):
             _require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
         _require(self.checkpoint_every >= 0, "checkpoint_every", self.checkpoint_every, "0 (only at the end) or more")
         for key in ("early_stopping", "threads"):
@@ -59,11 +68,23 @@ class TrainerSettings:
         )
         for key, allowed in (("precision", PRECISIONS), ("malloc", MALLOC), ("progress", PROGRESS)):
             _require(getattr(self, key) in allowed, key, getattr(self, key), "one of " + ", ".join(allowed))
-        if self.accumulate > self.batch_size:
+        if self.batch_size != AUTO and self.accumulate > self.batch_size:
             raise UserError(
                 f"trainer.accumulate={self.accumulate} cuts a batch into more pieces than trainer.batch_size="
                 f"{self.batch_size} has examples"
             )
+
+    def for_examples(self, count: int) -> TrainerSettings:
+        """These settings with numbers instead of auto, for a training split of `count` examples.
+
+        Raises:
+            UserError: if a number does not suit another setting.
+        """
+        size = auto.batch_size(count) if self.batch_size == AUTO else self.batch_size
+        epochs = auto.epochs(count, size) if self.epochs == AUTO else self.epochs
+        settings = replace(self, batch_size=size, epochs=epochs)
+        settings.check()
+        return settings
 
 
 def _are_weights(values: Any) -> bool:
@@ -73,4 +94,4 @@ def _are_weights(values: Any) -> bool:
 
 def _require(ok: bool, key: str, value: object, allowed: str) -> None:
     if not ok:
-        raise UserError(f"trainer.{key} must be {allowed}, got {value}")
+        raise UserError(f"trainer.{key} must be {allowed}, got {'null' if value is None else value}")

@@ -44,7 +44,7 @@ def test_help_lists_every_option_with_its_comment(run):
             assert f"{path.stem} {' '.join(about.split())}" in flat
     assert "* digits" in out
     assert "* none" in out
-    for key in ("seed=0", "resume=null", "trainer.epochs=20", "dataset.train_size=", "--cfg", "--multirun"):
+    for key in ("seed=0", "resume=null", "trainer.epochs=auto", "dataset.train_size=", "--cfg", "--multirun"):
         assert key in out
     assert "aug.alpha=1.0" not in out
     assert "\033" not in out

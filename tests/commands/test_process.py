@@ -33,6 +33,7 @@ from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from mixup_lab import cli
 from mixup_lab.data.feeds import Resident
+from mixup_lab.runs.record import SCHEMA
 
 KILLS = 24
 KILL_EPOCHS = 40
@@ -304,7 +305,7 @@ DAMAGES = {
         "record.jsonl has no start of a run to resume",
     ),
     "another version": (
-        _edit("record.jsonl", '"schema": 2', '"schema": 1'),
+        _edit("record.jsonl", f'"schema": {SCHEMA}', '"schema": 1'),
         "was written by another version of mixup-lab",
     ),
     "no config": (lambda run: (run / "config.yaml").unlink(), "is not a run directory, it has no config.yaml"),
@@ -351,7 +352,7 @@ BAD = [
     (["aug._target_=os.system"], "aug._target_=os.system is not trusted"),
     (["aug._target_=torch.os.system"], "aug._target_=torch.os.system is not trusted"),
     (["optimizer.name=Nope"], "Nope"),
-    (["trainer.epochs=0"], "trainer.epochs must be at least 1, got 0"),
+    (["trainer.epochs=0"], "trainer.epochs must be auto or a whole number, at least 1, got 0"),
     (["seed=-1"], "seed must be 0 or more, got -1"),
     pytest.param(
         ["trainer.device=cuda"],

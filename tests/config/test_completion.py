@@ -35,7 +35,7 @@ def texts(line: str) -> list[str]:
         ("mixup-lab train -m aug=none,mani", ["aug=none,manifold_mixup"]),
         ("mixup-lab train +experiment=smo", ["+experiment=smoke"]),
         ("mixup-lab train trainer.ep", ["trainer.epochs="]),
-        ("mixup-lab train trainer.epochs=", ["trainer.epochs=20"]),
+        ("mixup-lab train trainer.epochs=", ["trainer.epochs=auto"]),
         ("mixup-lab train see", ["seed="]),
         ("mixup-lab train aug", ["aug="]),
         ("mixup-lab train aug=mixup aug", ["aug.", "aug="]),

@@ -221,7 +221,7 @@ def test_options_of_conf():
     for option in (Cyclic, Adaptive, Constant, Step):
         made = build("mix_schedule", component("mix_schedule", option.__name__.lower()))
         assert factors(made) == factors(option())
-    with pytest.raises(UserError, match="mix_schedule: memory must be in"):
+    with pytest.raises(UserError, match=r"mix_schedule\.memory must be in"):
         build("mix_schedule", component("mix_schedule", "adaptive", "mix_schedule.memory=2"))
 
 

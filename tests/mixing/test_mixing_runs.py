@@ -68,24 +68,24 @@ def assembled(*words):
 
 
 MISTAKES = [
-    (["aug=mixup", "aug.alpha=-1"], "aug: alpha must be a finite number >= 0, got -1"),
-    (["aug=mixup", "aug.alpha=nan"], "aug: alpha must be a finite number >= 0, got nan"),
-    (["aug=kfold_mixup", "aug.alpha=-0.5"], "aug: alpha must be a finite number >= 0, got -0.5"),
-    (["aug=mixup", "aug.prob=1.5"], "aug: prob must be in [0, 1], got 1.5"),
+    (["aug=mixup", "aug.alpha=-1"], "aug.alpha must be a finite number >= 0, got -1"),
+    (["aug=mixup", "aug.alpha=nan"], "aug.alpha must be a finite number >= 0, got nan"),
+    (["aug=kfold_mixup", "aug.alpha=-0.5"], "aug.alpha must be a finite number >= 0, got -0.5"),
+    (["aug=mixup", "aug.prob=1.5"], "aug.prob must be in [0, 1], got 1.5"),
     (["aug=mixup", "aug.lam_per=pair", "aug.partner=roll"],
-     "aug: lam_per=pair draws its own couples and cannot be combined with partner=roll"),
+     "aug.lam_per=pair draws its own couples and cannot be combined with partner=roll"),
     (["aug=mixup", "aug.partner=closest"],
-     "aug: partner must be one of random, no_self, pairs, roll, same_class, different_class, near_label, "
+     "aug.partner must be one of random, no_self, pairs, roll, same_class, different_class, near_label, "
      "nearest_input, nearest_feature, got closest"),
-    (["aug=mixup", "aug.law=uniform", "aug.beta=2"], "aug: beta=2 belongs to law=beta, not to law=uniform"),
+    (["aug=mixup", "aug.law=uniform", "aug.beta=2"], "aug.beta=2 belongs to law=beta, not to law=uniform"),
     (["aug=mixup", "aug.alpha=5000", "aug.lam_max=0.1"],
      "aug: Beta(5000, 5000) has no mass between lam_min=0.0 and lam_max=0.1"),
     (["aug=resizemix", "+aug.law=uniform"], "aug: resizemix draws its scale in place of lam and has no law=uniform"),
     (["aug=manifold_mixup", "aug.layers=[stages.9]"],
      "aug: layers: the model has no layer 'stages.9'; choose one of: input, stages, stages.0, stages.1, stages.2, "
      "stages.3, head, head.0, head.1, head.2, head.3"),
-    (["aug=manifold_mixup", "aug.layers=[]"], "aug: layers must be a list of at least one layer, got []"),
-    (["aug=manifold_mixup", "aug.layers=input"], "aug: layers must be a list of at least one layer, got input"),
+    (["aug=manifold_mixup", "aug.layers=[]"], "aug.layers must be a list of at least one layer, got []"),
+    (["aug=manifold_mixup", "aug.layers=input"], "aug.layers must be null or a list of names, got 'input'"),
     (["aug=manifold_mixup", "model=torchvision"],
      "aug: this model declares no mixup_layers; name some with layers=[...]: conv1, bn1, relu, maxpool, layer1"),
     (["aug=manifold_mixup", "trainer.accumulate=2"],

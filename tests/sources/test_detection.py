@@ -649,8 +649,8 @@ REFUSED = [
     ("trainer.class_weights=balanced", r"^trainer\.class_weights=balanced is for classes, not for boxes$"),
     ("transform=randaugment", "^transform: RandAugment cannot move boxes along with the picture; use none, crop_flip"),
     ("transform=augmix", "^transform: AugMix cannot move boxes along with the picture"),
-    ("model=torchvision_detection model.name=retinanet_resnet50_fpn", "^model: name must be fcos_BACKBONE_fpn"),
-    ("model.stride=16", "^model: stride must be one of 4, 8, got 16$"),
+    ("model=torchvision_detection model.name=retinanet_resnet50_fpn", "^model.name must be fcos_BACKBONE_fpn"),
+    ("model.stride=16", "^model.stride must be one of 4, 8, got 16$"),
 ]  # fmt: skip
 
 

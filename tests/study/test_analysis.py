@@ -11,6 +11,7 @@ import scipy.stats
 from helpers.studies import config_of, write_run, write_study
 
 from mixup_lab.commands import report
+from mixup_lab.runs.record import SCHEMA
 from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.formats import interval
@@ -327,9 +328,9 @@ def test_a_record_cut_short_is_read_as_far_as_it_goes(tmp_path):
 def test_records_of_another_schema(tmp_path):
     write_study(tmp_path, {0.0: hits(0.7, 1)})
     record = tmp_path / "baseline" / "seed=0" / "record.jsonl"
-    record.write_text(record.read_text().replace('"schema": 2', '"schema": 1'))
+    record.write_text(record.read_text().replace(f'"schema": {SCHEMA}', '"schema": 1'))
     with pytest.raises(
-        UserError, match=r"written by another version of mixup-lab \(record schema 1, this version reads 2\)"
+        UserError, match=rf"written by another version of mixup-lab \(record schema 1, this version reads {SCHEMA}\)"
     ):
         read([tmp_path])
 
