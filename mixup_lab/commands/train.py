@@ -16,6 +16,7 @@ from mixup_lab.config.schema import COMPONENTS, RunConfig, parse
 from mixup_lab.runs.record import Event, Record, check_schema, read_events, read_result
 from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.types import UserError
+from mixup_lab.visible import score
 
 
 def train(cfg: DictConfig) -> float:
@@ -83,7 +84,7 @@ def _run(config: RunConfig, record: Record, start: dict[str, Any]) -> float:
 
 def _headline(summary: Event) -> str:
     primary, scalars = summary["primary"], summary["scalars"]
-    return "  ".join(f"{split} {primary} {float(scalars[f'{split}/{primary}']):.4f}" for split in ("val", "test"))
+    return "  ".join(f"{split} {primary} {score(float(scalars[f'{split}/{primary}']))}" for split in ("val", "test"))
 
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

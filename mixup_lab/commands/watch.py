@@ -24,6 +24,7 @@ from rich.text import Text
 from mixup_lab.runs import store
 from mixup_lab.runs.length import about_length
 from mixup_lab.runs.record import Event, read_events, read_result
+from mixup_lab.visible import score
 
 TAIL = 16384  # bytes at the end of a record that hold its last epoch
 WORTH_SAYING = 60  # seconds that are left; of less no line is printed
@@ -169,7 +170,7 @@ def look(place: Place, state: State) -> None:
     if result is not None:
         scalars, primary = result["scalars"], result["primary"]
         state.status, state.progress, state.value = "ok", 1.0, float(scalars[f"val/{primary}"])
-        state.text = f"val {primary} {state.value:.4f}  test {primary} {float(scalars[f'test/{primary}']):.4f}"
+        state.text = f"val {primary} {score(state.value)}  test {primary} {score(float(scalars[f'test/{primary}']))}"
         return
     error = store.read_error(place.run_dir)
     if error is not None:
@@ -204,7 +205,7 @@ def _cell(state: State | None) -> Text:
     if state is None:
         return Text("")
     text, style = {
-        "ok": (f"{state.value:.4f}" if state.value is not None else "", ""),
+        "ok": (score(state.value) if state.value is not None else "", ""),
         "failed": ("failed", "red"),
         "running": (f"{state.progress:.0%}", "cyan"),
         "waiting": ("·", "dim"),
@@ -215,7 +216,7 @@ def _cell(state: State | None) -> Text:
 def _summary(states: Sequence[State]) -> list[str]:
     counts = Counter(state.status for state in states)
     values = [state.value for state in states if state.value is not None]
-    mean = f"{sum(values) / len(values):.4f}" if values else ""
+    mean = score(sum(values) / len(values)) if values else ""
     return [*(str(counts[status]) for status in ("ok", "running", "waiting", "failed")), mean]
 
 

@@ -13,6 +13,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mixup_lab.visible import score
+
 
 class ProgressView:
     """Takes the reports of the training loop; this base class shows nothing."""
@@ -85,7 +87,7 @@ def _values(scalars: dict[str, float], primary: str, speed: bool = True) -> str:
     shown = (("train/loss", "loss {:.3f}"), ("val/loss", "val loss {:.3f}"))
     parts = [form.format(scalars[key]) for key, form in shown if key in scalars]
     if (value := scalars.get(f"val/{primary}")) is not None:
-        parts.append(f"val {primary} {value:.4f}" if abs(value) < 10 else f"val {primary} {value:.5g}")
+        parts.append(f"val {primary} {score(value)}")
     if speed:
         parts.append(f"{scalars['time/samples_per_second']:,.0f} samples/s")
     return "  ".join(parts)

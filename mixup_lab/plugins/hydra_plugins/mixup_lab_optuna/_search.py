@@ -31,6 +31,7 @@ from mixup_lab.runs.record import read_events
 from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.training.stop import Pruned
 from mixup_lab.types import RunFailed, UserError
+from mixup_lab.visible import score
 
 MOST_CHECKED = 20  # choices of one setting that are composed before anything runs
 MOST_FAILURES = 3  # if this many trials fail before one succeeds, the command line is at fault, not the settings
@@ -258,7 +259,7 @@ class Search:
         best = self.study.best_trial
         words = list(best.user_attrs["words"])
         print(
-            f"best of {number}: trial {best.number}, {best.value:.4f} on val\n"
+            f"best of {number}: trial {best.number}, {score(self.study.best_value)} on val\n"
             f"  {' '.join(words)}\n"
             "The best of many is partly luck. To compare these settings with the baseline, over several seeds:\n"
             f"  mixup-lab compare {shlex.join(_compared([*self.fixed, *words]))}",
