@@ -387,7 +387,7 @@ def test_names():
         (("resume=folder.png",), "resume=folder.png: that is not a run directory"),
         (("aug=mixpu",), "aug has no option 'mixpu'; did you mean 'mixup'?"),
         (("oot=a.png",), "unknown key 'oot'; did you mean 'out'?"),
-        (("aug=mixup", "aug.alpha=-1"), "aug: alpha must be"),
+        (("aug=mixup", "aug.alpha=-1"), "aug.alpha must be"),
         (("hydra.run.dir=file/preview",), "cannot write file/preview: Not a directory"),
         (("trainer.batch_size=500",), "trainer.batch_size=500 is larger than the training split"),
     ],

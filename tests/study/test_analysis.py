@@ -11,6 +11,7 @@ import scipy.stats
 from helpers.studies import config_of, write_run, write_study
 
 from mixup_lab.commands import report
+from mixup_lab.runs import store
 from mixup_lab.runs.record import SCHEMA
 from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.study.analysis import Options, analyse
@@ -391,7 +392,7 @@ def looked_at(root, seeds):
         shutil.rmtree(folder)
     write_study(root, {alpha: hits[:seeds] for alpha, hits in arms.items()})
     if not (root / "study.json").exists():
-        (root / "study.json").write_text('{"schema": 2, "arms": {}}')
+        (root / "study.json").write_text(f'{{"schema": {store.SCHEMA}, "arms": {{}}}}')
     answer = report.answer_of([root], Options())
     return answer, json.loads((root / "study.json").read_text()).get("looks")
 
