@@ -82,7 +82,9 @@ def ingredients(config: RunConfig) -> Ingredients:
             input_shape=data.input_shape,
         )
     if data.encode.tokens and not accepts("model", config.model, "num_tokens", trust=trust):
-        raise UserError("model: the examples are texts; set model=text_cnn, bilstm or text_transformer")
+        raise UserError(
+            "model: the examples are texts; set model=text_cnn, bilstm or text_transformer, and optimizer=adam"
+        )
     torch.manual_seed(torch_seed(config.seed, "weights"))
     model = build(
         "model",

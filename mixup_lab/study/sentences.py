@@ -226,8 +226,9 @@ def _far_out(answer: Answer) -> list[str]:
         values = arm.comparison.differences
         middle = stats.median(values)
         mad = stats.median(abs(value - middle) for value in values) * NORMAL_MAD
-        far = [k for k, value in enumerate(values)
-               if abs(value - middle) > FAR * mad > 0 and _shows(value - middle, answer.metric)]  # fmt: skip
+        # Scores of few examples come in steps, so that half of the differences may be equal.
+        step = 1 / (arm.comparison.test_examples or 1000) if answer.metric.percent else 1e-6 * abs(middle)
+        far = [k for k, value in enumerate(values) if abs(value - middle) > FAR * max(mad, step)]
         if far:
             which = ", ".join(f"seed {arm.comparison.seeds[k]} ({_zero(values[k], answer.metric)})" for k in far)
             lines.append(

@@ -264,7 +264,7 @@ def test_every_block_is_answered_and_confirmed(line, tmp_path):
     assert set(runs_of(study / "confirm")) == {
         f"{name}/seed={seed}" for pair in chosen for name in pair for seed in (2, 3)
     }
-    both = r"With dataset\.train_size=64: .*mixup-a\S+ \(.*\. With dataset\.train_size=128: .*mixup-a"
+    both = r"With dataset\.train_size=64: .*\. With dataset\.train_size=128: "
     assert re.search(rf"^On fresh seeds alone: {both}", out, re.M)
     assert re.search(rf"^{both}", out, re.M)
     for text in (answer["sentence"], confirmed["sentence"]):

@@ -708,7 +708,7 @@ def test_a_run_that_was_cut_goes_on_with_the_same_curve(tmp_path, folder):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["model=mlp"], "model: the examples are texts; set model=text_cnn, bilstm or text_transformer"),
+        (["model=mlp"], "model: the examples are texts; set model=text_cnn, bilstm or text_transformer, and"),
         (
             ["transform=crop_flip"],
             "transform: CropFlip changes pictures, and the examples are texts; use transform=none",
