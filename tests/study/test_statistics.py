@@ -5,6 +5,7 @@ import itertools
 import math
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from mixup_lab.study.statistics import (
     verdict,
 )
 from mixup_lab.study.statistics.intervals import Crossed
+from mixup_lab.study.statistics.looks import is_open, planned_looks
 
 CLOSE = {"rel": 1e-12, "abs": 1e-14}
 
@@ -632,6 +634,27 @@ def test_a_look_that_cannot_find_anything_does_not_count():
     few = compare_arms([Paired(range(5), [0.1, 0.2, 0.1, 0.2, 0.3])], 0.0)[0]
     assert (few.counts, few.look) == (False, 1)
     assert compare_arms([Paired(range(6), [0.1, 0.2, 0.1, 0.2, 0.3, 0.1])], 0.0)[0].counts
+
+
+def test_looks_begin_with_enough_seeds_and_end_with_the_most():
+    assert planned_looks(1, 24) == planned_looks(4, 24) == [8, 12, 16, 24]
+    assert planned_looks(6, 24) == [9, 12, 16, 24]  # six arms cannot reach 0.04 with eight seeds
+    assert planned_looks(1, 8) == [8]
+    assert planned_looks(40, 10)[-1] == 10
+
+
+@pytest.mark.parametrize(
+    ("code", "seeds", "counts", "more", "expected"),
+    [
+        ("cannot_tell", 8, True, 10, True), ("cannot_tell", 8, True, 40, True), ("cannot_tell", 8, True, 60, False),
+        ("cannot_tell", 8, True, None, False), ("cannot_tell", 5, False, None, True),
+        ("cannot_tell", 24, True, 3, False),
+        ("helps", 8, True, None, False), ("no_difference", 8, True, None, False), ("no_verdict", 8, False, None, False),
+    ],
+)  # fmt: skip
+def test_arms_that_are_worth_more_seeds(code, seeds, counts, more, expected):
+    (one,) = compare_arms([Paired(range(seeds), np.linspace(0.1, 0.2, seeds))], 0.0)
+    assert is_open(replace(one, code=code, counts=counts, more_seeds=more), 24) == expected
 
 
 # The chosen arm
