@@ -109,7 +109,7 @@ def test_trust_admits_a_package_by_name():
         ({"beta": "x"}, "^aug.beta must be null or a number, got 'x'$"),
         ({"num_classes": 2.5}, "^aug.num_classes must be null or a whole number, got 2.5$"),
         ({"fold": 1}, "^aug.fold must be true or false, got 1$"),
-        ({"partner": ["roll", "pairs"]}, r"^aug.partner must be a text, got \['roll', 'pairs'\]$"),
+        ({"partner": ["roll", "pairs"]}, r"^aug.partner must be a string, got \['roll', 'pairs'\]$"),
         ({"alpha": {"_target_": "torch.nn.ReLU"}}, "aug.alpha holds a _target_ of its own; components are flat"),
         ({"alpha": [{"_target_": "torch.nn.ReLU"}]}, "aug.alpha holds a _target_ of its own"),
     ],
