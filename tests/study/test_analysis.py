@@ -475,3 +475,21 @@ def test_a_seed_that_lies_far_out_is_named(tmp_path):
     (line,) = [line for line in answer_of(tmp_path / "b").details if "lies far" in line]
     assert line.startswith("mixup-a0.4: seed 3 (−")
     assert "8 seeds often miss a collapse" in line
+
+
+def test_a_confirmation_has_looks_of_its_own(tmp_path):
+    """Runs with the seeds 0 to 5 chose; those with 6 to 13 confirm."""
+    rng = np.random.default_rng(0)
+    hits = {0.0: rng.random((14, 300)) < 0.8, 0.4: rng.random((14, 300)) < 0.9}
+    write_study(tmp_path / "s", hits)
+    for arm in ("baseline", "mixup-a0.4"):
+        for seed in range(6, 14):
+            moved = tmp_path / "s" / "confirm" / arm / f"seed={seed}"
+            moved.parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "s" / arm / f"seed={seed}").rename(moved)
+    for folder in ("s", "s/confirm"):
+        (tmp_path / folder / "study.json").write_text(json.dumps({"schema": store.SCHEMA, "arms": {}}))
+    answer = report.answer_of([tmp_path / "s"], Options())
+    looks = [json.loads((tmp_path / folder / "study.json").read_text())["looks"] for folder in ("s", "s/confirm")]
+    assert looks == [[6], [8]]
+    assert answer.confirmed.arms[1].comparison.level == 0.04
