@@ -40,8 +40,12 @@ def write_atomically(path: Path, content: str | bytes | Callable[[IO[bytes]], ob
                     file.flush()
                     os.fsync(file.fileno())
                 aside.replace(path)
-            except RuntimeError as error:  # torch.save reports a failed write like this
-                raise error.__context__ if isinstance(error.__context__, OSError) else OSError(str(error)) from error
+            except RuntimeError as error:  # torch.save reports a failed write like this, but the GPU's errors too
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from error
+                if not any(words in str(error) for words in ("writ", "unexpected pos")):
+                    raise
+                raise OSError(str(error)) from error
     except BaseException:
         aside.unlink(missing_ok=True)
         raise

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mixup_lab.disk import write_atomically
+from mixup_lab.training.average import MovingAverage
 from mixup_lab.training.device import Precision
 from mixup_lab.types import UserError
 
@@ -38,7 +39,7 @@ class Checkpoint:
     """The objects that carry a run's state and are saved together, and the identity of the run."""
 
     model: nn.Module
-    ema: nn.Module | None
+    ema: MovingAverage | None
     optimizer: torch.optim.Optimizer
     precision: Precision
     fingerprint: str

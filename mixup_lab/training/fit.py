@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mixup_lab.mixing.mixer import at_step
 from mixup_lab.runs.log import RunLog
 from mixup_lab.runs.progress import Pace
 from mixup_lab.seeding import stream, torch_seed
+from mixup_lab.training.average import MovingAverage
 from mixup_lab.training.batches import Batches, EpochPlan
 from mixup_lab.training.checkpoint import Checkpoint, State
 from mixup_lab.training.device import Precision
@@ -32,6 +32,10 @@ from mixup_lab.types import Interrupted, Mixed, RunFailed
 
 MISTAKES = 9  # examples of val that are shown at the end
 NAMED = 256  # examples of val that the names of metrics are found with: some metrics need two classes
+ROOM = (
+    "try a smaller trainer.batch_size with trainer.accumulate, a smaller trainer.eval_batch_size,"
+    " dataset.storage=streaming or hydra.launcher.slots_per_gpu=1"
+)
 TRAIN_CLEAN = 2000  # examples of the training split, at most, that are evaluated without mixing
 
 
@@ -72,8 +76,7 @@ class Fit:
         self.length = {key: getattr(settings, key) for key in AUTOMATIC}
         self.precision = Precision(settings.precision, parts.device)
         self.evaluator = Evaluator(parts.task, parts.encoded, self.precision, settings.eval_batch_size)
-        average = settings.ema_decay and get_ema_multi_avg_fn(settings.ema_decay)  # type: ignore[no-untyped-call]
-        self.ema = AveragedModel(parts.model, multi_avg_fn=average, use_buffers=True) if average else None
+        self.ema = MovingAverage(parts.model, settings.ema_decay) if settings.ema_decay else None
         self.checkpoint = Checkpoint(
             parts.model,
             self.ema,
@@ -107,19 +110,22 @@ class Fit:
             stop: checked between two steps.
 
         Raises:
-            RunFailed: if a loss is not finite.
+            RunFailed: if a loss is not finite, or the memory of the device is too small.
             Interrupted: after a signal; a checkpoint is saved first.
             Pruned: after an epoch, if the run directory has a file `stop`; a checkpoint is saved first.
         """
         settings, state = self.parts.settings, self.state
         withdraw(self.run_dir)  # a request from before this run was resumed
         self.parts.model.train()
-        while not self.trained:
-            self._train_epoch(log, stop)
-            if self.trained or (settings.checkpoint_every and state.epoch % settings.checkpoint_every == 0):
-                self.checkpoint.save(self.run_dir, state)
-            self._check_pruned()
-        return self._finish(log)
+        try:
+            while not self.trained:
+                self._train_epoch(log, stop)
+                if self.trained or (settings.checkpoint_every and state.epoch % settings.checkpoint_every == 0):
+                    self.checkpoint.save(self.run_dir, state)
+                self._check_pruned()
+            return self._finish(log)
+        except torch.OutOfMemoryError as error:
+            raise RunFailed(f"the memory of {self.parts.device} is too small; {ROOM}") from error
 
     def _train_epoch(self, log: RunLog, stop: StopRequest) -> None:
         parts, settings, state = self.parts, self.parts.settings, self.state
@@ -161,7 +167,7 @@ class Fit:
         options = settings.accumulate, settings.clip_grad_norm
         loss, output = train_step(parts.model, parts.task, parts.optimizer, mixed, self.precision, *options)
         if self.ema is not None:
-            self.ema.update_parameters(parts.model)
+            self.ema.update(parts.model)
         tally.add(loss, output, mixed)
 
     # ---- where the run stands ---------------------------------------------------------------------------------------

@@ -296,6 +296,22 @@ def test_settings_out_of_range(slots, per_gpu, threads, key):
 # ---- slots --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("gpus", "device", "expected"),
+    [
+        (["0", "1"], "auto", ["0", "1"]), (["0", "1"], "cuda", ["0", "1"]), (["0", "1"], "cuda:1", ["1"]),
+        (["GPU-a", "GPU-b"], "cuda:0", ["GPU-a"]), (["0", "1"], "cpu", []), ([], "cuda:1", []), ([], "auto", []),
+    ],
+)  # fmt: skip
+def test_slots_have_the_gpus_of_the_device(gpus, device, expected):
+    assert _places.chosen_gpus(gpus, device) == expected
+
+
+def test_a_gpu_that_is_not_there_is_named():
+    with pytest.raises(UserError, match=r"^trainer\.device=cuda:2, but only 2 CUDA devices are visible$"):
+        _places.chosen_gpus(["0", "1"], "cuda:2")
+
+
 @pytest.mark.slow
 def test_slots_train_the_same_bits_and_a_mistake_stops_no_other(tmp_path, in_process):
     done = train("aug.alpha=0.4,-1", "seed=0,1,2,3", "hydra.sweep.dir=sweep", *SLOTS, cwd=tmp_path)

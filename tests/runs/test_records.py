@@ -18,6 +18,7 @@ from mixup_lab.runs.log import RunLog
 from mixup_lab.runs.progress import ProgressView
 from mixup_lab.runs.record import Record, read_epochs, read_events, read_summary
 from mixup_lab.runs.tensorboard import TensorBoardView
+from mixup_lab.training.average import MovingAverage
 from mixup_lab.training.checkpoint import Checkpoint, State, read_checkpoint
 from mixup_lab.training.device import Precision
 from mixup_lab.types import UserError
@@ -326,6 +327,15 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     assert checkpoint().load(tmp_path).epoch == 1
 
 
+def test_an_error_of_the_device_while_saving_is_not_taken_for_a_full_disk(tmp_path):
+    def fail(file):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match=r"^CUDA error"):
+        write_atomically(tmp_path / "x", fail)
+    assert not list(tmp_path.iterdir())
+
+
 class Malicious:
     """Unpickled carelessly, it writes a file."""
 
@@ -427,7 +437,7 @@ def test_the_malicious_file_is_one(tmp_path):
             r"checkpoint\.pt was trained on other data: examples, labels or classes in dataset\.root",
         ),
         ({"model": nn.Linear(100, 21)}, r"checkpoint\.pt does not fit this run"),
-        ({"ema": nn.Linear(100, 20)}, r"checkpoint\.pt does not fit this run"),
+        ({"ema": MovingAverage(nn.Linear(100, 20), 0.9)}, r"checkpoint\.pt does not fit this run"),
     ],
     ids=["fingerprint", "data", "model", "ema"],
 )

@@ -48,6 +48,24 @@ def divide(
     return Allotment(slots, threads, tuple(gpus))
 
 
+def chosen_gpus(gpus: list[str], device: str) -> list[str]:
+    """The GPUs that runs with this `trainer.device` may use: none for `cpu`, one for `cuda:N`, else all.
+
+    Raises:
+        UserError: for a `cuda:N` that is not among several visible GPUs; where none is visible, a run says so.
+    """
+    kind, _, index = device.partition(":")
+    if kind in ("cpu", "mps"):
+        return []
+    if kind != "cuda" or not index.isdecimal() or not gpus:
+        return gpus
+    if int(index) >= len(gpus):
+        raise UserError(
+            f"trainer.device={device}, but only {len(gpus)} CUDA device{'s are' if len(gpus) > 1 else ' is'} visible"
+        )
+    return [gpus[int(index)]]
+
+
 def usable_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

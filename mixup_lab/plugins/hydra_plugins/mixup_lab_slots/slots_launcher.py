@@ -15,7 +15,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 
 @dataclass
@@ -50,12 +50,13 @@ class SlotsLauncher(Launcher):
             UserError: for a setting that is out of range.
             KeyboardInterrupt: after a signal, or the `Interrupted` of the runs that were under way.
         """
-        from hydra_plugins.mixup_lab_slots._places import divide, gpu_listing, usable_cores, visible_gpus
+        from hydra_plugins.mixup_lab_slots._places import chosen_gpus, divide, gpu_listing, usable_cores, visible_gpus
         from hydra_plugins.mixup_lab_slots._queue import run_all
 
         gpus = visible_gpus(gpu_listing(), os.environ.get("CUDA_VISIBLE_DEVICES"))
         threads, runs = os.environ.get("OMP_NUM_THREADS"), len(job_overrides)
-        allotment = divide(*self._settings, runs, usable_cores(), gpus, threads)
+        first = self._context.config_loader.load_sweep_config(self._config, list(job_overrides[0]))
+        allotment = divide(*self._settings, runs, usable_cores(), chosen_gpus(gpus, _device(first)), threads)
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
@@ -73,7 +74,13 @@ class SlotsLauncher(Launcher):
             with open_dict(config):
                 config.hydra.job.id = f"{name}_{number}"
                 config.hydra.job.num = number
+                if _device(config).startswith("cuda:"):  # a slot sees one GPU, whatever its number is
+                    config.trainer.device = "cuda"
             yield Request(number, tuple(filter_overrides(overrides)), f"mixup-lab {name}", shared, _pickled(config))
+
+
+def _device(config: DictConfig) -> str:
+    return str(OmegaConf.select(config, "trainer.device", default="auto"))
 
 
 def _pickled(value: Any) -> bytes:
