@@ -14,11 +14,11 @@ def network():
 
 def trained(model, steps):
     """The model after each of some steps with large changes."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for step in range(steps):
         torch.manual_seed(step)
         optimizer.zero_grad()
-        model(torch.randn(8, 5)).square().sum().backward()
+        model(torch.randn(8, 5)).square().mean().backward()
         optimizer.step()
         yield model
 
