@@ -147,6 +147,7 @@ def _facts(fit: Any, typed: TrainerSettings) -> dict[str, Any]:
     import torch
 
     from mixup_lab.runs.environment import git_commit, versions
+    from mixup_lab.training.device import gpu_versions
 
     data, device, length = fit.parts.data, fit.parts.device, fit.length
     groups = {split.name: len(np.unique(split.groups)) for split in data.splits if split.groups is not None}
@@ -157,7 +158,7 @@ def _facts(fit: Any, typed: TrainerSettings) -> dict[str, Any]:
         "chosen": {f"trainer.{key}": length[key] for key in length if getattr(typed, key) == AUTO},
         "epochs": length["epochs"],
         "steps_per_epoch": fit.steps,
-        "versions": versions(),
+        "versions": versions() | gpu_versions(device),
         "git": git_commit(),
         "device": f"{device} ({kind})",
         "threads": torch.get_num_threads(),

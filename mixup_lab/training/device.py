@@ -6,16 +6,20 @@ A device that the machine lacks is an error; a missing feature that only costs s
 import ctypes
 import os
 import platform
+import re
 import shutil
 import sys
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mixup_lab.types import UserError
 
+DRIVER = Path("/proc/driver/nvidia/version")
 GRAPHS = 64  # of one compiled model, at most
 
 
@@ -52,16 +56,23 @@ class Precision:
     """Autocast and loss scaling of a run.
 
     Args:
-        name: `fp32`; `bf16`, autocast to bfloat16; `fp16`, autocast to float16 with a scaled loss.
+        name: `fp32`, in full; `tf32`, of which the matrix products and convolutions of an NVIDIA GPU keep 10 bits of
+            each factor; `bf16`, autocast to bfloat16; `fp16`, autocast to float16 with a scaled loss.
         device: where the run computes.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.device_type = device.type
-        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+        self.dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name, torch.float32)
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
-        if name != "fp32" and device.type == "cpu" and not _cpu_has(name):
-            warnings.warn(f"trainer.precision={name}: this CPU has no {name} arithmetic, it will be slow", stacklevel=2)
+        if device.type == "cuda":
+            allow_tf32(name == "tf32")
+        if not _supports(device, name):
+            warnings.warn(
+                f"trainer.precision={name}: {device} has no {name} arithmetic, it will be"
+                f" {'the same as fp32' if name == 'tf32' else 'slow'}",
+                stacklevel=2,
+            )
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context of the forward pass."""
@@ -82,6 +93,26 @@ class Precision:
         scaled = self.scaler.scale(loss)
         assert isinstance(scaled, Tensor)
         return scaled
+
+
+def allow_tf32(on: bool) -> None:
+    """Let all matrix products and convolutions of NVIDIA GPUs use TF32, or none.
+
+    torch's own defaults are TF32 in convolutions and full precision in matrix products.
+    """
+    cudnn: Any = torch.backends.cudnn
+    parts: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    for part in parts:
+        part.fp32_precision = "tf32" if on else "ieee"
+
+
+def _supports(device: torch.device, name: str) -> bool:
+    """Whether a device computes in this precision; unknown counts as yes."""
+    if name == "fp32":
+        return True
+    if device.type == "cuda":  # Ampere and later have TF32 and bfloat16
+        return name == "fp16" or torch.cuda.get_device_capability(device) >= (8, 0)
+    return name != "tf32" and (device.type != "cpu" or _cpu_has(name))
 
 
 def _cpu_has(name: str) -> bool:
@@ -124,3 +155,14 @@ def keep_freed_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     trim_threshold, top_pad, mmap_max = -1, -2, -4  # malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX
     return bool(mallopt(mmap_max, 0) and mallopt(trim_threshold, 2**31 - 1) and mallopt(top_pad, 64 * 2**20))
+
+
+def gpu_versions(device: torch.device) -> dict[str, str]:
+    """The versions of CUDA, cuDNN and the driver that a run on an NVIDIA GPU depends on; {} elsewhere."""
+    if device.type != "cuda":
+        return {}
+    found = {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
+    with suppress(OSError):
+        if match := re.search(r"\b\d{3}\.\d+(\.\d+)?\b", DRIVER.read_text(encoding="utf-8")):
+            found["driver"] = match[0]
+    return found

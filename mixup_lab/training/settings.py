@@ -11,7 +11,7 @@ from mixup_lab.training import auto
 from mixup_lab.training.auto import AUTO
 from mixup_lab.types import UserError
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 PROGRESS = ("auto", "bar", "plain", "none")
 MALLOC = ("keep", "default")
 AUTOMATIC = ("batch_size", "epochs")  # may be auto
