@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from mixup_lab.types import UserError
 
 DRIVER = Path("/proc/driver/nvidia/version")
+# What torch.compile needs on a CPU, and Triton on a GPU; names in capitals are variables of the environment.
+COMPILERS = {"cpu": ("C++", ("CXX", "c++", "g++", "clang++")), "cuda": ("C", ("CC", "cc", "gcc", "clang"))}
 GRAPHS = 64  # of one compiled model, at most
 
 
@@ -121,10 +123,12 @@ def _cpu_has(name: str) -> bool:
 
 
 def compiled(model: nn.Module, device: torch.device) -> nn.Module:
-    """Compile in place with torch.compile; without a C++ compiler on a CPU, warn once and train uncompiled."""
-    if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+    """Compile in place with torch.compile; without the compiler that it needs, warn once and train uncompiled."""
+    language, programs = COMPILERS.get(device.type, ("", ()))
+    if programs and not any(shutil.which(os.environ.get(name, name)) for name in programs):
         warnings.warn(
-            "trainer.compile=true needs a C++ compiler, and none was found; the model is not compiled", stacklevel=2
+            f"trainer.compile=true needs a {language} compiler, and none was found; the model is not compiled",
+            stacklevel=2,
         )
         return model
     import torch._dynamo  # imported here: it takes a second
