@@ -63,7 +63,7 @@ def read_looks(study: Path) -> tuple[int, ...]:
 
 def note_look(study: Path, seeds: int) -> None:
     """Remember that a verdict was written at so many seeds. A study that cannot be written to stays as it is."""
-    with suppress(OSError), locked(study / ".lock"):
+    with suppress(OSError, UserError), locked(study / ".lock"):
         manifest = read_manifest(study)
         if manifest is not None and seeds not in manifest.get("looks", ()):
             manifest["looks"] = [*manifest.get("looks", ()), seeds]

@@ -493,3 +493,11 @@ def test_a_confirmation_has_looks_of_its_own(tmp_path):
     looks = [json.loads((tmp_path / folder / "study.json").read_text())["looks"] for folder in ("s", "s/confirm")]
     assert looks == [[6], [8]]
     assert answer.confirmed.arms[1].comparison.level == 0.04
+
+
+def test_a_study_that_cannot_be_written_to_is_read_all_the_same(tmp_path):
+    answer, _ = looked_at(tmp_path, 8)
+    (tmp_path / ".lock").unlink(missing_ok=True)
+    (tmp_path / ".lock").mkdir()  # nobody can open it for writing
+    (tmp_path / "study.json").write_text(json.dumps({"schema": store.SCHEMA, "arms": {}}))
+    assert report.answer_of([tmp_path], Options()).arms == answer.arms
