@@ -38,6 +38,9 @@ def choose(runs: Sequence[Run], name: str | None, maximize: bool | None) -> Metr
             raise UserError(f"which metric decides? Choose one with metric=NAME: {', '.join(names)}")
         name = "accuracy" if "accuracy" in names or not names else names[0]
     scores = [score for run in finished if (score := of(run, name, "test")) is not None]
+    if finished and not names:
+        others = dict.fromkeys(key for run in finished for key in run.scalars)
+        raise UserError(f"no run has a score on test, which decides; there are: {', '.join(others)}")
     if finished and not scores:
         raise UserError(f"metric={name} is not in any finished run; these are: {', '.join(names)}")
     if maximize is None:

@@ -6,7 +6,7 @@ import re
 PERCENT = (
     "accuracy", "balanced_accuracy", "subset_accuracy", "pixel_accuracy", "macro_recall", "recall", "precision",
     "specificity", "sensitivity", "auroc", "auc", "f1", "micro_f1", "macro_f1", "map", "map50", "map75", "iou", "miou",
-    "dice", "ece",
+    "dice", "ece", "top1", "top5",
 )  # fmt: skip
 # Words of names, as in "log_loss", "Top1Error" or "hd95".
 SMALLER = {

@@ -16,6 +16,7 @@ TEXTS = (".csv", ".tsv")
 TABLES = (*TEXTS, ".jsonl")
 MISSING = ("", "nan", "none", "null", "na", "n/a", "-")
 PREFIX = re.compile(r"^(params|config|hparams|tags|hyperparameters)[./]")  # of settings, in the tables of others
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE)
 SHOWN = 6  # columns in a sentence
 
 
@@ -157,6 +158,10 @@ def _numbers(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> tuple[d
             values = {line: value / 100 for line, value in values.items()}
             notes.append(f"{column} is in percent: its values are divided by 100")
         numbers[column] = values
+    if not numbers:
+        raise UserError(
+            f"{path} has no column of numbers for a metric; its columns are: {', '.join(columns) or 'none'}"
+        )
     if left_out:
         shown = ", ".join(left_out[:SHOWN]) + (f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else "")
         notes.insert(0, f"columns that do not hold numbers are left out: {shown}")
@@ -180,10 +185,15 @@ def _are_percentages(path: Path, column: str, values: dict[int, float]) -> bool:
 
 
 def _number(text: str) -> float | None:
+    """The number that a cell holds, with a decimal comma or a percent sign if it has one; None for other texts."""
+    plain = text.removesuffix("%").rstrip()
+    if DECIMAL_COMMA.fullmatch(plain):
+        plain = plain.replace(",", ".")
     try:
-        return None if "_" in text else float(text)
+        number = None if "_" in plain else float(plain)
     except ValueError:
         return None
+    return number / 100 if number is not None and text.endswith("%") else number
 
 
 def _whole(text: str, where: str, column: str) -> int:

@@ -66,6 +66,7 @@ def test_csv_and_jsonl_give_the_same_answer(tmp_path):
         ("arm,seed,acc,test_acc,test/accuracy\na,0,1,1,1\n", "columns test_acc and test/accuracy both hold"),
         ("arm,seed,acc\na,0,0.91\nb,0,92\n", r"fractions \(line 2: 0.91\) and percentages \(line 3: 92\)"),
         ("one\nx\n", "seems to have only one column$"),
+        ("arm,seed,note\na,0,good\n", "has no column of numbers for a metric; its columns are: note"),
     ],
 )
 def test_tables_that_are_wrong(tmp_path, text, sentence):
@@ -203,3 +204,17 @@ def test_exports_of_other_programs(name, arm, seeds, gain):
     comparison = arms(answer)[arm].comparison
     assert (choice.arm, comparison.seeds) == (arm, tuple(range(seeds)))
     assert comparison.mean == pytest.approx(gain, abs=0.001)
+
+
+def test_decimal_commas_and_percent_signs(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("arm;seed;accuracy;loss\na;0;91,5%;0,25\nb;0;92,5 %;1,5e-3\n")
+    first, second = read_table(path)
+    assert first.scalars == {"accuracy": pytest.approx(0.915), "loss": 0.25}
+    assert second.scalars == {"accuracy": pytest.approx(0.925), "loss": 0.0015}
+
+
+def test_scores_on_val_alone_are_no_answer(tmp_path):
+    path = write(tmp_path / "t.csv", "arm,seed,val_acc", lambda name, seed: f"{name},{seed},{score(name, seed)}")
+    with pytest.raises(UserError, match=r"^no run has a score on test, which decides; there are: val/accuracy$"):
+        analysed(path)
