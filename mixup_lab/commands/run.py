@@ -13,7 +13,7 @@ from mixup_lab.config import identity
 from mixup_lab.config.nearest import nearest
 from mixup_lab.config.schema import COMPONENTS, RunConfig
 from mixup_lab.runs.length import about_length
-from mixup_lab.runs.record import SCHEMA, Event, Record, read_summary
+from mixup_lab.runs.record import SCHEMA, Event, Record, read_epochs, read_summary
 from mixup_lab.study.metric_names import tag
 from mixup_lab.training.auto import AUTO
 from mixup_lab.training.settings import TrainerSettings
@@ -110,7 +110,10 @@ def _train(
         fit.resume()
     with StopRequest() as stop:
         # TensorBoard hides what a resumed run will write again; pictures and texts are at step 0.
-        board = TensorBoardView(run_dir, fit.done_steps + (fit.done_steps > 0) if resumed else None)
+        # The final scalars have the step of the last epoch: where they may be there, both are written again.
+        board = TensorBoardView(run_dir, fit.done_steps + (fit.done_steps > 0 and not fit.trained) if resumed else None)
+        for epoch in read_epochs(run_dir)[-1:] if resumed and fit.trained else ():
+            board.scalars({tag: float(value) for tag, value in epoch["scalars"].items()}, fit.done_steps)
         primary = fit.parts.task.primary
         log = RunLog(record, board, progress_view(config.trainer.progress, primary))
         if not resumed:

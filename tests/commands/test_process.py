@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.command_line import in_this_process
 from helpers.processes import (
     CHECKOUT,
     FAKE,
@@ -130,6 +131,21 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_result(tmp_path):
         assert_board_agrees_with_record(run_dir)
         assert not list(run_dir.glob("*.part"))
     assert inside >= 3, "some were killed while a file was being written"
+
+
+def test_a_run_that_was_killed_while_it_ended_shows_its_final_scores_once(monkeypatch, capsys, tmp_path):
+    line = in_this_process(monkeypatch, capsys, tmp_path)
+    words = (*FAKE, "trainer.epochs=2", "trainer.checkpoint_every=1")
+    assert line("train", *words, "hydra.run.dir=run")[0] == 0
+    run = tmp_path / "run"
+    assert_board_agrees_with_record(run)
+    (run / "summary.json").unlink()
+    *before, end = (run / "record.jsonl").read_text().splitlines(keepends=True)
+    assert json.loads(end)["event"] == "end"
+    (run / "record.jsonl").write_text("".join(before))
+    assert line("train", f"resume={run}")[0] == 0
+    assert summary_of(run)["status"] == "ok"
+    assert_board_agrees_with_record(run)
 
 
 # ---- interrupted --------------------------------------------------------------------------------------------------
