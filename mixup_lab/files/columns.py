@@ -37,7 +37,7 @@ class Column:
         self.missing = frozenset(missing)
         self.codes = _Codes(name, self.missing, largest)
         self.texts = self.codes.texts  # of the codes 0, 1, ...
-        self._missing_numbers = [n for n in map(_number, missing) if n is not None]
+        self._missing_numbers = [n for n in map(as_number, missing) if n is not None]
 
     def convert(self, values: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, list[int]]:
         """Some values as float64, NaN if missing, and the indices of those that cannot be read."""
@@ -63,7 +63,7 @@ class Column:
         present = [value for value in values if value is not None and value.strip() not in self.missing]
         if not present:
             return None
-        return NUMBER if 2 * sum(_number(value) is not None for value in present) >= len(present) else TEXT
+        return NUMBER if 2 * sum(as_number(value) is not None for value in present) >= len(present) else TEXT
 
     def _numbers(self, values: Sequence[Any]) -> tuple[np.ndarray, list[int]]:
         try:
@@ -72,7 +72,7 @@ class Column:
                 return numbers, []
         except (TypeError, ValueError):
             pass
-        read: Callable[[str], float | None] = _time if self.kind == TIME else _number
+        read: Callable[[str], float | None] = _time if self.kind == TIME else as_number
         numbers, bad = np.full(len(values), np.nan), []
         for place, value in enumerate(values):
             if value is None or value.strip() in self.missing:
@@ -111,7 +111,8 @@ class _Codes(dict[Any, float]):
         return code
 
 
-def _number(text: str) -> float | None:
+def as_number(text: str) -> float | None:
+    """The number that a text spells, as Python reads it but without underscores; None for other texts."""
     try:
         return None if "_" in text else float(text)
     except ValueError:
@@ -120,7 +121,7 @@ def _number(text: str) -> float | None:
 
 def _time(text: str) -> float | None:
     """Seconds since 1970, or the number itself; a date without a time zone is taken as UTC."""
-    number = _number(text)
+    number = as_number(text)
     if number is not None:
         return number
     try:

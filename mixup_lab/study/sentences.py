@@ -48,6 +48,8 @@ def _without_choice(answer: Answer) -> tuple[str, tuple[str, ...]]:
     compared = [(arm, arm.comparison) for arm in answer.arms if arm.comparison and arm.comparison.mean is not None]
     if not compared:
         return "There is no answer yet: no arm besides the baseline has finished a run.", ()
+    if answer.obstacles:
+        return " ".join(f"No verdict: {why}." for why in dict.fromkeys(answer.obstacles.values())), ()
     clauses = {arm.name: _clause(arm.name, one) for arm, one in compared}
     numbers = {arm.name: _numbers(one, one.mean or 0.0, answer.metric) for arm, one in compared}
     if len(compared) == 1:
@@ -231,8 +233,9 @@ def _far_out(answer: Answer) -> list[str]:
         far = [k for k, value in enumerate(values) if abs(value - middle) > FAR * max(mad, step)]
         if far:
             which = ", ".join(f"seed {arm.comparison.seeds[k]} ({_zero(values[k], answer.metric)})" for k in far)
+            verb = "lies" if len(far) == 1 else "lie"
             lines.append(
-                f"{arm.name}: {which} lies far from the median {_zero(middle, answer.metric)}. The test takes a"
+                f"{arm.name}: {which} {verb} far from the median {_zero(middle, answer.metric)}. The test takes a"
                 " gain and a loss of the same size to be equally likely, and 8 seeds often miss a collapse that one"
                 " training in 20 suffers."
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from mixup_lab.files.columns import as_number
 from mixup_lab.files.table import TextFile
 from mixup_lab.study.metric_names import is_percent, tag
 from mixup_lab.types import UserError
@@ -189,10 +190,7 @@ def _number(text: str) -> float | None:
     plain = text.removesuffix("%").rstrip()
     if DECIMAL_COMMA.fullmatch(plain):
         plain = plain.replace(",", ".")
-    try:
-        number = None if "_" in plain else float(plain)
-    except ValueError:
-        return None
+    number = as_number(plain)
     return number / 100 if number is not None and text.endswith("%") else number
 
 

@@ -87,6 +87,17 @@ def test_a_baseline_that_is_no_better_than_the_largest_class_gives_no_verdict(tm
     assert "is not better than answering always the largest class (92.00 %); train longer" in answer.sentence
 
 
+def test_without_val_scores_there_is_no_verdict_either(tmp_path):
+    study(tmp_path, saturating(20, 2), trivial=0.92)
+    for path in tmp_path.rglob("summary.json"):
+        summary = json.loads(path.read_text())
+        del summary["scalars"]["val/accuracy"]
+        path.write_text(json.dumps(summary))
+    answer = answer_of([tmp_path], Options())
+    assert answer.choices == ()
+    assert answer.sentence.startswith("No verdict: the baseline (accuracy 8")
+
+
 def test_a_linear_model_that_is_better_is_named(tmp_path):
     answer = study(tmp_path / "a", saturating(20, 2), linear=0.97)
     assert answer.obstacles == {}
