@@ -115,7 +115,11 @@ class Pool(ABC):
 
     @abstractmethod
     def read(self, i: int) -> Tensor:
-        """Example number `i`, (...), equal to `load()[i]`. Called in worker processes."""
+        """Example number `i`, (...), equal to `load()[i]`.
+
+        Called in worker processes, which are forked on Linux: torch's transforms and matrix products (MKL) may wait for
+        ever there, NumPy's do not.
+        """
 
     def rows(self, rows: np.ndarray) -> Tensor:
         """Some examples, (n, ...), equal to `load()[rows]`. Default: read one by one."""

@@ -6,8 +6,6 @@ Shapes: `M` mel bands, `F = n_fft / 2 + 1` frequencies of the Fourier transform,
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from torch import Tensor
 
 LEVELS = ("clip", "full_scale")
 QUIETEST = 1e-12  # power of a tone of -120 dB; a clip with nothing louder is silence
@@ -65,6 +63,9 @@ class LogMel:
             matter (with floor -80 as in librosa's `power_to_db(ref=np.max, top_db=80)`). `full_scale`: a tone of
             amplitude 1, so that it does.
 
+    NumPy computes it, without BLAS: readers also run in forked processes, where MKL, which torch's transform and matrix
+    products use, may wait for ever.
+
     Raises:
         ValueError: if a band contains no frequency of the transform.
     """
@@ -75,12 +76,12 @@ class LogMel:
     n_mels: int
     floor: float
     level: str
-    _filters: Tensor = field(init=False, repr=False, compare=False)  # (M, F), scaled for a full-scale tone to be 1
-    _window: Tensor = field(init=False, repr=False, compare=False)
+    _filters: np.ndarray = field(init=False, repr=False, compare=False)  # (M, F); a full-scale tone has power 1
+    _window: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        window = torch.hann_window(self.n_fft, dtype=torch.float64)
-        filters = torch.from_numpy(mel_filters(self.sample_rate, self.n_fft, self.n_mels))
+        window = np.hanning(self.n_fft + 1)[:-1]
+        filters = mel_filters(self.sample_rate, self.n_fft, self.n_mels)
         object.__setattr__(self, "_window", window)
         object.__setattr__(self, "_filters", filters / (window.sum() / 2) ** 2)
 
@@ -88,18 +89,13 @@ class LogMel:
         """T of a clip of this many samples."""
         return 1 + samples // self.hop
 
-    def __call__(self, wave: np.ndarray) -> Tensor:
+    def __call__(self, wave: np.ndarray) -> np.ndarray:
         """A clip (samples,) in [-1, 1] to float16 (1, M, T)."""
-        spectrum = torch.stft(
-            torch.from_numpy(wave).double(),
-            self.n_fft,
-            self.hop,
-            window=self._window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        power = self._filters @ (spectrum.real.square() + spectrum.imag.square())
+        padded = np.pad(wave.astype(np.float64), self.n_fft // 2)
+        frames = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop]  # (T, n_fft)
+        spectrum = np.fft.rfft(frames * self._window)
+        power = np.einsum("mf,tf->mt", self._filters, spectrum.real**2 + spectrum.imag**2)
         if self.level == "clip":
-            power /= power.max().clamp(min=QUIETEST)
-        return power.clamp_(min=10 ** (self.floor / 10)).log10_().mul_(10).half().unsqueeze(0)
+            power /= max(power.max(), QUIETEST)
+        decibels: np.ndarray = 10 * np.log10(power.clip(min=10 ** (self.floor / 10)))
+        return decibels.astype(np.float16)[None]

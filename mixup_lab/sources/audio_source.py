@@ -125,8 +125,7 @@ class AudioSource(CachedSource):
 
 def _spectrogram(log_mel: LogMel, samples: int, path: str) -> np.ndarray:
     """One file: float16 (1, M, T)."""
-    spectrogram: np.ndarray = log_mel(decode(path, log_mel.sample_rate, samples)).numpy()
-    return spectrogram
+    return log_mel(decode(path, log_mel.sample_rate, samples))
 
 
 def _rate(root: str, tables: dict[str, np.ndarray]) -> int:
