@@ -144,7 +144,8 @@ def row(beginning: Beginning, name: str, mixer: Mixer, three: Batch) -> list[Til
 def label_of(mixer: Mixer, batch: Batch, kind: Target) -> tuple[str, ...]:
     """The label of the first picture after mixing."""
     size = len(batch.target)
-    draw = at_step(upload(mixer.draw(stream(0, "preview"), Request(1, size)), batch.target.device), 0)
+    request = Request(1, size, shape=tuple(batch.inputs.shape[1:]))
+    draw = at_step(upload(mixer.draw(stream(0, "preview"), request), batch.target.device), 0)
     return label_lines(mixer.apply(batch, draw), 0, batch.target[:1].unbind(), kind)
 
 

@@ -68,7 +68,7 @@ def _mixer(option, batch_size=7):
 
 def _drawn(mixer, batch, steps=6, seed=0):
     targets = np.stack([batch.target.numpy()] * steps)
-    draws = mixer.draw(stream(seed, "mixing"), Request(steps, len(batch.target), targets=targets))
+    draws = mixer.draw(stream(seed, "mixing"), Request(steps, len(batch.target), targets, (3, 8, 8)))
     assert all(len(values) == steps for values in draws.values())
     return [at_step(upload(draws, torch.device("cpu")), step) for step in range(steps)]
 
@@ -134,7 +134,7 @@ def test_aug_scaled_to_nothing_leaves_inputs_and_labels(option):
     mixer, batch, steps = _mixer(option), _constant_pictures(7), 5
     targets = np.stack([batch.target.numpy()] * steps)
     for scale in ("scale_alpha", "scale_prob"):
-        drawn = mixer.draw(stream(0, "mixing"), Request(steps, 7, targets=targets, **{scale: np.zeros(steps)}))
+        drawn = mixer.draw(stream(0, "mixing"), Request(steps, 7, targets, (3, 8, 8), **{scale: np.zeros(steps)}))
         for step in range(steps):
             mixed = mixer.apply(batch, at_step(upload(drawn, torch.device("cpu")), step))
             torch.testing.assert_close(mixed.inputs, batch.inputs.repeat(len(mixed.lam) // 7, 1, 1, 1), rtol=0, atol=0)

@@ -25,6 +25,7 @@ class KFoldMixup(PairMixer):
         alpha: of the Dirichlet law, the same for each sample.
     """
 
+    capturable = True
     own_law = "kfold draws from a Dirichlet law"
     on_tokens = True
     k: int = 3

@@ -22,6 +22,7 @@ class LabelSmoothing(Mixer):
         num_classes: only needed outside runs; a run fills it in.
     """
 
+    capturable = True
     scheduled = True
     on_tokens = True
     alpha: float = 1.0
@@ -36,9 +37,9 @@ class LabelSmoothing(Mixer):
         self.num_classes = bound.labels.num_classes
 
     def draw(self, rng: np.random.Generator, request: Request) -> dict[str, np.ndarray]:
-        """`eps` (S,), which is not random."""
-        eps = np.array([mean_minor_share(a) if a > 0 else 0.0 for a in request.alphas(self.alpha)])
-        return {"eps": eps * request.probs(1.0)[:, 0]}
+        """`eps` (S, 1), which is not random."""
+        eps = np.array([[mean_minor_share(a) if a > 0 else 0.0] for a in request.alphas(self.alpha)])
+        return {"eps": (eps * request.probs(1.0)).astype(np.float32)}
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
         label = soft(batch.target, self.num_classes)

@@ -28,6 +28,7 @@ class ManifoldMixup(Mixup):
         ValueError: for an empty set; in `bind`, for a layer that the model does not have.
     """
 
+    capturable = True
     whole_batch = True
     alpha: float = 2.0
     layers: Sequence[str] | None = None
@@ -45,7 +46,7 @@ class ManifoldMixup(Mixup):
             raise ValueError(f"layers: tokens of texts cannot be mixed at the {INPUT}; leave it out")
         return tuple(self.layers)
 
-    def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
+    def extras(self, rng: np.random.Generator, lam: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
         """`layer` (S,): index of the layer in the set."""
         return {"layer": rng.integers(len(self._set()), size=len(lam))}
 

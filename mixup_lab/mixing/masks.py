@@ -3,8 +3,6 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from mixup_lab.mixing.functional import blend
@@ -15,23 +13,17 @@ from mixup_lab.types import Inputs
 
 @dataclass
 class MaskMixer(PictureMixer):
-    """The mask is drawn on the host, batch by batch, from a seed of its own; a method defines `masks`."""
+    """A method defines `masks`; what is random of them is drawn ahead, in `extras`."""
 
     @abstractmethod
-    def masks(self, rng: np.random.Generator, lam: np.ndarray, height: int, width: int) -> np.ndarray:
-        """One mask for each lam: (n,) to (n, H, W) in [0, 1], the share of the own picture; all 1 where lam is 1."""
+    def masks(self, draw: Draw, lam: Tensor, height: int, width: int) -> Tensor:
+        """One mask for each lam: (n,) to (n, H, W) in [0, 1], the share of the own picture; all 1 where lam is 1.
 
-    def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
-        """`mask_seed` (S,), and if the batch has one lam, `share` (S,): its value on the host."""
-        drawn = {"mask_seed": rng.integers(2**62, size=len(lam))}
-        return drawn | {"share": lam[:, 0]} if self.lam_per == "batch" else drawn
+        n is 1 if the batch has one lam, else B. `draw` has the arrays of `extras` for this step, (n, ...).
+        """
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:
-        pictures = self.pictures(inputs)
-        shares = np.array([draw["share"]]) if "share" in draw else lam.cpu().numpy()
-        made = self.masks(np.random.default_rng(draw["mask_seed"]), shares, *pictures.shape[-2:])
-        mask = torch.from_numpy(made.astype(np.float32)).to(pictures.device)
-        if self.lam_per == "pair":
-            mask = mask[torch.minimum(perm, torch.arange(len(perm), device=perm.device))]
-        mask = mask[0] if "share" in draw else mask
+        pictures, one = self.pictures(inputs), self.lam_per == "batch"
+        mask = self.masks(draw, lam[:1] if one else lam, *pictures.shape[-2:])
+        mask = mask[0] if one else mask
         return blend(pictures, perm, mask), mask

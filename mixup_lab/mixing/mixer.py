@@ -37,6 +37,7 @@ class Request:
         steps: S.
         batch_size: B.
         targets: (S, B, ...) labels of these batches; only if the mixer `needs_labels`.
+        shape: of one input, (C, H, W) for pictures: some masks are drawn pixel by pixel.
         scale_alpha: (S,) factor of alpha at each step, from a schedule.
         scale_prob: (S,) factor of the share that is mixed, from a schedule.
     """
@@ -44,6 +45,7 @@ class Request:
     steps: int
     batch_size: int
     targets: np.ndarray | None = None
+    shape: tuple[int, ...] = ()
     scale_alpha: np.ndarray | float = 1.0
     scale_prob: np.ndarray | float = 1.0
 
@@ -94,6 +96,7 @@ class Mixer(ABC):
     asks_model = False  # whether lam depends on the model and the inputs
     whole_batch = False  # whether forward and backward need the batch in one piece
     by_example = False  # whether a mixture depends on its pair and lam only: many batches can be mixed at once
+    capturable = False  # whether equal numbers on the host mean equal operations, so that a CUDA graph can hold a step
     on_tokens = False  # whether inputs may be token ids
     keeps_inputs_whole = False  # whether the mixture shows all of both inputs, as labels such as boxes need
     rows = 1  # rows of the mixed batch for each example; the mixed ones come last
@@ -101,9 +104,10 @@ class Mixer(ABC):
     mixed_title = "mixed"  # of the column of mixed ones
 
     def __init_subclass__(cls, **more: Any) -> None:
-        """`by_example` is not inherited: a subclass may mix in another way."""
+        """`by_example` and `capturable` are not inherited: a subclass may mix in another way."""
         super().__init_subclass__(**more)
         cls.by_example = vars(cls).get("by_example", False)
+        cls.capturable = vars(cls).get("capturable", False)
 
     def bind(self, bound: Bound) -> None:
         """Called once, before the first step.
@@ -128,7 +132,7 @@ class Mixer(ABC):
 
         Returns:
             Arrays whose first dimension is S. Those with more dimensions are uploaded to the device; the others stay on
-            the host, and `apply` gets the value of its step as a plain number.
+            the host, and `apply` gets the value of its step as a plain number, such as which layer is mixed.
         """
         return {}
 
@@ -199,7 +203,8 @@ class Mixer(ABC):
         """
         size, device = check_call(inputs, target)
         targets = target.cpu().numpy()[None] if self.needs_labels else None
-        drawn = self.draw(self._rng, Request(1, size, targets))
+        shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else ()
+        drawn = self.draw(self._rng, Request(1, size, targets, shape))
         # at_step(upload(drawn, device), 0), but indexed before the upload, which saves a tenth of the call
         draw = {name: torch.from_numpy(v[0]).to(device) if v.ndim > 1 else v[0].item() for name, v in drawn.items()}
         return self.apply(Batch(inputs, target), draw)

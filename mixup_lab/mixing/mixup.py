@@ -29,6 +29,7 @@ class Mixup(PairMixer):
 
     on_tokens = True
     keeps_inputs_whole = True
+    capturable = True
     by_example = True
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:

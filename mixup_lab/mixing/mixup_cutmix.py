@@ -34,6 +34,7 @@ class MixupCutMix(Mixer):
         ValueError: for probabilities that do not sum to 1, and for arguments that Mixup or CutMix refuse.
     """
 
+    capturable = True
     scheduled = True
     alpha: float = 0.8
     cutmix_alpha: float = 1.0

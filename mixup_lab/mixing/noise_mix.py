@@ -36,7 +36,7 @@ class NoiseMix(Mixup):
         super().__post_init__()
         at_least_zero(add_noise=self.add_noise, mult_noise=self.mult_noise)
 
-    def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
+    def extras(self, rng: np.random.Generator, lam: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
         """`noise_seed`, `add` and `mult`, each (S,)."""
         return {
             "noise_seed": rng.integers(2**62, size=len(lam)),

@@ -9,6 +9,7 @@ from mixup_lab.types import Batch, Mixed
 class NoMixing(Mixer):
     """The baseline: examples stay unmixed, lam = 1."""
 
+    capturable = True
     alpha = 0.0
     prob = 0.0
     scheduled = True

@@ -112,8 +112,15 @@ class PairMixer(Mixer):
             applies to targets of that shape, its mean to all others.
         """
 
-    def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
-        """Further draws besides partners and lam (S, B), such as places; see `Mixer.draw` for the shapes."""
+    def extras(self, rng: np.random.Generator, lam: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """Further draws besides partners and lam, such as places; see `Mixer.draw` for the arrays.
+
+        Args:
+            rng: the mixing stream.
+            lam: (S, n) float32; n is 1 if a batch has one lam (`lam_per=batch`), else B. Draws that belong to a lam
+                have the shape (S, n, ...).
+            shape: of one input.
+        """
         return {}
 
     # ---- the same for all methods ------------------------------------------------------------------------------------
@@ -165,12 +172,13 @@ class PairMixer(Mixer):
         lam = self._law.draw(rng, request.alphas(self.alpha), units)
         lam[unmixed] = 1.0
         draws["lam"] = lam.repeat(request.batch_size // units, axis=1)
-        draws |= self.extras(rng, draws["lam"])
+        draws |= self.extras(rng, lam, request.shape)
         if self.lam_per == "pair":
             first = np.minimum(draws["perm"], np.arange(request.batch_size))
+            step = np.arange(request.steps)[:, None]
             for name, values in draws.items():
-                if name != "perm" and values.shape == first.shape:
-                    draws[name] = np.take_along_axis(values, first, axis=1)
+                if name != "perm" and values.shape[:2] == first.shape:
+                    draws[name] = values[step, first]
         return draws
 
     def apply(self, batch: Batch, draw: Draw) -> Mixed:
@@ -220,8 +228,7 @@ class PairMixer(Mixer):
 
     def with_lam(self, draw: Draw, lam: float) -> Draw:
         """The draw with this lam for all examples."""
-        forced = {**draw, "lam": torch.full_like(draw["lam"], lam)}
-        return forced | {"share": lam} if "share" in draw else forced
+        return {**draw, "lam": torch.full_like(draw["lam"], lam)}
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
@@ -268,6 +275,11 @@ class PictureMixer(PairMixer):
     def bind(self, bound: Bound) -> None:
         super().bind(bound)
         check_pictures(type(self).__name__.lower(), bound.input_shape)
+
+    def __call__(self, inputs: Inputs, target: Tensor) -> Mixed:
+        """As `Mixer.__call__`."""
+        self.pictures(inputs)
+        return super().__call__(inputs, target)
 
     def pictures(self, inputs: Inputs) -> Tensor:
         """The inputs; raises ValueError unless they are one tensor (B, C, H, W)."""

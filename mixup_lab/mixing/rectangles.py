@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mixup_lab.mixing.functional import blend
+from mixup_lab.mixing.functional import blend, paste
 
 ONE_BY_ONE = 2**15  # with this many values in a picture a CPU copies single rectangles faster than it blends by a mask
 
@@ -20,7 +20,7 @@ def outside(inputs: Tensor, target: Tensor, top: int, bottom: int, left: int, ri
 
 
 def rectangles(row: Tensor, column: Tensor, lam: Tensor, height: int, width: int) -> Tensor:
-    """One rectangle for each sample: centres and shares (B,) to top, bottom, left and right, (B, 4) int64."""
+    """Rectangles from centres and shares (n,): top, bottom, left and right, (n, 4) int64."""
     edges = []
     for centre, size in ((row, height), (column, width)):
         length = (size * (1 - lam).sqrt()).floor()
@@ -30,26 +30,30 @@ def rectangles(row: Tensor, column: Tensor, lam: Tensor, height: int, width: int
 
 
 def paste_rectangles(inputs: Tensor, target: Tensor, perm: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-    """Paste a rectangle for each sample, with `edges` from `rectangles`.
+    """Paste one rectangle for all samples (1, 4), or one for each (B, 4), with `edges` from `rectangles`.
 
     Returns:
-        A new tensor, and the share of the own picture: (B, H, W), or (B,) if that is cheaper and suits the targets.
+        A new tensor, and the share of the own picture: (B,), or (B, H, W) for targets that have pixels.
     """
     height, width = inputs.shape[-2:]
-    if not inputs.is_cpu or inputs[0].numel() < ONE_BY_ONE:
+    if inputs.is_cpu and len(edges) == 1:
+        ((top, bottom, left, right),) = edges.tolist()
+        mixed = paste(inputs, inputs[..., top:bottom, left:right], perm, top, left)
+    elif inputs.is_cpu and inputs[0].numel() >= ONE_BY_ONE:
+        mixed = inputs.clone()
+        for i, (j, (top, bottom, left, right)) in enumerate(zip(perm.tolist(), edges.tolist(), strict=True)):
+            mixed[i, :, top:bottom, left:right] = inputs[j, :, top:bottom, left:right]
+    else:  # a GPU would have to wait for the edges
         mask = _mask(edges, height, width)
-        return blend(inputs, perm, mask), mask
-    mixed = inputs.clone()
-    for i, (j, (top, bottom, left, right)) in enumerate(zip(perm.tolist(), edges.tolist(), strict=True)):
-        mixed[i, :, top:bottom, left:right] = inputs[j, :, top:bottom, left:right]
+        mixed = blend(inputs, perm, mask if len(edges) > 1 else mask[0])
     if target.dim() > 2:
-        return mixed, _mask(edges, height, width)
+        return mixed, _mask(edges, height, width).expand(len(inputs), height, width)
     area = (edges[:, 1::2] - edges[:, ::2]).prod(1)
-    return mixed, (height * width - area) / (height * width)
+    return mixed, ((height * width - area) / (height * width)).expand(len(inputs))
 
 
 def _mask(edges: Tensor, height: int, width: int) -> Tensor:
-    """1 outside and 0 inside one rectangle for each sample: (B, 4) to (B, H, W) float32."""
+    """1 outside and 0 inside the rectangles: (n, 4) to (n, H, W) float32."""
     top, bottom, left, right = edges[:, :, None].unbind(1)
     row, column = (torch.arange(size, device=edges.device) for size in (height, width))
     down, across = ((row >= top) & (row < bottom)).float(), ((column >= left) & (column < right)).float()

@@ -21,6 +21,7 @@ class RegMixup(Mixup):
         eta: weight of the mixed loss, >= 0 and finite; 1 in the paper.
     """
 
+    capturable = True
     rows = 2
     own_title = "own, and\ntrained on\nas it is"
     alpha: float = 20.0

@@ -37,7 +37,7 @@ class ResizeMix(PictureMixer):
         if self.lam_per != "batch":
             raise ValueError(f"resizemix has one size for the whole batch, got lam_per={self.lam_per}")
 
-    def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
+    def extras(self, rng: np.random.Generator, lam: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
         """`tau`, 0 for no pasting, and the place as shares of the free range: `row` and `column`, each (S,)."""
         tau = rng.uniform(self.tau_min, self.tau_max, len(lam))
         return {

@@ -26,6 +26,7 @@ class SaliencyMix(CutMix):
         smooth: side in pixels of the window over which saliency is averaged, odd and >= 1.
     """
 
+    capturable = True
     asks_model = True
     smooth: int = 7
 
@@ -34,7 +35,7 @@ class SaliencyMix(CutMix):
         if self.smooth < 1 or self.smooth % 2 == 0:
             raise ValueError(f"smooth must be odd and at least 1, got {self.smooth}")
 
-    def extras(self, rng: np.random.Generator, lam: np.ndarray) -> dict[str, np.ndarray]:
+    def extras(self, rng: np.random.Generator, lam: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
         return {}
 
     def mix(self, inputs: Inputs, perm: Tensor, lam: Tensor, draw: Draw) -> tuple[Inputs, Tensor]:

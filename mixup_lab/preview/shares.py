@@ -61,7 +61,8 @@ def measure(mixer: Mixer, batch: Batch, seed: int) -> Shares:
         shape = tuple(batch.inputs.shape[1:])
         shrink = max(1.0, max(shape[1:]) / SIDE) if len(shape) == 3 else 1.0
         groups = [blank(size, shape, tuple(max(1, round(side / shrink)) for side in shape[1:]), batch.target)]
-    draws = silent_draw(mixer, stream(seed, "preview"), steps, np.zeros((steps, size), dtype=np.int64))
+    shape = tuple(groups[0].inputs.shape[1:])
+    draws = silent_draw(mixer, stream(seed, "preview"), steps, np.zeros((steps, size), dtype=np.int64), shape)
     draws.setdefault("perm", np.tile(np.arange(size), (steps, 1)))  # who is mixed does not matter here
     uploaded = upload(draws, batch.target.device)
     each = [at_step(uploaded, step) for step in range(steps)]
@@ -92,11 +93,13 @@ def blank(size: int, shape: tuple[int, ...], sides: tuple[int, ...], target: Ten
     return Batch(torch.zeros((size, *small), device=target.device), target.new_zeros((size, *labels)))
 
 
-def silent_draw(mixer: Mixer, rng: np.random.Generator, steps: int, targets: np.ndarray) -> dict[str, np.ndarray]:
+def silent_draw(
+    mixer: Mixer, rng: np.random.Generator, steps: int, targets: np.ndarray, shape: tuple[int, ...]
+) -> dict[str, np.ndarray]:
     """Draws for `targets` (steps, B) that no run has: the method's warnings about these labels mean nothing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return mixer.draw(rng, Request(steps, targets.shape[1], targets))
+        return mixer.draw(rng, Request(steps, targets.shape[1], targets, shape))
 
 
 def expected(laws: Laws) -> np.ndarray | None:

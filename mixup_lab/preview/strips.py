@@ -54,7 +54,8 @@ def _drawn(strip: Strip, batch: Batch, seed: int) -> DrawnStrip:
 def _one_draw(mixer: Mixer, batch: Batch, seed: int, number: int) -> Draw:
     """A draw in which the first example has the others as partners."""
     size, device = len(batch.target), batch.target.device
-    drawn = silent_draw(mixer, stream(seed, "preview", 1 + number), 1, batch.target.cpu().numpy()[None])
+    targets, shape = batch.target.cpu().numpy()[None], tuple(batch.inputs.shape[1:])
+    drawn = silent_draw(mixer, stream(seed, "preview", 1 + number), 1, targets, shape)
     draw = at_step(upload(drawn, device), 0)
     for k, perm in enumerate(mixer.partners(draw), 1):
         perm.copy_(torch.arange(size, device=device).roll(-k))

@@ -65,7 +65,8 @@ class Batches:
         num_steps, first = self.steps * parts.settings.epochs, self.steps * epoch
         factor = np.array([schedule(first + i, num_steps, self.steps, gaps) for i in range(self.steps)])
         targets = train.target[order] if parts.mixer.needs_labels else None  # masks are large
-        request = Request(self.steps, size, targets, **{f"scale_{schedule.scales}": factor})
+        shape = parts.data.input_shape
+        request = Request(self.steps, size, targets, shape, **{f"scale_{schedule.scales}": factor})
         mixing = parts.mixer.draw(stream(parts.seed, "mixing", epoch), request)
         return EpochPlan(order, upload(crops, parts.device), upload(mixing, parts.device), factor)
 

@@ -123,7 +123,7 @@ def try_mixer(mixer: Mixer, batch: Batch, rng: np.random.Generator) -> None:
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
             warnings.simplefilter("ignore")
-            drawn = tried.draw(rng, Request(steps, size, targets))
+            drawn = tried.draw(rng, Request(steps, size, targets, tuple(batch.inputs.shape[1:])))
             for key, values in drawn.items():
                 if not isinstance(values, np.ndarray) or values.shape[:1] != (steps,):
                     raise ValueError(f"{key} must be an array with a row for each step, got {_described(values)}")

@@ -243,7 +243,8 @@ def test_methods_that_claim_to_follow_a_schedule_do(option):
     assert mixer.scheduled
     targets = np.zeros((4, 6), dtype=np.int64)
     off, on = (
-        mixer.draw(stream(0, "mixing"), Request(4, 6, targets, scale_prob=factor)) for factor in (np.zeros(4), 1.0)
+        mixer.draw(stream(0, "mixing"), Request(4, 6, targets, (3, 8, 8), scale_prob=factor))
+        for factor in (np.zeros(4), 1.0)
     )
     assert option == "none" or any(not np.array_equal(off[name], on[name]) for name in on)
 

@@ -55,7 +55,8 @@ def pictures(batch_size=5, seed=0, height=HEIGHT, width=WIDTH):
 def steps_of(mixer, batch, steps=8, **scales):
     """What a run hands to `apply`, step by step."""
     targets = np.stack([batch.target.numpy()] * steps)
-    drawn = mixer.draw(stream(4, "mixing"), Request(steps, len(batch.target), targets=targets, **scales))
+    request = Request(steps, len(batch.target), targets, tuple(batch.inputs.shape[1:]), **scales)
+    drawn = mixer.draw(stream(4, "mixing"), request)
     drawn = upload(drawn, torch.device("cpu"))
     return [at_step(drawn, step) for step in range(steps)]
 
@@ -104,11 +105,9 @@ def test_cutmix_at_the_border_and_at_the_ends_of_lam(lam_per):
         for row in (0.0, 0.5, 0.999):
             for column in (0.0, 0.999):
                 share = torch.full((2,), lam)
-                draw = {"perm": torch.tensor([1, 0]), "lam": share, "row": row, "column": column}
-                if lam_per == "batch":
-                    draw["share"] = share[0].item()
-                else:
-                    draw |= {name: torch.full((2,), draw[name]) for name in ("row", "column")}
+                n = 1 if lam_per == "batch" else 2
+                centre = {"row": torch.full((n,), row), "column": torch.full((n,), column)}
+                draw = {"perm": torch.tensor([1, 0]), "lam": share, **centre}
                 mixed = mixer.apply(batch, draw)
                 assert_masked(mixed, batch, [1, 0], [rectangle(row, column, share[0].item())] * 2)
     assert torch.equal(mixed.inputs, batch.inputs)
@@ -174,7 +173,7 @@ def test_fmix_masks_from_the_same_spectrum(size):
     """Harris et al. (2020): low-pass noise as a sum of waves, then the share lam of the pixels with most of it."""
     height, width = size
     lam = np.array([0.3, 0.5, 0.8, 1.0, 0.0], dtype=np.float32)
-    masks = FMix(decay=2.0).masks(np.random.default_rng(3), lam, height, width)
+    masks = FMix(decay=2.0).drawn(np.random.default_rng(3), lam, height, width)
     u, v = np.fft.fftfreq(height), np.fft.rfftfreq(width)
     noise = np.random.default_rng(3).normal(size=(2, len(lam), height, len(v)))
     rows, columns = np.mgrid[:height, :width]
@@ -199,7 +198,7 @@ def test_fmix_decay_makes_few_large_islands():
     lam = np.full(60, 0.5, dtype=np.float32)
     islands, low = [], []
     for decay in (0.5, 1.5, 3.0):
-        masks = FMix(decay=decay).masks(np.random.default_rng(0), lam, 32, 32)
+        masks = FMix(decay=decay).drawn(np.random.default_rng(0), lam, 32, 32)
         islands.append(np.mean([ndimage.label(mask)[1] + ndimage.label(~mask)[1] for mask in masks]))
         power = np.mean(np.abs(np.fft.fft2(masks - 0.5)) ** 2, axis=0)
         frequency = np.hypot(np.fft.fftfreq(32)[:, None], np.fft.fftfreq(32)[None])
@@ -215,15 +214,25 @@ def test_mask_methods_blend_by_their_masks(method, lam_per):
     mixer = method(lam_per=lam_per, prob=0.8)
     for draw in steps_of(mixer, batch):
         mixed = mixer.apply(batch, draw)
-        lam = draw["lam"].numpy()[: 1 if lam_per == "batch" else 5]
-        masks = mixer.masks(np.random.default_rng(draw["mask_seed"]), lam, HEIGHT, WIDTH)
+        masks = mixer.masks(draw, draw["lam"][: 1 if lam_per == "batch" else 5], HEIGHT, WIDTH)
         assert_masked(mixed, batch, draw["perm"], np.broadcast_to(masks, (5, HEIGHT, WIDTH)).astype(float))
         assert torch.equal(mixed.inputs[draw["lam"] == 1], batch.inputs[draw["lam"] == 1])
 
 
+def test_fmix_draws_the_masks_of_each_step_ahead():
+    batch = pictures()
+    mixer = FMix(lam_per="sample", prob=0.8)
+    for draw in steps_of(mixer, batch):
+        rng = np.random.default_rng(int(draw["mask_seed"]))
+        drawn = mixer.drawn(rng, draw["lam"].numpy(), HEIGHT, WIDTH)
+        assert np.array_equal(mixer.masks(draw, draw["lam"], HEIGHT, WIDTH), drawn)
+
+
 def test_gridmix_cells():
     lam = np.repeat(np.array([0.2, 0.5, 0.9], dtype=np.float32), 400)
-    masks = GridMix(grid=3).masks(np.random.default_rng(0), lam, HEIGHT, WIDTH)
+    mixer = GridMix(grid=3)
+    (cells,) = mixer.extras(np.random.default_rng(0), lam[None], (3, HEIGHT, WIDTH))["cells"]
+    masks = mixer.masks({"cells": torch.from_numpy(cells)}, torch.from_numpy(lam), HEIGHT, WIDTH).bool().numpy()
     cells = masks.reshape(len(lam), 3, 3, 3, 4)  # 9 x 12 pixels: cells of 3 x 4
     assert (cells == cells[:, :, :1, :, :1]).all()
     for share in (0.2, 0.5, 0.9):
@@ -233,21 +242,25 @@ def test_gridmix_cells():
         seen = np.bincount(own, minlength=10)
         parts = [np.append(counts[often], counts[~often].sum()) for counts in (seen, expected)]
         assert stats.chisquare(*parts).pvalue > 1e-3
-    assert GridMix(grid=40).masks(np.random.default_rng(0), np.ones(2), 5, 7).all()
+    assert GridMix(grid=40).masks({"cells": torch.rand(2, 40, 40)}, torch.ones(2), 5, 7).all()
 
 
 def test_smoothmix_spots():
     """Lee et al. (2020), eq. 2, pixel by pixel; pixels have their values at their middles."""
     mixer = SmoothMix(sigma_min=0.2, sigma_max=0.6)
-    masks = mixer.masks(np.random.default_rng(5), np.array([0.0, 1.0, 0.4]), HEIGHT, WIDTH)
-    chance = np.random.default_rng(5)
-    rows, columns = chance.random((2, 3))
-    sigma = 12 * chance.uniform(0.2, 0.6, 3)
+    drawn = mixer.extras(np.random.default_rng(5), np.zeros((1, 3), np.float32), (3, HEIGHT, WIDTH))
+    draw = {name: torch.from_numpy(values[0]) for name, values in drawn.items()}
+    masks = mixer.masks(draw, torch.tensor([0.0, 1.0, 0.4]), HEIGHT, WIDTH)
+    rows, columns, sigma = (draw[name].tolist() for name in ("row", "column", "sigma"))
+    assert all(0 <= place < 1 for place in rows + columns)
+    assert all(0.2 <= width <= 0.6 for width in sigma)
+    sigma = [12 * width for width in sigma]
     for k in (0, 2):
         for r in range(HEIGHT):
             for c in range(WIDTH):
                 square = (r + 0.5 - rows[k] * HEIGHT) ** 2 + (c + 0.5 - columns[k] * WIDTH) ** 2
-                assert masks[k, r, c] == pytest.approx(1 - math.exp(-square / (2 * sigma[k] ** 2)))
+                expected = 1 - math.exp(-square / (2 * sigma[k] ** 2))
+                assert masks[k, r, c].item() == pytest.approx(expected, abs=1e-6)
     assert (masks[1] == 1).all()
 
 
@@ -297,11 +310,11 @@ def test_label_smoothing():
     batch = pictures(6)
     mixer = LabelSmoothing(0.4, num_classes=CLASSES)
     first, last = steps_of(mixer, batch, 2, scale_alpha=np.array([1.0, 0.5]), scale_prob=np.array([1.0, 0.5]))
-    assert first["eps"] == pytest.approx(mean_minor_share(0.4))
-    assert last["eps"] == pytest.approx(mean_minor_share(0.2) / 2)
+    assert first["eps"].item() == pytest.approx(mean_minor_share(0.4))
+    assert last["eps"].item() == pytest.approx(mean_minor_share(0.2) / 2)
     mixed = mixer.apply(batch, first)
     output = torch.randn(6, CLASSES)
-    expected = F.cross_entropy(output, batch.target, reduction="none", label_smoothing=first["eps"])
+    expected = F.cross_entropy(output, batch.target, reduction="none", label_smoothing=first["eps"].item())
     torch.testing.assert_close(mixed.loss(losses, output), expected)
     assert mixed.inputs is batch.inputs
     with pytest.raises(ValueError, match="label_smoothing needs targets that are classes"):
@@ -416,7 +429,7 @@ def test_mixup_cutmix_chooses_by_its_probabilities():
         if draw["choice"] == 0:
             assert_masked(mixed, batch, perm, draw["0.lam"].numpy()[:, None, None] * np.ones((4, HEIGHT, WIDTH)))
         elif draw["choice"] == 1:
-            masks = [rectangle(draw["1.row"], draw["1.column"], draw["1.share"])] * 4
+            masks = [rectangle(draw["1.row"].item(), draw["1.column"].item(), draw["1.lam"][0].item())] * 4
             assert_masked(mixed, batch, perm, masks)
         else:
             assert mixed.inputs is batch.inputs
