@@ -164,6 +164,7 @@ def _facts(fit: Any, typed: TrainerSettings) -> dict[str, Any]:
         "versions": versions() | gpu_versions(device),
         "git": git_commit(),
         "device": f"{device} ({kind})",
+        "accelerate": fit.parts.accelerate,
         "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in fit.parts.model.parameters()),
         "data": {

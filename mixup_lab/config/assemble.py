@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import torch
 from torch import nn
@@ -16,7 +15,8 @@ from mixup_lab.mixing.none import NoMixing
 from mixup_lab.mixing.schedules import MixSchedule
 from mixup_lab.seeding import stream, torch_seed
 from mixup_lab.targets.target import Target
-from mixup_lab.training.device import compiled, resolve_device, set_deterministic
+from mixup_lab.training.accelerate import choose, compile_in_place
+from mixup_lab.training.device import resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.trial import try_mixer, try_parts
@@ -35,9 +35,10 @@ def assemble(config: RunConfig, fingerprint: str) -> Parts:
     optimizer = build("optimizer", config.optimizer, trust=config.trust, model=made.model)
     if made.mixer.whole_batch and config.trainer.accumulate > 1:
         raise UserError("trainer.accumulate must be 1 with this aug, whose partners are needed inside the model")
-    if config.trainer.compile:
-        made = replace(made, model=compiled(made.model, made.device))
-    return Parts(**vars(made), optimizer=optimizer, schedule=schedule, fingerprint=fingerprint)
+    way = choose(made, optimizer)
+    if way == "compile":
+        compile_in_place(made.model)
+    return Parts(**vars(made), optimizer=optimizer, schedule=schedule, fingerprint=fingerprint, accelerate=way)
 
 
 def ingredients(config: RunConfig) -> Ingredients:

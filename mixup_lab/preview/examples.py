@@ -56,8 +56,8 @@ class Beginning:
 
     def batch(self, plan: EpochPlan, step: int) -> tuple[Batch, Batch]:
         """The batch of a step: as it is stored, and ready to be mixed."""
-        _, ready = next(self._batches.ready(plan, step))
-        return self._batches.stored(plan, step), ready
+        _, prepared = next(self._batches.prepared(plan, step))
+        return self._batches.stored(plan, step), self._batches.encoded(prepared.batch)
 
     def examples(self) -> list[Example]:
         """At most COUNT examples, from the largest lam to the smallest."""

@@ -20,13 +20,13 @@ class MovingAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(model)
         self.decay = decay
-        self.steps = 0
+        self.begun = False
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Take in the weights after a step."""
         averages, weights = _tensors(self.module), _tensors(model)
-        if not self.steps:
+        if not self.begun:
             torch._foreach_copy_(averages, weights)
         else:
             smooth = [k for k, tensor in enumerate(averages) if tensor.is_floating_point()]
@@ -34,15 +34,15 @@ class MovingAverage:
             torch._foreach_lerp_([averages[k] for k in smooth], [weights[k] for k in smooth], 1 - self.decay)
             if others:
                 torch._foreach_copy_([averages[k] for k in others], [weights[k] for k in others])
-        self.steps += 1
+        self.begun = True
 
     def state_dict(self) -> dict[str, object]:
         """Everything that a checkpoint needs."""
-        return {"steps": self.steps, "module": self.module.state_dict()}
+        return {"begun": self.begun, "module": self.module.state_dict()}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Restore what `state_dict` returned; errors as those of a module."""
-        self.steps = int(str(state["steps"]))
+        self.begun = bool(state["begun"])
         self.module.load_state_dict(state["module"])  # type: ignore[arg-type]
 
 

@@ -7,7 +7,6 @@ import ctypes
 import os
 import platform
 import re
-import shutil
 import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -20,9 +19,6 @@ from torch import Tensor, nn
 from mixup_lab.types import UserError
 
 DRIVER = Path("/proc/driver/nvidia/version")
-# What torch.compile needs on a CPU, and Triton on a GPU; names in capitals are variables of the environment.
-COMPILERS = {"cpu": ("C++", ("CXX", "c++", "g++", "clang++")), "cuda": ("C", ("CC", "cc", "gcc", "clang"))}
-GRAPHS = 64  # of one compiled model, at most
 
 
 def resolve_device(name: str) -> torch.device:
@@ -120,23 +116,6 @@ def _supports(device: torch.device, name: str) -> bool:
 def _cpu_has(name: str) -> bool:
     check = "_is_mkldnn_bf16_supported" if name == "bf16" else "_is_mkldnn_fp16_supported"
     return bool(getattr(torch.ops.mkldnn, check)()) if hasattr(torch.ops.mkldnn, check) else False
-
-
-def compiled(model: nn.Module, device: torch.device) -> nn.Module:
-    """Compile in place with torch.compile; without the compiler that it needs, warn once and train uncompiled."""
-    language, programs = COMPILERS.get(device.type, ("", ()))
-    if programs and not any(shutil.which(os.environ.get(name, name)) for name in programs):
-        warnings.warn(
-            f"trainer.compile=true needs a {language} compiler, and none was found; the model is not compiled",
-            stacklevel=2,
-        )
-        return model
-    import torch._dynamo  # imported here: it takes a second
-
-    # Manifold Mixup has a graph for each layer of its set; beyond torch's limit of 8 the model would not be compiled.
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
-    model.compile()
-    return model
 
 
 def set_deterministic(on: bool) -> None:

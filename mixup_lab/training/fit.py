@@ -3,7 +3,9 @@
 import math
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from mixup_lab.runs.log import RunLog
 from mixup_lab.runs.progress import Pace
 from mixup_lab.seeding import stream, torch_seed
 from mixup_lab.training.average import MovingAverage
-from mixup_lab.training.batches import Batches, EpochPlan
+from mixup_lab.training.batches import Batches, EpochPlan, Plans, Prepared
 from mixup_lab.training.checkpoint import Checkpoint, State
 from mixup_lab.training.device import Precision
 from mixup_lab.training.evaluate import Evaluator
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.pictures import mistakes_sheet, mixed_sheet
+from mixup_lab.training.recorded import Done, Recorded, set_lr
 from mixup_lab.training.references import reference_scalars
 from mixup_lab.training.schedules import Schedule
 from mixup_lab.training.settings import AUTOMATIC
@@ -46,6 +49,7 @@ class Parts(Ingredients):
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     fingerprint: str
+    accelerate: str  # none, compile or graph
 
 
 class Clock:
@@ -73,6 +77,7 @@ class Fit:
         self.parts, self.run_dir = parts, run_dir
         self.batches = Batches(parts)
         self.steps: int = self.batches.steps  # of an epoch
+        self.plans = Plans(self.batches, settings.epochs, ahead=parts.device.type != "cpu")
         self.length = {key: getattr(settings, key) for key in AUTOMATIC}
         self.precision = Precision(settings.precision, parts.device)
         self.evaluator = Evaluator(parts.task, parts.encoded, self.precision, settings.eval_batch_size)
@@ -90,6 +95,8 @@ class Fit:
         chosen = stream(parts.seed, "train_clean").permutation(len(train))
         self.train_clean = np.sort(chosen[:TRAIN_CLEAN])
         self.state = State()
+        for group in parts.optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
         torch.manual_seed(torch_seed(parts.seed, "dropout"))
 
     def resume(self) -> None:
@@ -126,15 +133,18 @@ class Fit:
             return self._finish(log)
         except torch.OutOfMemoryError as error:
             raise RunFailed(f"the memory of {self.parts.device} is too small; {ROOM}") from error
+        finally:
+            self.plans.close()
 
     def _train_epoch(self, log: RunLog, stop: StopRequest) -> None:
         parts, settings, state = self.parts, self.parts.settings, self.state
-        plan = self.batches.plan(state.epoch, state.gaps)
+        plan = self.plans.get(state.epoch, state.gaps)
         tally, clock, pace, first = Tally(parts.task, parts.device, state.tally), Clock(state), Pace(), state.step
 
-        for step, mixed in self.batches.mixed(plan, first):
+        batches = self.batches.prepared if parts.accelerate == "graph" else self.batches.mixed
+        for step, batch in batches(plan, first):
             self._check_stop(stop, tally)
-            self.train_batch(mixed, step, tally)
+            mixed = self.train_batch(batch, step, tally)
             if self.done_steps == 0:
                 log.picture("mix/batch", self._picture(mixed, plan), step=0)
             state.step = step + 1
@@ -160,15 +170,30 @@ class Fit:
         log.epoch(state.epoch + 1, self.done_steps, samples, state.elapsed, scalars, lam, shares)
         state.epoch, state.step, state.tally = state.epoch + 1, 0, {}
 
-    def train_batch(self, mixed: Mixed, step: int, tally: Tally) -> None:
-        """Train on mixed batch number `step` of the epoch."""
+    def train_batch(self, batch: Mixed | Prepared, step: int, tally: Tally) -> Mixed:
+        """Train on batch number `step` of the epoch, mixed already unless the step is recorded as a CUDA graph."""
+        train = self.step
+        for group in self.parts.optimizer.param_groups:
+            set_lr(group, self._lr(group, self.state.epoch * self.steps + step))
+        done = train(batch)
+        tally.add(*done)
+        return done.mixed
+
+    def update(self, mixed: Mixed) -> Done:
+        """One step of the weights, and of their moving average."""
         parts, settings = self.parts, self.parts.settings
-        self._set_lr(self.state.epoch * self.steps + step)
         options = settings.accumulate, settings.clip_grad_norm
         loss, output = train_step(parts.model, parts.task, parts.optimizer, mixed, self.precision, *options)
         if self.ema is not None:
             self.ema.update(parts.model)
-        tally.add(loss, output, mixed)
+        return Done(loss, output, mixed)
+
+    @cached_property
+    def step(self) -> Callable[[Any], Done]:
+        """`update`, or all from encoding to `update` as a CUDA graph; the latter for batches that are not mixed yet."""
+        if self.parts.accelerate != "graph":
+            return self.update
+        return Recorded(lambda batch: self.update(self.batches.mix(batch)), self.parts.optimizer, self.parts.device)
 
     # ---- where the run stands ---------------------------------------------------------------------------------------
 
@@ -206,18 +231,18 @@ class Fit:
         bad = torch.nonzero(~torch.isfinite(losses))
         if len(bad):
             step, epoch = self.state.epoch * self.steps + int(bad[0]), self.state.epoch + 1
+            lr = self._lr(self.parts.optimizer.param_groups[0], step)
             raise RunFailed(
-                f"the loss is {float(losses[int(bad[0])])} at step {step + 1} (epoch {epoch}, learning rate"
-                f" {self._set_lr(step):g}); try a smaller optimizer.lr, a warm-up or trainer.clip_grad_norm"
+                f"the loss is {float(losses[int(bad[0])])} at step {step + 1} (epoch {epoch}, learning rate {lr:g});"
+                " try a smaller optimizer.lr, a warm-up or trainer.clip_grad_norm"
             )
 
     # ---- parts of an epoch ------------------------------------------------------------------------------------------
 
-    def _set_lr(self, step: int) -> float:
+    def _lr(self, group: dict[str, Any], step: int) -> float:
+        """The learning rate of a group of the optimizer at a step of the run."""
         factor = self.parts.schedule(step, self.steps * self.parts.settings.epochs, self.steps)
-        for group in self.parts.optimizer.param_groups:
-            group["lr"] = group.setdefault("peak_lr", group["lr"]) * factor
-        return float(self.parts.optimizer.param_groups[0]["lr"])
+        return float(group["peak_lr"] * factor)
 
     def _picture(self, mixed: Mixed, plan: EpochPlan) -> np.ndarray:
         data, perm = self.parts.data, at_step(plan.mixing, 0).get("perm")
@@ -232,7 +257,7 @@ class Fit:
             "mix/alpha": parts.mixer.alpha * (factor if scales == "alpha" else 1.0),
             "mix/prob": parts.mixer.prob * (factor if scales == "prob" else 1.0),
             "mix/lam_mean": float(sums["lam"].double().mean()),
-            "optim/lr": float(parts.optimizer.param_groups[0]["lr"]),
+            "optim/lr": self._lr(parts.optimizer.param_groups[0], self.done_steps - 1),
         }
 
     def _evaluate(self) -> dict[str, float]:

@@ -12,6 +12,7 @@ from mixup_lab.training.auto import AUTO
 from mixup_lab.types import UserError
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+ACCELERATE = ("none", "compile", "graph", "auto")
 PROGRESS = ("auto", "bar", "plain", "none")
 MALLOC = ("keep", "default")
 AUTOMATIC = ("batch_size", "epochs")  # may be auto
@@ -28,7 +29,7 @@ class TrainerSettings:
     device: str = "auto"
     precision: str = "fp32"
     channels_last: bool = True
-    compile: bool = False
+    accelerate: str = "none"
     label_smoothing: float = 0.0
     class_weights: Any = None  # None, "balanced", or a number for each class
     clip_grad_norm: float | None = None
@@ -66,7 +67,8 @@ class TrainerSettings:
             self.class_weights,
             "null, balanced or a number >= 0 for each class, not all 0",
         )
-        for key, allowed in (("precision", PRECISIONS), ("malloc", MALLOC), ("progress", PROGRESS)):
+        words = {"precision": PRECISIONS, "accelerate": ACCELERATE, "malloc": MALLOC, "progress": PROGRESS}
+        for key, allowed in words.items():
             _require(getattr(self, key) in allowed, key, getattr(self, key), "one of " + ", ".join(allowed))
         if self.batch_size != AUTO and self.accumulate > self.batch_size:
             raise UserError(

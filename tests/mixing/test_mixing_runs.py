@@ -7,7 +7,6 @@ import torch
 from helpers.trainings import TINY, config_of
 
 from mixup_lab.config.assemble import assemble
-from mixup_lab.mixing.mixer import at_step
 from mixup_lab.training.fit import Fit
 from mixup_lab.types import UserError
 
@@ -42,7 +41,7 @@ def test_compiled_runs_train_alike(train, aug):
     if aug == "mixup":
         common = (*common, "aug.partner=nearest_feature")
     torch._dynamo.reset()
-    plain, compiled = train(*common), train(*common, "trainer.compile=true")
+    plain, compiled = train(*common), train(*common, "trainer.accelerate=compile")
     for name in ("train/loss", "val/loss", "mix/lam_mean"):
         assert compiled.scalars[name] == pytest.approx(plain.scalars[name], rel=1e-3)
 
@@ -133,7 +132,7 @@ def test_rows_mixed_many_steps_at_once_are_those_of_each_step(tmp_path, dataset,
     mixer, plan = fit.parts.mixer, fit.batches.plan(0)
     assert mixer.by_example is at_once
     found = list(fit.batches.mixed(plan, first))
-    wanted = [(i, mixer.apply(batch, at_step(plan.mixing, i))) for i, batch in fit.batches.ready(plan, first)]
+    wanted = [(i, fit.batches.mix(prepared)) for i, prepared in fit.batches.prepared(plan, first)]
     assert [i for i, _ in found] == [i for i, _ in wanted] == list(range(first, fit.steps))
     for (_, ours), (_, theirs) in zip(found, wanted, strict=True):
         for one, other in zip(ours, theirs, strict=True):

@@ -714,7 +714,8 @@ def test_boxes_of_a_training_batch_lie_on_their_pixels(tree, tmp_path):
     fit = Fit(assemble(config_of(*words), "fingerprint"), tmp_path)
     mean, std = (torch.tensor(v)[:, None, None] for v in (fit.parts.data.encode.mean, fit.parts.data.encode.std))
     count = 0
-    for _, batch in fit.batches.ready(fit.batches.plan(0), 0):
+    for _, prepared in fit.batches.prepared(fit.batches.plan(0), 0):
+        batch = fit.batches.encoded(prepared.batch)
         for inputs, boxes in zip(batch.inputs * std + mean, batch.target, strict=True):
             for kind, *edges in real(boxes):
                 left, top, right, bottom = map(int, edges)

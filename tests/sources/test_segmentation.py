@@ -603,7 +603,8 @@ def test_training_sees_masks_where_the_transform_has_moved_them(folder):
     assert isinstance(parts.transform, CropFlip)
     fit = Fit(parts, None)
     plan = fit.batches.plan(0)
-    for i, batch in fit.batches.ready(plan, 0):
+    for i, prepared in fit.batches.prepared(plan, 0):
+        batch = fit.batches.encoded(prepared.batch)
         draw = {name: values[i] for name, values in plan.transform.items()}
         stored = torch.from_numpy(parts.data.train.target[plan.order[i]])
         assert torch.equal(batch.target, parts.transform.move_masks(stored, draw))

@@ -372,7 +372,8 @@ def test_plans_of_texts_are_sorted_and_of_pictures_are_not(folder):
     assert sorted(first.ravel()) == list(range(160))
     assert np.ptp(lengths[first], axis=1).mean() < 0.3 * np.ptp(lengths[shuffled], axis=1).mean()
     shapes = set()
-    for i, batch in fit.batches.ready(fit.batches.plan(0), 0):
+    for i, (raw, _) in fit.batches.prepared(fit.batches.plan(0), 0):
+        batch = fit.batches.encoded(raw)
         assert batch.inputs.dtype == torch.int64
         longest = int(lengths[first[i]].max())
         assert batch.inputs.shape == (16, min(-(-longest // 8) * 8, *fit.parts.data.input_shape))

@@ -50,20 +50,3 @@ def test_versions_of_a_gpu(tmp_path, monkeypatch):
     assert found["cuda"] == str(torch.version.cuda)
     monkeypatch.setattr(devices, "DRIVER", tmp_path / "no")
     assert set(gpu_versions(torch.device("cuda", 0))) == {"cuda", "cudnn"}
-
-
-@pytest.mark.parametrize(("device", "language"), [("cpu", r"C\+\+"), ("cuda", "C")])
-def test_without_a_compiler_nothing_is_compiled(tmp_path, monkeypatch, device, language):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    for name in ("CC", "CXX"):
-        monkeypatch.delenv(name, raising=False)
-    model = torch.nn.Linear(2, 2)
-    with pytest.warns(UserWarning, match=f"needs a {language} compiler, and none was found; the model is not compiled"):
-        assert devices.compiled(model, torch.device(device)) is model
-    program = tmp_path / "own-compiler"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("CXX" if device == "cpu" else "CC", str(program))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        devices.compiled(model, torch.device(device))

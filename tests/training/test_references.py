@@ -30,6 +30,11 @@ CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _the_same_numbers_in_any_order_of_the_tests() -> None:
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
 def run(*words: str) -> Any:
     return ingredients(config_of(*QUIET, *words, "trainer.batch_size=16"))
 
