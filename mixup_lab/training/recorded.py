@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,7 +57,7 @@ class Recorded:
     ) -> None:
         self._step, self._optimizer, self._device = step, optimizer, device
         for group in optimizer.param_groups:
-            group["lr"] = torch.tensor(float(group["lr"]), device=device)
+            group["lr"] = torch.full((), float(group["lr"]), device=device)
         self._recordings: dict[Any, _Recording] = {}
         self._stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
@@ -112,11 +113,11 @@ class Recorded:
 
 
 def set_lr(group: dict[str, Any], lr: float) -> None:
-    """Set the learning rate of a group of an optimizer, in place if it is a tensor."""
+    """Set the learning rate of a group of an optimizer, in place if it is a tensor; float32, so that both are equal."""
     if isinstance(group["lr"], Tensor):
         group["lr"].fill_(lr)
     else:
-        group["lr"] = lr
+        group["lr"] = float(np.float32(lr))
 
 
 @contextmanager
