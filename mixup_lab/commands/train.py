@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
-from yaml import YAMLError
+from omegaconf import DictConfig
 
 from mixup_lab.commands.run import identify, primary_value, run
-from mixup_lab.config.schema import COMPONENTS, RunConfig, parse
+from mixup_lab.commands.saved import saved_config
+from mixup_lab.config.schema import RunConfig, parse
 from mixup_lab.runs.record import Event, Record, check_schema, read_events, read_result
-from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.types import UserError
 from mixup_lab.visible import score
 
@@ -30,21 +28,8 @@ def train(cfg: DictConfig) -> float:
 
 
 def _resume(run_dir: Path, overrides: list[str]) -> float:
-    """Continue a run as configured in its `config.yaml`; settings of the machine may change.
-
-    The file may come from somebody else, so its `trust` does not count: only the command line can grant it.
-    """
-    cfg = _saved_config(run_dir / "config.yaml")
-    for override in OverridesParser.create().parse_overrides(overrides):
-        key = override.key_or_group
-        if key not in MACHINE_KEYS:
-            raise UserError(
-                f"{key} cannot change when a run is resumed: it goes on as configured in {run_dir / 'config.yaml'}; "
-                f"these may change: {', '.join(sorted(MACHINE_KEYS - {'resume'}))}"
-            )
-        if key != "resume":
-            OmegaConf.update(cfg, key, override.value())
-    config = parse(cfg)
+    """Continue a run as configured in its `config.yaml`; settings of the machine may change."""
+    config = saved_config(run_dir, overrides, "when a run is resumed")
     result = read_result(run_dir)
     if result is not None:
         print(f"{run_dir} is finished:  {_headline(result)}")
@@ -61,18 +46,6 @@ def _resume(run_dir: Path, overrides: list[str]) -> float:
         raise UserError(f"{run_dir / 'config.yaml'} was changed after the run began, so the run cannot go on")
     start["name"] = first["name"]
     return _run(config, Record(run_dir, resume=True), start)
-
-
-def _saved_config(path: Path) -> DictConfig:
-    """The `config.yaml` of a run, without its trust."""
-    try:
-        cfg = OmegaConf.load(path)
-    except (OSError, ValueError, YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(cfg, DictConfig) or not {"seed", "trainer", *COMPONENTS} <= set(cfg):
-        raise UserError(f"{path} is not the configuration of a run")
-    cfg.trust = []
-    return cfg
 
 
 def _run(config: RunConfig, record: Record, start: dict[str, Any]) -> float:

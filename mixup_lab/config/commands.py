@@ -31,6 +31,10 @@ COMMANDS = {
         "Draw the data of a run without training: examples, mixtures, the law of lam.",
         job="mixup_lab.commands.preview:preview",
     ),
+    "evaluate": Command(
+        "Look closer at finished runs: calibration, robustness and other lenses.",
+        program="mixup_lab.commands.evaluate:main",
+    ),
     "report": Command(
         "Analyse recorded runs again, or a table from another trainer.",
         program="mixup_lab.commands.report:main",
@@ -94,4 +98,10 @@ REPORT = {
     "arm": "COLUMN that names the arm in a table of another trainer (default arm)",
     "seed": "COLUMN of the seed in such a table (default seed)",
 }
-OWN = {"compare": COMPARE, "report": REPORT}
+EVALUATE = {
+    "lens": "NAMES of lenses, such as [calibration,gap]; default: all that need no more than the predictions",
+    "lens.NAME.KEY": "a setting of a lens, such as lens.calibration.bins=20",
+    "again": "true: look again where there is a finding already (default false)",
+    "trainer.device": "where models are evaluated; other settings of the machine likewise, such as dataset.root",
+}
+OWN = {"compare": COMPARE, "report": REPORT, "evaluate": EVALUATE}

@@ -22,6 +22,11 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab compare dataset.train_size=200,1000", "mixing with little and with more data"),
         ("mixup-lab compare confirm=8", "with a verdict from fresh seeds"),
     ),
+    "evaluate": (
+        ("mixup-lab evaluate outputs/digits-mlp", "a study, by all lenses that need predictions alone"),
+        ("mixup-lab evaluate outputs/digits-mlp lens=[calibration,robustness]", "by these lenses"),
+        ("mixup-lab evaluate RUN_DIR lens=[calibration] lens.calibration.bins=20", "one run"),
+    ),
     "preview": (
         ("mixup-lab preview aug=mixup aug.alpha=0.4", "the embedded digits and their mixtures"),
         ("mixup-lab preview dataset=image_folder dataset.root=DIR transform=crop_flip aug=cutmix", "your own pictures"),

@@ -1,0 +1,220 @@
+"""`mixup-lab evaluate RUN_OR_STUDY...`: finished runs through lenses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mixup_lab.config.launch import find_plugins
+from mixup_lab.config.nearest import hint, unknown_key
+from mixup_lab.config.tree import Tree
+from mixup_lab.config.words import tree_of
+from mixup_lab.notices import say, track
+from mixup_lab.runs.findings import Finding, read_finding, write_finding
+from mixup_lab.runs.settings import MACHINE_KEYS
+from mixup_lab.study.formats import value
+from mixup_lab.study.reading import Run, read
+from mixup_lab.study.results import Metric
+from mixup_lab.types import UserError
+
+if TYPE_CHECKING:
+    from mixup_lab.evaluation.finished import Finished
+    from mixup_lab.evaluation.lens import Lens
+
+GROUP = "lens"
+
+
+@dataclass(frozen=True)
+class Line:
+    """The words of a line, sorted."""
+
+    places: list[Path]
+    lenses: list[str]  # names; empty: those that need predictions alone
+    settings: dict[str, dict[str, Any]]  # by lens
+    machine: list[str]  # overrides of the configuration of the runs
+    again: bool
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command with these words and return the exit code: 1 if a run could not be looked at."""
+    tree = tree_of(words, "evaluate")
+    line = _sorted(words, tree)
+    if not line.places:
+        raise UserError("evaluate needs a folder of runs: mixup-lab evaluate outputs/STUDY")
+    return evaluate(line, tree)
+
+
+def evaluate(line: Line, tree: Tree) -> int:
+    """Look at all finished runs below some places, write what is found next to them, and print it.
+
+    Raises:
+        UserError: for a lens that does not exist, and for places without finished runs.
+    """
+    find_plugins()
+    lenses = _lenses(line, tree)
+    runs = [run for run in read(line.places) if run.status == "ok" and run.path is not None]
+    if not runs:
+        raise UserError(f"{', '.join(map(str, line.places))}: there is no finished run to look at")
+    finished = [_finished(run, line.machine) for run in runs]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    found: dict[str, list[tuple[Run, Finding]]] = {name: [] for name in lenses}
+    with track(f"{', '.join(lenses)} on {len(runs)} runs", len(runs) * len(lenses)) as advance:
+        for run, one in zip(runs, finished, strict=True):
+            for name, lens in lenses.items():
+                finding = _measured(name, lens, one, finished, line.again, reasons)
+                if finding is not None:
+                    found[name].append((run, finding))
+                advance(1)
+            one.forget()
+    for (name, reason), places in reasons.items():
+        where = f"{len(places)} runs" if len(places) > 1 else places[0]
+        say(f"{name}: {reason} ({where})")
+    for name, findings in found.items():
+        _print(name, findings)
+    return 1 if reasons else 0
+
+
+def _measured(
+    name: str,
+    lens: Lens,
+    run: Finished,
+    finished: Sequence[Finished],
+    again: bool,
+    reasons: dict[tuple[str, str], list[str]],
+) -> Finding | None:
+    """What a lens finds in a run: read again, or measured and written; None, and a reason, if it cannot."""
+    from mixup_lab.evaluation.lens import Unsuited
+
+    settings, fingerprint = dict(vars(lens)), str(run.start["fingerprint"])
+    before = None if again else read_finding(run.run_dir, name)
+    if before is not None and before.fits(settings, fingerprint):
+        return before
+    try:
+        found = lens.measure(run, [other for other in finished if other is not run])
+    except (Unsuited, UserError) as error:
+        reasons.setdefault((name, str(error).replace(str(run.run_dir), "the run")), []).append(str(run.run_dir))
+        return None
+    finding = Finding(
+        name, lens.title, lens.about, settings, fingerprint, found.scores, tuple(found.lines), tuple(found.notes),
+        found.examples,
+    )  # fmt: skip
+    write_finding(run.run_dir, finding)
+    return finding
+
+
+def _finished(run: Run, machine: Sequence[str]) -> Finished:
+    from mixup_lab.evaluation.finished import Finished
+
+    assert run.path is not None
+    return Finished(run.path, run.start, run.scalars, _rebuilder(run.path, machine))
+
+
+def _rebuilder(run_dir: Path, machine: Sequence[str]) -> Callable[[], Any]:
+    def rebuild() -> Any:
+        from mixup_lab.commands.saved import saved_config
+        from mixup_lab.config.assemble import ingredients
+
+        return ingredients(saved_config(run_dir, machine, "when a run is evaluated"))
+
+    return rebuild
+
+
+def _sorted(words: Sequence[str], tree: Tree) -> Line:
+    from mixup_lab.config.commands import EVALUATE
+
+    places: list[Path] = []
+    lenses: list[str] = []
+    settings: dict[str, dict[str, Any]] = {}
+    machine: list[str] = []
+    again = False
+    skip = False
+    for word in words:
+        key, equals, value = word.partition("=")
+        if skip or word.startswith("-"):
+            skip = not skip and word in ("--config-dir", "-cd")
+            if word.startswith("-") and not skip and key not in ("--config-dir", "-cd"):
+                raise UserError(f"evaluate has no flag {word}; see mixup-lab evaluate --help")
+        elif not equals or Path(word).exists():
+            places.append(Path(word))
+        elif key == "lens":
+            lenses = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+        elif key.startswith("lens."):
+            name, _, setting = key.removeprefix("lens.").partition(".")
+            settings.setdefault(name, {})[setting] = _value(word, value)
+        elif key == "again":
+            if value not in ("true", "false"):
+                raise UserError(f"again must be true or false, got {value}")
+            again = value == "true"
+        elif key in MACHINE_KEYS:
+            machine.append(word)
+        else:
+            raise UserError(unknown_key(key, EVALUATE))
+    return Line(places, lenses, settings, machine, again)
+
+
+def _value(word: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{word}: {text} is not a value") from error
+
+
+def _lenses(line: Line, tree: Tree) -> dict[str, Lens]:
+    """The lenses of a line by name."""
+    from mixup_lab.config.build import build
+    from mixup_lab.evaluation.lens import Lens
+
+    options = tree.options(GROUP)
+    for name in [*line.lenses, *line.settings]:
+        if name not in options:
+            raise UserError(f"lens={name} does not exist{hint(name, options)}; there are: {', '.join(options)}")
+    trust = [package for word in line.machine if word.startswith("trust=") for package in _value(word, word[6:])]
+    built: dict[str, Lens] = {}
+    for name in line.lenses or options:
+        path = tree.find(f"{GROUP}/{name}")
+        assert path is not None
+        component = yaml.safe_load(path.read_text(encoding="utf-8"))
+        keys = [f"lens.{name}.{key}" for key in component if key != "_target_"]
+        for key, given in line.settings.get(name, {}).items():
+            if f"lens.{name}.{key}" not in keys:
+                raise UserError(unknown_key(f"lens.{name}.{key}", keys))
+            component[key] = given
+        lens = build(f"lens.{name}", component, base=Lens, trust=trust)
+        if line.lenses or not lens.needs_weights:
+            built[name] = lens
+    return built
+
+
+def _print(name: str, findings: Sequence[tuple[Run, Finding]]) -> None:
+    """A table of the scores of a lens: means over the seeds of each arm."""
+    import statistics as stats
+
+    from rich.console import Console
+    from rich.table import Table
+
+    if not findings:
+        return
+    scores = findings[0][1].scores
+    table = Table(title=findings[0][1].title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("arm", no_wrap=True)
+    table.add_column("seeds", justify="right")
+    for score in scores:
+        table.add_column(score, justify="right")
+    for arm in dict.fromkeys(run.name for run, _ in findings):
+        own = [finding for run, finding in findings if run.name == arm]
+        cells = [
+            value(stats.fmean(values), Metric(key, bool(score.maximize), score.percent))
+            if (values := _values(own, key))
+            else ""
+            for key, score in scores.items()
+        ]
+        table.add_row(arm, str(len(own)), *cells)
+    Console(highlight=False).print(table)
+
+
+def _values(findings: Sequence[Finding], score: str) -> list[float]:
+    return [finding.scores[score].value for finding in findings if score in finding.scores]

@@ -1,0 +1,137 @@
+"""A finished run, read again: its record, its predictions, and if a lens asks for it the model with its data."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mixup_lab.data.prepare import Split
+from mixup_lab.runs.record import Event
+from mixup_lab.seeding import stream
+from mixup_lab.training.checkpoint import NAME, read_checkpoint
+from mixup_lab.training.device import Precision
+from mixup_lab.training.evaluate import Evaluator
+from mixup_lab.training.ingredients import Ingredients
+from mixup_lab.types import UserError
+
+
+@dataclass
+class Finished:
+    """A finished run.
+
+    Args:
+        run_dir: its directory.
+        start: the first event of its record.
+        scalars: the final ones.
+        rebuild: makes the data, the model and the task again, as the run had them. Raises UserError.
+    """
+
+    run_dir: Path
+    start: Event
+    scalars: dict[str, float]
+    rebuild: Callable[[], Ingredients] = field(repr=False)
+
+    @property
+    def seed(self) -> int:
+        """The run's own seed."""
+        return int(self.start["seed"])
+
+    @property
+    def arm(self) -> str:
+        """The id of its arm: runs of one arm differ in their seeds alone."""
+        return str(self.start["arm"])
+
+    @property
+    def kind(self) -> str:
+        """Of the targets: "classes", "tags", "numbers", "masks" or "boxes"."""
+        return str(self.start["data"]["kind"])
+
+    @property
+    def mixes(self) -> bool:
+        """Whether training mixed examples."""
+        return bool(self.start["mixes"])
+
+    @property
+    def class_names(self) -> list[str]:
+        """Of the classes, tags or columns."""
+        return list(self.start["data"]["class_names"])
+
+    def stream(self, purpose: str) -> np.random.Generator:
+        """Random numbers for a lens; all runs of a seed share them, so that arms are compared on the same ones."""
+        return stream(self.seed, f"lens {purpose}")
+
+    @cached_property
+    def predictions(self) -> dict[str, np.ndarray] | None:
+        """The arrays of `predictions.npz`, such as `test_logits` and `val_target`; None without a readable file."""
+        try:
+            with (self.run_dir / "predictions.npz").open("rb") as file, np.load(file) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            return None
+
+    @cached_property
+    def parts(self) -> Ingredients:
+        """Data, model with the last weights (their moving average, if the run had one) and task, in evaluation mode.
+
+        Raises:
+            UserError: without a checkpoint, and if the data have changed since.
+        """
+        content = read_checkpoint(self.run_dir / NAME)
+        parts = self.rebuild()
+        if parts.data.digest != self.start["data"]["digest"]:
+            raise UserError(
+                f"{self.run_dir} was trained on other data: examples, labels or classes in dataset.root have changed"
+            )
+        weights = content["ema"]["module"] if content.get("ema") else content["model"]
+        try:
+            parts.model.load_state_dict(weights)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{self.run_dir / NAME} does not fit this run: {(str(error).splitlines() or ['?'])[0]}"
+            ) from error
+        parts.model.eval()
+        return parts
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained model, in evaluation mode."""
+        return self.parts.model
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Evaluates the model as the run did."""
+        parts = self.parts
+        precision = Precision(parts.settings.precision, parts.device)
+        return Evaluator(parts.task, parts.encoded, precision, parts.settings.eval_batch_size)
+
+    def split(self, name: str) -> Split:
+        """train, val or test."""
+        return next(split for split in self.parts.data.splits if split.name == name)
+
+    def encoded(self, split: Split, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Inputs as the model takes them, (n, ...), and targets, of these positions of a split, on the device."""
+        (batch,) = split.batches([positions])
+        return self.parts.encoded(batch.inputs), batch.target
+
+    @torch.inference_mode()
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """The model's outputs (n, ...) float32 for encoded inputs, in batches."""
+        parts, size = self.parts, self.parts.settings.eval_batch_size
+        outputs = []
+        for start in range(0, len(inputs), size):
+            with self.evaluator.precision.autocast():
+                outputs.append(parts.model(inputs[start : start + size]).float())
+        return torch.cat(outputs)
+
+    def forget(self) -> None:
+        """Let go of the model and its data; they are made again if they are needed."""
+        for name in ("parts", "evaluator", "predictions"):
+            self.__dict__.pop(name, None)

@@ -1,0 +1,114 @@
+"""What a lens found in a run, on disk: `lens/NAME.json` next to its record, and `lens/NAME.npz` with arrays.
+
+Written by `mixup-lab evaluate`, read by reports. No torch is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixup_lab.disk import write_atomically
+from mixup_lab.types import UserError
+
+FORMAT = 1
+FOLDER = "lens"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number that a lens measures."""
+
+    value: float
+    maximize: bool | None  # whether more is better; None: neither, so that differences get no verdict
+    percent: bool = False  # a fraction, shown in percent
+    about: str = ""  # what it is, in one sentence
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve: averaged over the seeds of an arm where they have the same x."""
+
+    name: str  # of the picture; curves of one name are drawn together, a colour for each arm
+    x_label: str
+    y_label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """All that a lens found in one run."""
+
+    lens: str  # its option in conf/lens
+    title: str
+    about: str  # what the lens looks at, and how the numbers are to be read; some sentences
+    settings: dict[str, Any]  # of the lens: with others it has to look again
+    fingerprint: str  # of the run
+    scores: dict[str, Score]  # the first one is the headline
+    lines: tuple[Line, ...] = ()
+    notes: tuple[str, ...] = ()  # facts about this run that a reader should know
+    # Name of a score -> its terms, one for each test example (n,) in the order of predictions.npz; their mean is the
+    # score. With them differences have an interval for new data.
+    examples: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def fits(self, settings: dict[str, Any], fingerprint: str) -> bool:
+        """Whether a lens with these settings would find the same in this run."""
+        return self.settings == settings and self.fingerprint == fingerprint
+
+
+def write_finding(run_dir: Path, finding: Finding) -> None:
+    """Write a finding: complete, or not at all.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    folder = run_dir / FOLDER
+    content = {"format": FORMAT, **asdict(finding)}
+    del content["examples"]
+    arrays = folder / f"{finding.lens}.npz"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {error.strerror}") from error
+    arrays.unlink(missing_ok=True)  # those of an older finding
+    if finding.examples:
+        write_atomically(arrays, lambda file: np.savez_compressed(file, **finding.examples))  # type: ignore[arg-type]
+    write_atomically(folder / f"{finding.lens}.json", json.dumps(content, indent=1) + "\n")
+
+
+def read_finding(run_dir: Path, lens: str) -> Finding | None:
+    """What a lens found in a run; None where it has not looked, or where the file is damaged or of another version."""
+    path = run_dir / FOLDER / f"{lens}.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT:
+            return None
+        content["scores"] = {name: Score(**score) for name, score in content["scores"].items()}
+        content["lines"] = tuple(
+            Line(**{**line, "x": tuple(line["x"]), "y": tuple(line["y"])}) for line in content["lines"]
+        )
+        content["notes"] = tuple(content["notes"])
+        return Finding(**content, examples=_examples(path.with_suffix(".npz")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_findings(run_dir: Path) -> dict[str, Finding]:
+    """Everything that lenses found in a run, by lens."""
+    names = sorted(path.stem for path in (run_dir / FOLDER).glob("*.json"))
+    return {name: found for name in names if (found := read_finding(run_dir, name)) is not None}
+
+
+def _examples(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return {}
