@@ -9,16 +9,23 @@ import platform
 import re
 import sys
 import warnings
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mixup_lab.types import UserError
+from mixup_lab.types import RunFailed, UserError
 
 DRIVER = Path("/proc/driver/nvidia/version")
+NO_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED")  # as CUDA, the CPU and cuBLAS say it
+NOT_DETERMINISTIC = re.compile(r"(.+?) does not have a deterministic implementation")
+ROOM = (
+    "try a smaller trainer.batch_size with trainer.accumulate, a smaller trainer.eval_batch_size,"
+    " dataset.storage=streaming or hydra.launcher.slots_per_gpu=1"
+)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -48,6 +55,33 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("trainer.device=mps, but torch finds no MPS device here; trainer.device=cpu works everywhere")
     return device
+
+
+def limit(error: Exception, device: object = "the device") -> str | None:
+    """What the device lacks for a run, in one sentence, if an error of torch says so; None for every other error."""
+    if isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)):
+        return f"the memory of {device} is too small; {ROOM}"
+    if isinstance(error, RuntimeError) and (match := NOT_DETERMINISTIC.match(str(error))):
+        return (
+            f"trainer.deterministic=true, but torch has no deterministic {match[1]} on {device}; use another model, or"
+            " trainer.deterministic=false"
+        )
+    return None
+
+
+@contextmanager
+def limits(device: object) -> Iterator[None]:
+    """Turn errors of torch about memory and deterministic algorithms into one sentence that names our keys.
+
+    Raises:
+        RunFailed: in their place.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if (sentence := limit(error, device)) is None:
+            raise
+        raise RunFailed(sentence) from error
 
 
 class Precision:
