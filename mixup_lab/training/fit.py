@@ -121,11 +121,14 @@ class Fit:
         settings, state = self.parts.settings, self.state
         withdraw(self.run_dir)  # a request from before this run was resumed
         self.parts.model.train()
+        saved = time.monotonic()
         with closing(self.plans), limits(self.parts.device):
             while not self.trained:
                 self._train_epoch(log, stop)
-                if self.trained or (settings.checkpoint_every and state.epoch % settings.checkpoint_every == 0):
+                due = settings.checkpoint_every and state.epoch % settings.checkpoint_every == 0
+                if self.trained or (due and time.monotonic() - saved >= settings.checkpoint_seconds):
                     self.checkpoint.save(self.run_dir, state)
+                    saved = time.monotonic()
                 self._check_pruned()
             return self._finish(log)
 

@@ -431,7 +431,16 @@ def test_the_second_ctrl_c_kills(start, tmp_path):
 @pytest.mark.slow
 @linux
 def test_a_real_sweep_is_interrupted_and_one_whose_launcher_is_killed_leaves_no_process(start, tmp_path):
-    words = ("train", "-m", *FAKE, *SLOTS, "trainer.epochs=100000", "trainer.progress=none", "seed=0,1,2")
+    words = (
+        "train",
+        "-m",
+        *FAKE,
+        *SLOTS,
+        "trainer.epochs=100000",
+        "trainer.checkpoint_seconds=0",
+        "trainer.progress=none",
+        "seed=0,1,2",
+    )
     names = ("interrupted", "orphaned")
     lines = [start(*words, f"hydra.sweep.dir={name}", script=None) for name in names]
     for line, name in zip(lines, names, strict=True):
