@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from mixup_lab.mixing.schedules import MixSchedule
 from mixup_lab.seeding import stream, torch_seed
 from mixup_lab.targets.target import Target
 from mixup_lab.training.accelerate import choose, compile_in_place
-from mixup_lab.training.device import limits, resolve_device, set_deterministic
+from mixup_lab.training.device import autocast, limits, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.trial import try_mixer, try_parts
@@ -109,7 +110,8 @@ def _made(config: RunConfig, device: torch.device) -> Ingredients:
     made = Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
     batch = try_parts(made, stream(config.seed, "trial"))
     with _named("aug: "):
-        mixer.bind(Bound(model, task.loss, data.input_shape, task.labels, data.encode.tokens))
+        autocasting = partial(autocast, settings.precision, device)
+        mixer.bind(Bound(model, task.loss, data.input_shape, task.labels, data.encode.tokens, autocasting))
         try_mixer(mixer, batch, stream(config.seed, "trial"))
     return made
 

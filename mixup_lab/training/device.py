@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mixup_lab.types import RunFailed, UserError
 
 DRIVER = Path("/proc/driver/nvidia/version")
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}  # the precisions that are not those of the weights
 LEAST = 256 * 2**20  # bytes that a run needs on a GPU: a small model, and the workspaces of cuBLAS and cuDNN
 TAKEN = re.compile(r"out of memory|busy or unavailable")  # as CUDA says it when a GPU cannot be opened
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED")  # as CUDA, the CPU and cuBLAS say it
@@ -133,8 +134,7 @@ class Precision:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
-        self.device_type = device.type
-        self.dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name, torch.float32)
+        self.name, self.device = name, device
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
         if device.type == "cuda":
             allow_tf32(name == "tf32")
@@ -147,9 +147,7 @@ class Precision:
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context of the forward pass."""
-        if self.dtype is torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device_type, self.dtype)
+        return autocast(self.name, self.device)
 
     def step(self, optimizer: torch.optim.Optimizer, model: nn.Module, clip_grad_norm: float | None) -> None:
         """Clip the gradient to `clip_grad_norm`, if any, and step the optimizer unless fp16 gradients overflowed."""
@@ -164,6 +162,13 @@ class Precision:
         scaled = self.scaler.scale(loss)
         assert isinstance(scaled, Tensor)
         return scaled
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """The context of a pass of the model in this precision."""
+    if precision not in AUTOCAST:
+        return nullcontext()
+    return torch.autocast(device.type, AUTOCAST[precision])
 
 
 def allow_tf32(on: bool) -> None:
