@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -103,7 +104,7 @@ def _train(
 
     if config.trainer.malloc == "keep":  # before the first large tensor
         keep_freed_memory()
-    fit = Fit(assemble(config, start["fingerprint"]), run_dir)
+    fit = Fit(assemble(_placed(config), start["fingerprint"]), run_dir)
     if metric is not None:
         _check_metric(metric, fit.metric_names())
     if resumed and from_checkpoint and (run_dir / "checkpoint.pt").exists():
@@ -142,6 +143,23 @@ def _train(
         log.end("ok", scalars, fit.done_steps, stopped=fit.state.stopped)
     if stop.signum is not None and HydraConfig.get().mode == RunMode.MULTIRUN:  # the signal came after the last step
         raise Interrupted(stop.signum, f"stopped after {run_dir}, which is finished")
+
+
+def _placed(config: RunConfig) -> RunConfig:
+    """The configuration, under joblib with the GPU whose turn it is: all of its processes see every GPU.
+
+    The launcher `slots` gives each run a GPU of its own, and `basic` has one run at a time.
+    """
+    import torch
+
+    from mixup_lab.training.device import spread
+
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN or hydra.runtime.choices.get("hydra/launcher") != "joblib":
+        return config
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    device = spread(config.trainer.device, int(hydra.job.num), gpus)
+    return replace(config, trainer=replace(config.trainer, device=device))
 
 
 def _facts(fit: Any, typed: TrainerSettings) -> dict[str, Any]:

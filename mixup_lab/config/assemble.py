@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from mixup_lab.mixing.schedules import MixSchedule
 from mixup_lab.seeding import stream, torch_seed
 from mixup_lab.targets.target import Target
 from mixup_lab.training.accelerate import choose, compile_in_place
-from mixup_lab.training.device import resolve_device, set_deterministic
+from mixup_lab.training.device import autocast, limits, resolve_device, set_deterministic
 from mixup_lab.training.fit import Parts
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.trial import try_mixer, try_parts
@@ -48,12 +49,19 @@ def ingredients(config: RunConfig) -> Ingredients:
 
     Raises:
         UserError: if a component refuses its settings or the data.
+        RunFailed: if the device lacks memory, or an algorithm that the run needs.
     """
-    settings, trust = config.trainer, config.trust
+    settings = config.trainer
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     set_deterministic(settings.deterministic)
     device = resolve_device(settings.device)
+    with limits(device):
+        return _made(config, device)
+
+
+def _made(config: RunConfig, device: torch.device) -> Ingredients:
+    settings, trust = config.trainer, config.trust
     mixer = build("aug", config.aug, base=Mixer, trust=trust)
     if mixes_nothing(config.aug):  # whatever the method: the same arm, so the same bits
         mixer = NoMixing()
@@ -102,7 +110,8 @@ def ingredients(config: RunConfig) -> Ingredients:
     made = Ingredients(data, task, model, transform, mixer, mix_schedule, settings, device, config.seed)
     batch = try_parts(made, stream(config.seed, "trial"))
     with _named("aug: "):
-        mixer.bind(Bound(model, task.loss, data.input_shape, task.labels, data.encode.tokens))
+        autocasting = partial(autocast, settings.precision, device)
+        mixer.bind(Bound(model, task.loss, data.input_shape, task.labels, data.encode.tokens, autocasting))
         try_mixer(mixer, batch, stream(config.seed, "trial"))
     return made
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from mixup_lab.notices import say
+from mixup_lab.sharing import runs_side_by_side
 from mixup_lab.types import Pool
 
 SHARE = 0.5  # of the free memory; the rest is for the model, its activations and other programs
@@ -22,19 +23,21 @@ def choose(storage: str, pools: Iterable[Pool], device: torch.device) -> str:
     if free is None or needed <= SHARE * free:
         return "resident"
     say(
-        f"the data take {needed / 2**30:.1f} GiB, more than half of the {free / 2**30:.1f} GiB that are free:"
-        " they are streamed (dataset.storage=resident keeps them in memory anyway)"
+        f"the data take {needed / 2**30:.1f} GiB, more than half of the {free / 2**30:.1f} GiB that are free for this"
+        " run: they are streamed (dataset.storage=resident keeps them in memory anyway)"
     )
     return "streaming"
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Free memory for a tensor on the device, and on the host for its copy on the way; None if unknown."""
+    """Free memory for a tensor on the device, and on the host for its copy on the way; None if unknown.
+
+    Runs side by side start at the same time, so each counts on an equal part of what is free.
+    """
     host = _host_free()
-    if device.type != "cuda":
-        return host
-    on_gpu = int(torch.cuda.mem_get_info(device)[0])
-    return on_gpu if host is None else min(on_gpu, host)
+    gpu = int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
+    parts = zip((host, gpu), runs_side_by_side(), strict=True)
+    return min((free // runs for free, runs in parts if free is not None), default=None)
 
 
 def _host_free() -> int | None:

@@ -11,6 +11,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -67,6 +68,7 @@ class Bound:
     input_shape: tuple[int, ...]  # of one example
     labels: Labels
     tokens: bool = False  # inputs are token ids (B, L), which can be mixed inside the model only
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext  # around each pass of the model
 
 
 @dataclass(frozen=True)

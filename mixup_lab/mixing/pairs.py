@@ -199,7 +199,9 @@ class PairMixer(Mixer):
             return draw
         tensor = check_tensor(f"partner={self._partner}", inputs)
         if self._partner == "nearest_feature":
-            tensor = features(self.bound("partner=nearest_feature").model, tensor)
+            bound = self.bound("partner=nearest_feature")
+            with bound.autocast():
+                tensor = features(bound.model, tensor)
         return {**draw, "perm": nearest(tensor)}
 
     def partners(self, draw: Draw) -> list[Tensor]:

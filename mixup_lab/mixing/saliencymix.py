@@ -13,6 +13,8 @@ from mixup_lab.mixing.mixer import Draw
 from mixup_lab.mixing.rectangles import paste_rectangles, rectangles
 from mixup_lab.types import Inputs
 
+SCALE = 512.0  # of the loss in float16: torch's first scale for means, 65536, over 128 examples
+
 
 @dataclass
 class SaliencyMix(CutMix):
@@ -20,7 +22,7 @@ class SaliencyMix(CutMix):
 
     Saliency is the magnitude of the gradient of the loss with respect to the pixels, for the current model (Simonyan et
     al., 2014), smoothed over `smooth` pixels; the paper uses a detector of OpenCV. It costs one more forward and
-    backward pass for each batch, in float32 and in evaluation mode, so BatchNorm and dropout are not affected.
+    backward pass for each batch, in evaluation mode, so BatchNorm and dropout are not affected.
 
     Args:
         smooth: side in pixels of the window over which saliency is averaged, odd and >= 1.
@@ -46,11 +48,14 @@ class SaliencyMix(CutMix):
         return paste_rectangles(pictures, draw["target"], perm, edges)
 
     def saliency(self, inputs: Tensor, target: Tensor) -> Tensor:
-        """(B, C, H, W), (B, ...) -> (B, H, W), >= 0."""
+        """(B, C, H, W), (B, ...) -> (B, H, W), >= 0, up to a factor."""
         bound = self.bound("saliencymix")
         with undisturbed(bound.model), torch.enable_grad():
             pixels = inputs.detach().requires_grad_(True)
-            loss = bound.loss(bound.model(pixels).float(), target).sum()
+            with bound.autocast():
+                output = bound.model(pixels)
+            scale = SCALE if output.dtype is torch.float16 else 1.0
+            loss = bound.loss(output.float(), target).sum() * scale
             (gradient,) = torch.autograd.grad(loss, pixels)
         size = gradient.abs().sum(1, keepdim=True).float()
         return F.avg_pool2d(size, self.smooth, 1, self.smooth // 2).squeeze(1)

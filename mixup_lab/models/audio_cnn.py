@@ -24,7 +24,7 @@ class AudioCNN(nn.Sequential):
 
     def __init__(self, *, input_shape: Sequence[int], num_outputs: int, width: int = 16, dropout: float = 0.0) -> None:
         super().__init__()
-        channels, bands, _ = check_pictures("AudioCNN", input_shape, num_outputs, smallest=8)
+        channels, bands, frames = check_pictures("AudioCNN", input_shape, num_outputs, smallest=8)
         check_at_least(1, width=width)
         check_probability(dropout=dropout)
         self.stages = nn.Sequential(
@@ -33,7 +33,7 @@ class AudioCNN(nn.Sequential):
             conv_pool_norm_relu(2 * width, 4 * width),
         )
         self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d((bands // 8, 1)),
+            nn.AvgPool2d((1, frames // 8)),  # adaptive pooling has no deterministic gradient on a GPU
             nn.Flatten(),
             drop(dropout),
             nn.Linear(4 * width * (bands // 8), num_outputs),

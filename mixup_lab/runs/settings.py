@@ -11,6 +11,7 @@ MACHINE_KEYS = frozenset(
         "trainer.malloc",
         "trainer.progress",
         "trainer.checkpoint_every",
+        "trainer.checkpoint_seconds",
         "trainer.eval_batch_size",
         "trainer.save_predictions",
         "dataset.root",

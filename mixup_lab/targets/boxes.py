@@ -234,17 +234,17 @@ class Detection(Task):
         count = min(CANDIDATES, sure[0].numel())
         scores, place = sure.flatten(1).topk(count, dim=1)
         point, kind = place // len(self.names), place % len(self.names)
-        limits = output.new_tensor([self.width, self.height] * 2)
-        corners = edges(answer.points, answer.distance).clamp_min(0).minimum(limits)
-        corners = corners.gather(1, point.unsqueeze(2).expand(-1, -1, 4))
-        found = output.new_full((len(output), MOST, 6), -1.0)
+        corners = edges(answer.points, answer.distance).gather(1, point.unsqueeze(2).expand(-1, -1, 4))
+        # Which boxes stay depends on their values: the host decides it, and the device is waited for once a batch.
+        rows = torch.cat([kind.unsqueeze(2).to(scores.dtype), scores.unsqueeze(2), corners], 2).cpu()
+        rows[..., 2:] = rows[..., 2:].clamp_min(0).minimum(rows.new_tensor([self.width, self.height] * 2))
+        found = rows.new_full((len(rows), MOST, 6), -1.0)
         found[..., 1:] = 0
-        rows = torch.cat([kind.unsqueeze(2).to(scores.dtype), scores.unsqueeze(2), corners], 2)
-        for i, (boxes, score, label) in enumerate(zip(corners, scores, kind, strict=True)):
-            likely = score >= SCORE
-            kept = batched_nms(boxes[likely], score[likely], label[likely], OVERLAP)[:MOST]
-            found[i, : len(kept)] = rows[i][likely][kept]
-        return found
+        for own, best in zip(rows, found, strict=True):
+            likely = own[own[:, 1] >= SCORE]
+            kept = batched_nms(likely[:, 2:], likely[:, 1], likely[:, 0], OVERLAP)[:MOST]
+            best[: len(kept)] = likely[kept]
+        return found.to(output.device)
 
     def as_target(self, output: Tensor) -> Tensor:
         """The boxes that the model is sure of, (B, 100, 5)."""

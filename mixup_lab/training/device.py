@@ -9,30 +9,41 @@ import platform
 import re
 import sys
 import warnings
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mixup_lab.types import UserError
+from mixup_lab.types import RunFailed, UserError
 
 DRIVER = Path("/proc/driver/nvidia/version")
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}  # the precisions that are not those of the weights
+LEAST = 256 * 2**20  # bytes that a run needs on a GPU: a small model, and the workspaces of cuBLAS and cuDNN
+TAKEN = re.compile(r"out of memory|busy or unavailable")  # as CUDA says it when a GPU cannot be opened
+NO_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED")  # as CUDA, the CPU and cuBLAS say it
+NOT_DETERMINISTIC = re.compile(r"(.+?) does not have a deterministic implementation")
+ROOM = (
+    "try a smaller trainer.batch_size with trainer.accumulate, a smaller trainer.eval_batch_size,"
+    " dataset.storage=streaming or hydra.launcher.slots_per_gpu=1"
+)
 
 
 def resolve_device(name: str) -> torch.device:
     """`auto` takes CUDA, then MPS, then the CPU; a device that is named must exist.
 
+    A CUDA device becomes torch's current one, for whatever does not name its device.
+
     Raises:
-        UserError: for a name that torch does not accept or a device that this machine lacks.
+        UserError: for a name that torch does not accept, a device that this machine lacks, and a GPU that is full.
     """
+    found = name
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device = torch.device(found)
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda", "mps"):
@@ -44,10 +55,73 @@ def resolve_device(name: str) -> torch.device:
             raise UserError(
                 f"trainer.device={name}, but torch finds {devices} here; trainer.device=cpu works everywhere"
             )
-        return torch.device("cuda", device.index or 0)
+        return _made_current(torch.device("cuda", device.index or 0), name)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("trainer.device=mps, but torch finds no MPS device here; trainer.device=cpu works everywhere")
     return device
+
+
+def _made_current(device: torch.device, name: str) -> torch.device:
+    try:
+        torch.cuda.set_device(device)
+        free, total = torch.cuda.mem_get_info(device)
+    except RuntimeError as error:
+        if not TAKEN.search(str(error)):
+            raise
+        raise UserError(no_room(name, device, 0, 0)) from error
+    free += torch.cuda.memory_reserved(device)  # what earlier runs of this process keep, and this one may use
+    if sentence := no_room(name, device, free, total):
+        raise UserError(sentence)
+    return device
+
+
+def no_room(name: str, device: object, free: int, total: int) -> str | None:
+    """The sentence about a GPU that other programs take up; None if it has room for a small run.
+
+    Args:
+        name: `trainer.device` as it is set.
+        device: what it stands for here.
+        free: bytes.
+        total: bytes; 0 if the GPU cannot even be opened.
+    """
+    if free >= LEAST:
+        return None
+    which = f"trainer.device={name}" + (f" is {device}, which" if name != str(device) else "")
+    left = f"has only {free / 2**20:.0f} MiB of {total / 2**30:.1f} GiB free" if total else "cannot be opened"
+    rest = "use the rest" if total else "use all of it"
+    return f"{which} {left}: other programs {rest}; end them, or set trainer.device to another device"
+
+
+def spread(name: str, turn: int, gpus: int) -> str:
+    """The device of run number `turn` of a sweep whose runs share `gpus` GPUs: `auto` and `cuda` take them in turn."""
+    return f"cuda:{turn % gpus}" if name in ("auto", "cuda") and gpus > 1 else name
+
+
+def limit(error: Exception, device: object = "the device") -> str | None:
+    """What the device lacks for a run, in one sentence, if an error of torch says so; None for every other error."""
+    if isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)):
+        return f"the memory of {device} is too small; {ROOM}"
+    if isinstance(error, RuntimeError) and (match := NOT_DETERMINISTIC.match(str(error))):
+        return (
+            f"trainer.deterministic=true, but torch has no deterministic {match[1]} on {device}; use another model, or"
+            " trainer.deterministic=false"
+        )
+    return None
+
+
+@contextmanager
+def limits(device: object) -> Iterator[None]:
+    """Turn errors of torch about memory and deterministic algorithms into one sentence that names our keys.
+
+    Raises:
+        RunFailed: in their place.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if (sentence := limit(error, device)) is None:
+            raise
+        raise RunFailed(sentence) from error
 
 
 class Precision:
@@ -60,8 +134,7 @@ class Precision:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
-        self.device_type = device.type
-        self.dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name, torch.float32)
+        self.name, self.device = name, device
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
         if device.type == "cuda":
             allow_tf32(name == "tf32")
@@ -74,9 +147,7 @@ class Precision:
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context of the forward pass."""
-        if self.dtype is torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device_type, self.dtype)
+        return autocast(self.name, self.device)
 
     def step(self, optimizer: torch.optim.Optimizer, model: nn.Module, clip_grad_norm: float | None) -> None:
         """Clip the gradient to `clip_grad_norm`, if any, and step the optimizer unless fp16 gradients overflowed."""
@@ -91,6 +162,13 @@ class Precision:
         scaled = self.scaler.scale(loss)
         assert isinstance(scaled, Tensor)
         return scaled
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """The context of a pass of the model in this precision."""
+    if precision not in AUTOCAST:
+        return nullcontext()
+    return torch.autocast(device.type, AUTOCAST[precision])
 
 
 def allow_tf32(on: bool) -> None:

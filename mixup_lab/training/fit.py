@@ -4,6 +4,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from mixup_lab.seeding import stream, torch_seed
 from mixup_lab.training.average import MovingAverage
 from mixup_lab.training.batches import Batches, EpochPlan, Plans, Prepared
 from mixup_lab.training.checkpoint import Checkpoint, State
-from mixup_lab.training.device import Precision
+from mixup_lab.training.device import Precision, limits
 from mixup_lab.training.evaluate import Evaluator
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.pictures import mistakes_sheet, mixed_sheet
@@ -35,10 +36,6 @@ from mixup_lab.types import Interrupted, Mixed, RunFailed
 
 MISTAKES = 9  # examples of val that are shown at the end
 NAMED = 256  # examples of val that the names of metrics are found with: some metrics need two classes
-ROOM = (
-    "try a smaller trainer.batch_size with trainer.accumulate, a smaller trainer.eval_batch_size,"
-    " dataset.storage=streaming or hydra.launcher.slots_per_gpu=1"
-)
 TRAIN_CLEAN = 2000  # examples of the training split, at most, that are evaluated without mixing
 
 
@@ -117,24 +114,23 @@ class Fit:
             stop: checked between two steps.
 
         Raises:
-            RunFailed: if a loss is not finite, or the memory of the device is too small.
+            RunFailed: if a loss is not finite, the memory of the device is too small, or an algorithm is missing.
             Interrupted: after a signal; a checkpoint is saved first.
             Pruned: after an epoch, if the run directory has a file `stop`; a checkpoint is saved first.
         """
         settings, state = self.parts.settings, self.state
         withdraw(self.run_dir)  # a request from before this run was resumed
         self.parts.model.train()
-        try:
+        saved = time.monotonic()
+        with closing(self.plans), limits(self.parts.device):
             while not self.trained:
                 self._train_epoch(log, stop)
-                if self.trained or (settings.checkpoint_every and state.epoch % settings.checkpoint_every == 0):
+                due = settings.checkpoint_every and state.epoch % settings.checkpoint_every == 0
+                if self.trained or (due and time.monotonic() - saved >= settings.checkpoint_seconds):
                     self.checkpoint.save(self.run_dir, state)
+                    saved = time.monotonic()
                 self._check_pruned()
             return self._finish(log)
-        except torch.OutOfMemoryError as error:
-            raise RunFailed(f"the memory of {self.parts.device} is too small; {ROOM}") from error
-        finally:
-            self.plans.close()
 
     def _train_epoch(self, log: RunLog, stop: StopRequest) -> None:
         parts, settings, state = self.parts, self.parts.settings, self.state

@@ -39,6 +39,7 @@ class TrainerSettings:
     max_seconds: float | None = None
     deterministic: bool = False
     checkpoint_every: int = 1
+    checkpoint_seconds: float = 60.0
     save_predictions: bool = True
     threads: int | None = None
     malloc: str = "keep"
@@ -53,6 +54,8 @@ class TrainerSettings:
         for key in ("eval_batch_size", "eval_every", "accumulate"):
             _require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
         _require(self.checkpoint_every >= 0, "checkpoint_every", self.checkpoint_every, "0 (only at the end) or more")
+        seconds = self.checkpoint_seconds
+        _require(0 <= seconds < math.inf, "checkpoint_seconds", seconds, "a finite number >= 0")
         for key in ("early_stopping", "threads"):
             value = getattr(self, key)
             _require(value is None or value >= 1, key, value, "null or at least 1")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mixup_lab.mixing.mixer import Mixer, Request, at_step, upload
 from mixup_lab.targets.target import Task
+from mixup_lab.training.device import limit
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import Batch, Mixed, UserError
 
@@ -92,6 +93,8 @@ def _part(group: str, part: Any, n: int) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
+        if limit(error):  # not a fault of the part
+            raise
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"{group}: {type(part).__name__} fails on {n} examples: {reason}") from error
 
@@ -131,7 +134,7 @@ def try_mixer(mixer: Mixer, batch: Batch, rng: np.random.Generator) -> None:
             for step in range(steps):
                 _check_mixed(tried.apply(batch, at_step(uploaded, step)), before, size * mixer.rows)
     except Exception as error:
-        if type(mixer).__module__.startswith("mixup_lab."):
+        if type(mixer).__module__.startswith("mixup_lab.") or limit(error):
             raise
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{name} fails on {size} examples{_place(error, mixer)}: {reason}") from error

@@ -390,7 +390,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path):
-    words = [*LONG, "trainer.epochs=200"]
+    words = [*LONG, "trainer.epochs=200", "trainer.checkpoint_seconds=0"]
     run = tmp_path / "outputs/s/baseline/seed=0"
     process = compare(tmp_path, *words)
     wait_for(lambda: (run / "checkpoint.pt").exists())
@@ -427,7 +427,7 @@ def test_two_processes_share_one_study(tmp_path):
 
 @pytest.mark.slow
 def test_killed_twenty_times_it_ends_as_if_nothing_had_been(tmp_path):
-    words = [*LONG, "trainer.epochs=40"]
+    words = [*LONG, "trainer.epochs=40", "trainer.checkpoint_seconds=0"]
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
     assert mixup_lab("compare", *words, cwd=tmp_path / "whole").returncode == 0

@@ -108,7 +108,7 @@ def _is_writing(run_dir: Path) -> bool:
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same_result(tmp_path):
-    words = [*FAKE, f"trainer.epochs={KILL_EPOCHS}", "trainer.checkpoint_every=1", "trainer.progress=none"]
+    words = [*FAKE, f"trainer.epochs={KILL_EPOCHS}", "trainer.checkpoint_seconds=0", "trainer.progress=none"]
     whole, began = begin("train", *words, "hydra.run.dir=whole", cwd=tmp_path), time.monotonic()
     assert whole.wait(60) == 0
     duration = time.monotonic() - began
@@ -135,7 +135,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_result(tmp_path):
 
 def test_a_run_that_was_killed_while_it_ended_shows_its_final_scores_once(monkeypatch, capsys, tmp_path):
     line = in_this_process(monkeypatch, capsys, tmp_path)
-    words = (*FAKE, "trainer.epochs=2", "trainer.checkpoint_every=1")
+    words = (*FAKE, "trainer.epochs=2")
     assert line("train", *words, "hydra.run.dir=run")[0] == 0
     run = tmp_path / "run"
     assert_board_agrees_with_record(run)

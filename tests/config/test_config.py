@@ -19,6 +19,8 @@ from mixup_lab.types import UserError
         (["+typo=1"], "unknown key 'typo'"),
         (["+seeed=3"], "unknown key 'seeed'; did you mean 'seed'?"),
         (["+trainer.epocs=3"], "unknown key 'trainer.epocs'; did you mean 'trainer.epochs'?"),
+        (["trainer.checkpoint_seconds=-1"], "trainer.checkpoint_seconds must be a finite number >= 0, got -1"),
+        (["trainer.checkpoint_seconds=inf"], "trainer.checkpoint_seconds must be a finite number >= 0, got inf"),
         (["trainer.epochs=0"], "trainer.epochs must be auto or a whole number, at least 1, got 0"),
         (["trainer.precision=fp64"], "trainer.precision must be one of fp32, tf32, bf16, fp16, got fp64"),
         (["trainer.label_smoothing=1"], r"trainer.label_smoothing must be in \[0, 1\), got 1.0"),

@@ -11,6 +11,7 @@ import torch
 from helpers.cases import each
 from helpers.data_examples import Given, array_pool, prepared, three_pools
 
+from mixup_lab import sharing
 from mixup_lab.data import storage
 from mixup_lab.data.feeds import Resident, Streaming
 from mixup_lab.data.source import ArrayPool, Loaded
@@ -269,6 +270,10 @@ def test_free_memory_respects_the_limit_of_a_container(monkeypatch: pytest.Monke
     (group / "memory.current").write_text("4000\n")
     (group / "memory.stat").write_text("anon 1\ninactive_file 300\n")
     assert storage.free_bytes(torch.device("cpu")) == 1300
+    for name, value in sharing.variables(3, 2).items():  # as a launcher of three runs side by side
+        monkeypatch.setenv(name, value)
+    assert storage.free_bytes(torch.device("cpu")) == 433
+    monkeypatch.delenv(sharing.RUNS)
     (group / "memory.max").write_text("max\n")
     assert storage.free_bytes(torch.device("cpu")) == 8000 * 1024
     monkeypatch.setattr(storage, "MEMINFO", tmp_path / "nowhere")

@@ -284,6 +284,21 @@ def test_cores_and_gpus_are_divided(slots, per_gpu, threads, runs, cores, gpus, 
 
 
 @each(
+    "slots, gpus, on_gpu",
+    [(4, ["0", "1"], [2, 2, 2, 2]), (3, ["0", "1"], [2, 1, 2]), (1, ["0", "1"], [1]), (6, ["3"], [6] * 6),
+     (3, [], [3] * 3)],
+)  # fmt: skip
+def test_a_run_knows_how_many_share_its_memory(slots, gpus, on_gpu):
+    allotment = _places.divide(slots, 1, 1, slots, 8, gpus, None)
+    environments = [allotment.environment(slot) for slot in range(slots)]
+    assert [variables["MIXUP_LAB_RUNS"] for variables in environments] == [str(slots)] * slots
+    assert [variables["MIXUP_LAB_RUNS_ON_GPU"] for variables in environments] == list(map(str, on_gpu))
+    same_gpu = [[other.get("CUDA_VISIBLE_DEVICES") for other in environments].count(own.get("CUDA_VISIBLE_DEVICES"))
+                for own in environments]  # fmt: skip
+    assert same_gpu == on_gpu
+
+
+@each(
     "slots, per_gpu, threads, key",
     [(0, 1, 1, "slots"), ("many", 1, 1, "slots"), (True, 1, 1, "slots"), (1, 0, 1, "slots_per_gpu"),
      (1, "auto", 1, "slots_per_gpu"), (1, 1, -1, "threads"), (1, 1, None, "threads")],
@@ -416,7 +431,16 @@ def test_the_second_ctrl_c_kills(start, tmp_path):
 @pytest.mark.slow
 @linux
 def test_a_real_sweep_is_interrupted_and_one_whose_launcher_is_killed_leaves_no_process(start, tmp_path):
-    words = ("train", "-m", *FAKE, *SLOTS, "trainer.epochs=100000", "trainer.progress=none", "seed=0,1,2")
+    words = (
+        "train",
+        "-m",
+        *FAKE,
+        *SLOTS,
+        "trainer.epochs=100000",
+        "trainer.checkpoint_seconds=0",
+        "trainer.progress=none",
+        "seed=0,1,2",
+    )
     names = ("interrupted", "orphaned")
     lines = [start(*words, f"hydra.sweep.dir={name}", script=None) for name in names]
     for line, name in zip(lines, names, strict=True):

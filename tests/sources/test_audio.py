@@ -612,6 +612,16 @@ def test_audio_cnn_forgets_when_but_not_at_which_frequency():
     assert not torch.allclose(here, lower, atol=1e-3)
 
 
+def test_audio_cnn_takes_the_mean_over_time_of_each_band():
+    torch.manual_seed(0)
+    model = AudioCNN(input_shape=(1, 43, 101), num_outputs=4).eval()
+    assert [name for name, _ in model.named_parameters()][-2:] == ["head.3.weight", "head.3.bias"]
+    sounds = torch.randn(3, 1, 43, 101)
+    means = model.stages(sounds).detach().double().mean(3).flatten(1)
+    weight, bias = model.head[3].weight.double(), model.head[3].bias.double()
+    torch.testing.assert_close(model(sounds).double(), means @ weight.T + bias, atol=1e-6, rtol=1e-6)
+
+
 # ---- whole runs -----------------------------------------------------------------------------------------------------
 
 

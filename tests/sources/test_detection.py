@@ -14,6 +14,7 @@ from helpers.cases import each
 from helpers.detection_examples import SMALL, DetectorTraining, annotation, coco_tree, rectangles, voc_tree
 from helpers.trainings import StopAfter, config_of
 from PIL import Image
+from torchvision.ops import batched_nms
 
 from mixup_lab.config.assemble import assemble
 from mixup_lab.mixing.mixer import Bound
@@ -461,6 +462,38 @@ def test_overlapping_answers_are_left_out_within_a_class_alone():
     assert rows[0][2:] == rows[1][2:] == [6, 6, 22, 22]
     assert rows[2][2:] == [0, 0, 6, 6]
     assert rows[0][1] > rows[1][1] > rows[2][1]
+
+
+def decoded_alone(task: Detection, output: torch.Tensor) -> torch.Tensor:
+    """The same boxes, one picture at a time and with a mask of its likely candidates."""
+    answer = task._read(output)
+    found = torch.full((len(output), 100, 6), -1.0)
+    found[..., 1:] = 0
+    for i in range(len(output)):
+        sure = (answer.logits[i].sigmoid() * answer.centerness[i].sigmoid()[:, None]).sqrt().flatten()
+        score, place = sure.topk(min(500, len(sure)))
+        x, y, _ = answer.points
+        left, top, right, bottom = answer.distance[i].unbind(1)
+        corners = torch.stack([x - left, y - top, x + right, y + bottom], 1)[place // len(task.names)]
+        limits = torch.tensor([task.width, task.height] * 2)
+        corners = corners.clamp_min(0).minimum(limits)
+        likely, kind = score >= 0.05, place % len(task.names)
+        kept = batched_nms(corners[likely], score[likely], kind[likely], 0.6)[:100]
+        rows = torch.cat([kind[likely][kept, None].float(), score[likely][kept, None], corners[likely][kept]], 1)
+        found[i, : len(rows)] = rows
+    return found
+
+
+@pytest.mark.parametrize("confident", [-9.0, -3.0, 0.0, 4.0], ids="confident {}".format)
+def test_a_batch_is_decoded_as_its_pictures_are_one_by_one(confident):
+    task = Detection(NAMES, (3, 64, 80), 1.0)
+    output = torch.randn(5, 7, 16, 20, generator=torch.Generator().manual_seed(int(confident)))
+    output[:, 2:6] = (output[:, 2:6] * 3).exp()
+    output[1:, :2] += confident  # the first picture differs from the others
+    for outputs in (output, output[:, :, :2, :3]):  # also with less than 500 candidates
+        before = outputs.clone()
+        assert torch.equal(task.decode(outputs), decoded_alone(task, outputs))
+        assert torch.equal(outputs, before)
 
 
 def test_foreign_outputs_are_refused():

@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mixup_lab.config.assemble import assemble
 from mixup_lab.runs.record import read_epochs, read_events
+from mixup_lab.training.checkpoint import read_checkpoint
 from mixup_lab.training.fit import Fit
+from mixup_lab.training.stop import StopRequest
 from mixup_lab.types import Interrupted, RunFailed, UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixup_small_cnn.txt"
@@ -68,6 +71,42 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, train, extra, stop_a
     for a, b in zip(read_epochs(whole.run_dir), read_epochs(second.run_dir), strict=True):
         assert without_time(a["scalars"]) == without_time(b["scalars"])
         assert a["label_mass"] == b["label_mass"]
+
+
+class Slow(StopRequest):
+    """Takes a moment before every step, and notes the last checkpoint: {epoch: (its epoch, time of the file)}."""
+
+    def __init__(self, training: Training) -> None:
+        super().__init__()
+        self.training, self.seen = training, {}
+
+    @property
+    def signum(self):
+        time.sleep(0.02)
+        path = self.training.run_dir / "checkpoint.pt"
+        if path.exists():
+            last = read_checkpoint(path)["state"]["epoch"], path.stat().st_mtime
+            self.seen[self.training.fit.state.epoch] = last
+        return None
+
+    @signum.setter
+    def signum(self, value):
+        pass
+
+
+def test_checkpoints_are_written_once_in_a_while_and_at_the_end(tmp_path):
+    seen = {}
+    for words in ("seconds=0", "seconds=60", "seconds=0.25", "every=0"):
+        every = ("model=mlp", "trainer.epochs=6", "trainer.checkpoint_seconds=0", f"trainer.checkpoint_{words}")
+        training = Training(tmp_path / words, *every)
+        training.run(slow := Slow(training))
+        assert read_checkpoint(training.run_dir / "checkpoint.pt")["state"]["epoch"] == 6
+        seen[words] = slow.seen
+    assert {epoch: saved for epoch, (saved, _) in seen["seconds=0"].items()} == {k: k for k in range(1, 6)}
+    assert seen["seconds=60"] == seen["every=0"] == {}
+    times = sorted({at for _, at in seen["seconds=0.25"].values()})
+    assert len(times) >= 2
+    assert min(np.diff(times)) > 0.24
 
 
 def test_golden_curve(train):

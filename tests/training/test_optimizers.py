@@ -6,8 +6,12 @@ import sys
 
 import pytest
 import torch
+from helpers.cases import each
 from helpers.processes import environment
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from mixup_lab.training.device import Precision
 from mixup_lab.training.optimizers import make_optimizer
 
 NAMES = sorted(
@@ -62,3 +66,29 @@ def test_training_does_not_load_the_compiler(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that are read from tensors, each of which waits for the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@each("name, reads", [("SGD", 0), ("Adam", 0), ("AdamW", 0), ("Adagrad", 0), ("RMSprop", 1), ("Rprop", 1)])
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_fp16_waits_for_the_device_only_with_optimizers_that_are_not_fused(name, reads, clip):
+    model, precision = nn.Linear(3, 2), Precision("fp16", torch.device("cpu"))
+    optimizer = make_optimizer(model, name, lr=0.1)
+    for _ in range(2):
+        precision.scale(model(torch.ones(4, 3)).sum()).backward()
+        precision.step(optimizer, model, clip)
+    precision.scale(model(torch.ones(4, 3)).sum()).backward()
+    with Reads() as counted:
+        precision.step(optimizer, model, clip)
+    assert counted.count == reads

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mixup_lab.sharing import variables
 from mixup_lab.types import UserError
 
 # One for each library that may have its own thread pool.
@@ -22,9 +23,12 @@ class Allotment:
     gpus: tuple[str, ...]  # as in CUDA_VISIBLE_DEVICES; empty: none
 
     def environment(self, slot: int) -> dict[str, str]:
-        """The variables that keep a run to its share."""
-        gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
-        return {**dict.fromkeys(THREAD_VARIABLES, str(self.threads)), **gpu}
+        """The variables that keep a run to its share, and tell it who shares its memory."""
+        places = max(1, len(self.gpus))
+        place = slot % places
+        on_gpu = len(range(place, self.slots, places))
+        gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[place]} if self.gpus else {}
+        return {**dict.fromkeys(THREAD_VARIABLES, str(self.threads)), **variables(self.slots, on_gpu), **gpu}
 
 
 def divide(
