@@ -1,5 +1,6 @@
 """The scripts of the checkout: what they do on a fresh machine, and what they say when Python is too old."""
 
+import importlib
 import json
 import os
 import shutil
@@ -51,7 +52,7 @@ def test_an_environment_that_is_up_to_date_is_left_alone(copy, tmp_path):
     assert done.stdout.splitlines()[-1].startswith("1 passed")
 
 
-@pytest.mark.parametrize("name", ["scripts/demo", "scripts/test", "scripts/bench", ".ci/run"])
+@pytest.mark.parametrize("name", ["scripts/demo", "scripts/test", "scripts/bench", "scripts/check_gpu", ".ci/run"])
 def test_scripts_are_executable_and_strict(name):
     path = CHECKOUT / name
     if not path.exists():
@@ -122,3 +123,44 @@ def test_the_benchmark_keeps_to_its_minutes(tmp_path):
     result = json.loads((tmp_path / "bench.json").read_text())
     assert result["machine"]["seconds"] < 24 + 10
     assert any("no time left" in item["why"] for item in result["left_out"])
+
+
+@pytest.mark.slow
+def test_the_check_of_a_gpu_rehearses_on_a_cpu(tmp_path, monkeypatch):
+    done = script("check_gpu.py", "--device", "cpu", "--quick", "--out", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [
+        line for line in done.stdout.partition("commit")[2].splitlines() if line.startswith(("ok", "FAIL", "not run"))
+    ]
+    assert [row[:8].strip() for row in rows] == ["ok"] * 7 + ["not run"] * 2
+    assert "3 like on the CPU" in rows[0]
+    # A loss that is 1 % off in one epoch of one method is named.
+    monkeypatch.syspath_prepend(str(CHECKOUT / "scripts"))
+    check_gpu = importlib.import_module("check_gpu")
+    ours, twin = tmp_path / "out" / "methods-fp32", tmp_path / "out" / "methods-cpu"
+    assert check_gpu.alike(ours, twin, 2e-3).startswith("3 like")
+    record = next(path for path in ours.rglob("record.jsonl") if '"aug": "cutmix"' in path.read_text())
+    *lines, last, end = record.read_text().splitlines()
+    loss = json.loads(last)["scalars"]["train/loss"]
+    record.write_text("\n".join([*lines, last.replace(str(loss), str(1.01 * loss), 1), end]))
+    with pytest.raises(
+        check_gpu.Failed, match=r"^fake/small_cnn/none/cutmix: the losses are \S+ apart, allowed 2e-03$"
+    ):
+        check_gpu.alike(ours, twin, 2e-3)
+    record.unlink()
+    with pytest.raises(check_gpu.Failed, match=r"^fake/small_cnn/none/cutmix did not finish$"):
+        check_gpu.alike(ours, twin, 2e-3)
+
+
+@pytest.mark.slow
+def test_the_check_of_a_gpu_finds_a_fault(tmp_path):
+    for name in ("scripts", "mixup_lab", "conf"):
+        shutil.copytree(CHECKOUT / name, tmp_path / name)
+    fit = tmp_path / "mixup_lab" / "training" / "fit.py"
+    right, wrong = "self.state = self.checkpoint.load(", "self.checkpoint.load("  # the run begins anew
+    assert right in fit.read_text()
+    fit.write_text(fit.read_text().replace(right, wrong))
+    done = script("check_gpu.py", "--device", "cpu", "--only", "resume", "--out", tmp_path / "out", root=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAIL     cut by SIGTERM and resumed" in done.stdout.splitlines()[-3]
+    assert "1 of 1 checks failed" in done.stdout
