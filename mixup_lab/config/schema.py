@@ -35,6 +35,9 @@ class DatasetSettings:
     workers: int = 2
     mean: list[float] | None = None
     std: list[float] | None = None
+    label_noise: float = 0.0
+    label_noise_pairs: Any = None  # None, or [from, to] classes by name or index
+    imbalance: float | None = None
 
     def check(self) -> None:
         """Raise UserError for the first value outside its range."""
@@ -53,6 +56,16 @@ class DatasetSettings:
             raise UserError(f"dataset.storage must be auto, resident or streaming, got {self.storage}")
         if self.workers < 0:
             raise UserError(f"dataset.workers must be 0 or more, got {self.workers}")
+        if not 0 <= self.label_noise < 1:
+            raise UserError(f"dataset.label_noise must be a share in [0, 1), got {self.label_noise}")
+        pairs = self.label_noise_pairs
+        listed = isinstance(pairs, list) and pairs and all(isinstance(p, list) and len(p) == 2 for p in pairs)
+        if pairs is not None and not listed:
+            raise UserError(f"dataset.label_noise_pairs must be null or [from, to] pairs such as [[3, 5]], got {pairs}")
+        if pairs is not None and not self.label_noise:
+            raise UserError("dataset.label_noise_pairs needs a share of labels to confuse: dataset.label_noise=0.2")
+        if self.imbalance is not None and not 1 <= self.imbalance < math.inf:
+            raise UserError(f"dataset.imbalance must be null or a finite ratio >= 1, got {self.imbalance}")
         if self.split_seed is not None and self.split_seed < 0:
             raise UserError(f"dataset.split_seed must be null or 0 or more, got {self.split_seed}")
 

@@ -5,11 +5,12 @@ Both give the same bits. Neither draws random numbers, and neither touches torch
 
 from __future__ import annotations
 
+import copy
 import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +26,9 @@ class Feed(Protocol):
 
     def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Batch]:
         """For each array of rows of the pool: inputs as they are stored (B, ...) and target (B, ...) on the device."""
+
+    def relabelled(self, target: np.ndarray) -> Feed:
+        """The same examples with other targets (N, ...)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class Resident:
             inputs = inputs.contiguous()
         return cls(inputs.to(device), torch.from_numpy(pool.target).to(device))
 
+    def relabelled(self, target: np.ndarray) -> Resident:
+        """The same tensor of examples with other targets (N, ...)."""
+        return replace(self, target=torch.from_numpy(target).to(self.target.device))
+
     def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Batch]:
         """Upload all indices at once; after that nothing waits for the device."""
         if not rows:
@@ -66,6 +74,12 @@ class Streaming:
     pool: Pool
     device: torch.device
     workers: int
+
+    def relabelled(self, target: np.ndarray) -> Streaming:
+        """The same reader with other targets (N, ...)."""
+        pool = copy.copy(self.pool)
+        pool.target = target
+        return replace(self, pool=pool)
 
     def batches(self, rows: Sequence[np.ndarray]) -> Iterator[Batch]:
         """Workers read ahead; an example that cannot be read raises its UserError here."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mixup_lab.data.ahead import encode_ahead
 from mixup_lab.data.copies import count_copies
+from mixup_lab.data.difficulty import corrupted, long_tail
 from mixup_lab.data.feeds import Feed, Resident, Streaming
 from mixup_lab.data.guessed_groups import guessed
 from mixup_lab.data.source import Loaded, Source
@@ -78,6 +79,12 @@ class Data:
     carved: tuple[str, ...] = ()
     duplicates: dict[str, int] | None = None
     notes: tuple[str, ...] = ()
+    true: Split | None = None  # train with its true labels, if some are wrong on purpose
+
+    @property
+    def clean(self) -> Split:
+        """Train with its true labels."""
+        return self.train if self.true is None else self.true
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:
@@ -103,6 +110,9 @@ def prepare(
     workers: int,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
+    label_noise: float = 0.0,
+    label_noise_pairs: Sequence[Sequence[str | int]] | None = None,
+    imbalance: float | None = None,
 ) -> Data:
     """Load a source, carve the splits that it lacks, and make them ready on the device.
 
@@ -119,17 +129,27 @@ def prepare(
         workers: processes that read ahead when streaming; 0 reads in this process.
         mean: per channel on the scale [0, 1]; None: the values of the source, else those of the training split.
         std: likewise.
+        label_noise: share of the training labels that are made wrong, see `difficulty.corrupted`.
+        label_noise_pairs: the classes that are confused; None: all.
+        imbalance: ratio of the largest training class to the smallest, see `difficulty.long_tail`; None: as it is.
 
     Raises:
         UserError: for data that break the contract of `Loaded`, and for a mean or std that does not suit them.
     """
     loaded = source.load()
     _check(source, loaded)
+    difficult = {"label_noise": label_noise > 0, "imbalance": imbalance is not None}
+    for key in (key for key, on in difficult.items() if on and not loaded.kind.strata_are_classes):
+        raise UserError(f"dataset.{key} is for classes, and the targets are {loaded.kind.kind}")
     sizes = Sizes(
         val_fraction if loaded.val is None else None, test_fraction if loaded.test is None else None, train_size
     )
     groups = _coded_groups(_pools(loaded))
-    carved = _carved(loaded, groups.get("train"), sizes, seed if split_seed is None else split_seed)
+    chance = seed if split_seed is None else split_seed
+    carved = _carved(loaded, groups.get("train"), sizes, chance)
+    if imbalance is not None:
+        kept = long_tail(loaded.train.target[carved.train], imbalance, chance)
+        carved = carved._replace(train=carved.train[kept])
     if loaded.fit is not None:
         loaded = loaded.fit(carved.train)
     pools = _pools(loaded)
@@ -159,6 +179,13 @@ def prepare(
         lengths = None if pool.lengths is None else pool.lengths[ids]
         own = groups[name][ids] if name in groups else None
         splits[name] = Split(name, ids, pool.target[ids], feeds[id(pool)], lengths, own)
+    true = None
+    if label_noise:
+        true, split = splits["train"], splits["train"]
+        wrong = corrupted(split.target, label_noise, loaded.kind.names, label_noise_pairs, chance)
+        every = loaded.train.target.copy()
+        every[split.ids] = wrong
+        splits["train"] = replace(split, target=wrong, feed=split.feed.relabelled(every))
     guess = None if groups else _guess(loaded, pools, rows)
     found = (*loaded.notes, guess, *_divided_groups(splits), copies and copies.note(not differing))
     notes = tuple(note for note in found if note)
@@ -181,6 +208,7 @@ def prepare(
         carved=differing,
         duplicates=copies.in_train if copies else None,
         notes=notes,
+        true=true,
     )
 
 

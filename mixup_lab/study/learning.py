@@ -47,8 +47,9 @@ def obstacle(baseline: Sequence[Run], others: Sequence[Run], metric: Metric) -> 
         name = TRIVIAL.get(kind, "an answer that ignores the input")
         scores = [score for run in baseline if (score := of(run, metric.name, "test")) is not None]
         trivial = [run.scalars[f"trivial/{metric.name}"] for run in baseline if f"trivial/{metric.name}" in run.scalars]
+        clearly = "clearly " if stats.fmean(behind) > 0 else ""  # its seeds differ too much, or there are too few
         return (
-            f"the baseline ({metric.name} {value(stats.fmean(scores), metric)}) is not better than"
+            f"the baseline ({metric.name} {value(stats.fmean(scores), metric)}) is not {clearly}better than"
             f" {'answering ' if kind in TRIVIAL else ''}{name} ({value(stats.fmean(trivial), metric)});"
             f" train longer ({_epochs(baseline)}), or try another optimizer.lr or model"
         )

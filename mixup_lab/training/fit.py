@@ -260,7 +260,10 @@ class Fit:
         """Metrics of clean training examples and of val; the best weights on val are kept."""
         data, task, state = self.parts.data, self.parts.task, self.state
         scalars: dict[str, float] = {}
-        for name, split, positions in (("train_clean", data.train, self.train_clean), ("val", data.val, None)):
+        splits = [("train_clean", data.clean, self.train_clean), ("val", data.val, None)]
+        if data.clean is not data.train:  # the same examples, with the labels that it is trained on
+            splits.append(("train_corrupted", data.train, self.train_clean))
+        for name, split, positions in splits:
             metrics = self.evaluator.metrics(self.evaluator.observe(self.evaluated, split, positions))
             scalars |= {f"{name}/{key}": value for key, value in metrics.items()}
         value = scalars[f"val/{task.primary}"]

@@ -46,11 +46,21 @@ class StopAfter(StopRequest):
 
 
 class Training:
-    """One training in a directory: `run()` it to the end or to a stop, then look at `fit`, `scalars`, `record`."""
+    """One training in a directory: `run()` it to the end or to a stop, then look at `fit`, `scalars`, `record`.
 
-    def __init__(self, run_dir: Path, *overrides: str, resume: bool = False, base: tuple[str, ...] = TINY) -> None:
+    `config` is what the overrides compose, if it is at hand: composing takes longer than a tiny training.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *overrides: str,
+        resume: bool = False,
+        base: tuple[str, ...] = TINY,
+        config: RunConfig | None = None,
+    ) -> None:
         self.run_dir = run_dir
-        self.fit = Fit(assemble(config_of(*base, *overrides), "fingerprint"), run_dir)
+        self.fit = Fit(assemble(config or config_of(*base, *overrides), "fingerprint"), run_dir)
         if resume:
             self.fit.resume()
         self.log = RunLog(Record(run_dir, resume=resume), TensorBoardView(run_dir), ProgressView())

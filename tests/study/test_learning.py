@@ -9,7 +9,8 @@ from helpers.studies import write_study
 
 from mixup_lab.commands.report import answer_of
 from mixup_lab.study.analysis import Options
-from mixup_lab.study.learning import still_improving
+from mixup_lab.study.learning import obstacle, still_improving
+from mixup_lab.study.reading import Run
 
 
 def saturating(epochs, scale, end=0.9, start=0.1, noise=0.0, seed=0):
@@ -85,6 +86,15 @@ def test_a_baseline_that_is_no_better_than_the_largest_class_gives_no_verdict(tm
     answer = study(tmp_path, saturating(20, 2), trivial=0.92)
     assert answer.sentence.startswith("No verdict: the baseline (accuracy 8")
     assert "is not better than answering always the largest class (92.00 %); train longer" in answer.sentence
+
+
+def test_a_baseline_whose_seeds_differ_too_much_is_not_clearly_better(tmp_path):
+    answer = study(tmp_path, saturating(20, 2), trivial=0.92)
+    runs = [Run("a", "a", seed, "ok", {"test/accuracy": score, "trivial/accuracy": 0.1}, False)
+            for seed, score in enumerate((0.47, 0.87))]  # fmt: skip
+    said = obstacle(runs, [], answer.metric)
+    assert said is not None
+    assert said.startswith("the baseline (accuracy 67.00 %) is not clearly better than an answer that ignores")
 
 
 def test_without_val_scores_there_is_no_verdict_either(tmp_path):
