@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "sources": ("data", "files", "inputs", "targets"),
     "training": ("data", "inputs", "mixing", "models", "runs", "targets", "transforms"),
     "study": ("files", "runs"),
+    "evaluation": ("training", "data", "inputs", "mixing", "models", "runs", "targets", "transforms"),
     "preview": ("training", "data", "inputs", "mixing", "models", "runs", "targets", "transforms"),
     "config": ("training", "data", "inputs", "mixing", "models", "runs", "targets", "transforms"),
-    "commands": ("config", "preview", "study", "training", "runs", "targets", "data"),
+    "commands": ("config", "evaluation", "preview", "study", "training", "runs", "targets", "data"),
     "cli": ("config", "commands"),
     "plugins": ("config", "commands", "training", "runs"),
     "__main__": ("cli",),
@@ -33,6 +34,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NO_TORCH = (
     "mixup_lab", "mixup_lab.types", "mixup_lab.seeding", "mixup_lab.cli", "mixup_lab.commands.train",
     "mixup_lab.commands.preview", "mixup_lab.commands.compare", "mixup_lab.commands.report",
+    "mixup_lab.commands.evaluate", "mixup_lab.runs.findings",
     "mixup_lab.runs.record", "mixup_lab.disk", "mixup_lab.runs.tensorboard", "mixup_lab.training.settings",
     *(f"mixup_lab.config.{name}" for name in
       ("schema", "help", "errors", "completion", "identity", "launch", "tree", "nearest", "build", "words")),
