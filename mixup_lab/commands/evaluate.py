@@ -89,18 +89,20 @@ def _measured(
     """What a lens finds in a run: read again, or measured and written; None, and a reason, if it cannot."""
     from mixup_lab.evaluation.lens import Unsuited
 
-    settings, fingerprint = dict(vars(lens)), str(run.start["fingerprint"])
+    others = [other for other in finished if other is not run]
+    settings = dict(vars(lens))
     before = None if again else read_finding(run.run_dir, name)
-    if before is not None and before.fits(settings, fingerprint):
-        return before
     try:
-        found = lens.measure(run, [other for other in finished if other is not run])
+        companions = tuple(sorted(other.fingerprint for other in lens.companions(run, others)))
+        if before is not None and before.fits(settings, run.fingerprint, companions):
+            return before
+        found = lens.measure(run, others)
     except (Unsuited, UserError) as error:
         reasons.setdefault((name, str(error).replace(str(run.run_dir), "the run")), []).append(str(run.run_dir))
         return None
     finding = Finding(
-        name, lens.title, lens.about, settings, fingerprint, found.scores, tuple(found.lines), tuple(found.notes),
-        found.examples,
+        name, lens.title, lens.about, settings, run.fingerprint, found.scores, tuple(found.lines), tuple(found.notes),
+        found.examples, companions,
     )  # fmt: skip
     write_finding(run.run_dir, finding)
     return finding

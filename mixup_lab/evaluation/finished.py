@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor, nn
 
 from mixup_lab.data.prepare import Split
 from mixup_lab.runs.record import Event
+from mixup_lab.runs.settings import MACHINE_KEYS, flat
+from mixup_lab.runs.store import MIXING
 from mixup_lab.seeding import stream
 from mixup_lab.training.checkpoint import NAME, read_checkpoint
 from mixup_lab.training.device import Precision
@@ -50,6 +54,16 @@ class Finished:
         return str(self.start["arm"])
 
     @property
+    def fingerprint(self) -> str:
+        """Of all settings that the results depend on, with the seed."""
+        return str(self.start["fingerprint"])
+
+    @property
+    def name(self) -> str:
+        """Of its arm: "mixup-a0.4"."""
+        return str(self.start["name"])
+
+    @property
     def kind(self) -> str:
         """Of the targets: "classes", "tags", "numbers", "masks" or "boxes"."""
         return str(self.start["data"]["kind"])
@@ -63,6 +77,27 @@ class Finished:
     def class_names(self) -> list[str]:
         """Of the classes, tags or columns."""
         return list(self.start["data"]["class_names"])
+
+    @property
+    def variant(self) -> str | None:
+        """The option of the group `variant`, which bundles settings; None without one."""
+        choice = self.start.get("choices", {}).get("variant")
+        return None if choice in (None, "none") else str(choice)
+
+    @cached_property
+    def unmixed_settings(self) -> dict[str, Any]:
+        """The flat settings that results depend on, without the seed and those of the mixing.
+
+        Raises:
+            UserError: if config.yaml cannot be read.
+        """
+        path = self.run_dir / "config.yaml"
+        try:
+            config = flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+            raise UserError(f"{path} cannot be read: {(str(error).splitlines() or ['?'])[0]}") from error
+        left_out = {*MACHINE_KEYS, *MIXING, "seed"}
+        return {key: v for key, v in config.items() if not left_out & {key, key.partition(".")[0]}}
 
     def stream(self, purpose: str) -> np.random.Generator:
         """Random numbers for a lens; all runs of a seed share them, so that arms are compared on the same ones."""
@@ -135,3 +170,27 @@ class Finished:
         """Let go of the model and its data; they are made again if they are needed."""
         for name in ("parts", "evaluator", "predictions"):
             self.__dict__.pop(name, None)
+
+
+def baseline(run: Finished, others: Sequence[Finished]) -> Finished | None:
+    """The baseline of the same seed: on the same data, without mixing, and equal in everything else.
+
+    A variant may differ from its baseline in more than the mixing, if there is only one without a variant. None where
+    there is no such run, and for a baseline itself.
+
+    Raises:
+        UserError: if the configuration of a run that comes into question cannot be read.
+    """
+    if not run.mixes and run.variant is None:
+        return None
+    digest = run.start["data"]["digest"]
+    unmixed = {
+        other.fingerprint: other
+        for other in others
+        if other.seed == run.seed and not other.mixes and other.variant is None
+        and other.start["data"]["digest"] == digest
+    }  # fmt: skip
+    alike = [other for other in unmixed.values() if other.unmixed_settings == run.unmixed_settings]
+    if not alike and run.variant is not None and len(unmixed) == 1:
+        alike = list(unmixed.values())
+    return alike[0] if alike else None

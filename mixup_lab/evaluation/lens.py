@@ -35,6 +35,13 @@ class Lens(ABC):
     about: ClassVar[str]  # what it looks at and how to read the numbers, in some sentences of plain English
     needs_weights: ClassVar[bool] = False  # whether the model is needed, not its predictions alone
 
+    def companions(self, run: Finished, others: Sequence[Finished]) -> Sequence[Finished]:
+        """Those of the other runs that the finding in this run depends on: with others the lens looks again.
+
+        Default: none.
+        """
+        return ()
+
     @abstractmethod
     def measure(self, run: Finished, others: Sequence[Finished]) -> Found:
         """Look at one run, and measure.

@@ -39,7 +39,7 @@ class Line:
     x_label: str
     y_label: str
     x: tuple[float, ...]
-    y: tuple[float, ...]
+    y: tuple[float, ...]  # NaN where there is nothing to show, such as in a bin without examples
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,11 @@ class Finding:
     # Name of a score -> its terms, one for each test example (n,) in the order of predictions.npz; their mean is the
     # score. With them differences have an interval for new data.
     examples: dict[str, np.ndarray] = field(default_factory=dict)
+    companions: tuple[str, ...] = ()  # fingerprints of other runs that it depends on: with others it has to look again
 
-    def fits(self, settings: dict[str, Any], fingerprint: str) -> bool:
+    def fits(self, settings: dict[str, Any], fingerprint: str, companions: tuple[str, ...]) -> bool:
         """Whether a lens with these settings would find the same in this run."""
-        return self.settings == settings and self.fingerprint == fingerprint
+        return (self.settings, self.fingerprint, self.companions) == (settings, fingerprint, companions)
 
 
 def write_finding(run_dir: Path, finding: Finding) -> None:
@@ -94,7 +95,7 @@ def read_finding(run_dir: Path, lens: str) -> Finding | None:
         content["lines"] = tuple(
             Line(**{**line, "x": tuple(line["x"]), "y": tuple(line["y"])}) for line in content["lines"]
         )
-        content["notes"] = tuple(content["notes"])
+        content |= {key: tuple(content[key]) for key in ("notes", "companions")}
         return Finding(**content, examples=_examples(path.with_suffix(".npz")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
