@@ -84,6 +84,11 @@ class Finished:
         choice = self.start.get("choices", {}).get("variant")
         return None if choice in (None, "none") else str(choice)
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it neither mixes nor is a variant."""
+        return not self.mixes and self.variant is None
+
     @cached_property
     def unmixed_settings(self) -> dict[str, Any]:
         """The flat settings that results depend on, without the seed and those of the mixing.
@@ -181,14 +186,13 @@ def baseline(run: Finished, others: Sequence[Finished]) -> Finished | None:
     Raises:
         UserError: if the configuration of a run that comes into question cannot be read.
     """
-    if not run.mixes and run.variant is None:
+    if run.is_baseline:
         return None
     digest = run.start["data"]["digest"]
     unmixed = {
         other.fingerprint: other
         for other in others
-        if other.seed == run.seed and not other.mixes and other.variant is None
-        and other.start["data"]["digest"] == digest
+        if other.is_baseline and other.seed == run.seed and other.start["data"]["digest"] == digest
     }  # fmt: skip
     alike = [other for other in unmixed.values() if other.unmixed_settings == run.unmixed_settings]
     if not alike and run.variant is not None and len(unmixed) == 1:
