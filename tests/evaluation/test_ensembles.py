@@ -34,7 +34,7 @@ def run_of(folder, seed, arm="baseline", kind="classes", **changes):
     if kind == "numbers":
         for split in ("val", "test"):
             target = data.normal(0, [1, 100], (N, 2))
-            arrays[f"{split}_prediction"] = target + own.normal(0, [1, 100], (N, 2)) * (1 + seed)
+            arrays[f"{split}_prediction"] = target + own.normal(0, [1 + seed, 100 * (5 - seed)], (N, 2))
             arrays[f"{split}_target"] = target
     return finished_run(folder, seed=seed, arm=arm, kind=kind, arrays=arrays | changes)
 
@@ -54,7 +54,7 @@ def ece(probability, target):
 
 def test_means_of_probabilities_and_of_logits_without_the_own_seed(tmp_path):
     run, *others = (run_of(tmp_path, seed) for seed in range(4))
-    found = measured(run, run_of(tmp_path, 7, arm="mixup"), *others)
+    found = measured(run, run_of(tmp_path, 7, arm="mixup"), run_of(tmp_path / "copy", 0), *others)
     logits = np.stack([other.predictions["test_logits"] for other in others]).astype(np.float64)
     target = run.predictions["test_target"]
     members = softmax(logits, 2)
@@ -158,7 +158,6 @@ def test_numbers_are_averaged(tmp_path):
     losses = [((np.tensordot(w, val, 1) / spread) ** 2).mean() for w in grid]
     weighted = root_mean_squared_error(target, np.tensordot(grid[int(np.argmin(losses))], predictions, 1))
     assert got["rmse_weighted"] == pytest.approx(weighted, rel=0.01)
-    assert got["rmse_weighted"] < got["rmse"]
     assert next(iter(found.scores)) == "rmse"
 
 
