@@ -66,12 +66,10 @@ class Gap(Lens):
         recall, occurs = tally.recall, tally.count > 0
         large = np.flatnonzero(tally.examples >= self.least)
         if len(large):
-            worst = int(large[np.argmin(recall[large])])
             found.scores["worst_recall"] = Score(
-                float(recall[worst]), maximize=True, percent=True,
+                float(recall[large].min()), maximize=True, percent=True,
                 about=f"recall of the worst class with at least {self.least} test examples",
             )  # fmt: skip
-            found.notes.append(f"Worst class: {names[worst]}, of which {100 * recall[worst]:.1f} % are found.")
         if occurs.any():
             found.scores["mean_recall"] = Score(
                 float(recall[occurs].mean()), maximize=True, percent=True, about="recall, the mean over classes"
