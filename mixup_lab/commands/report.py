@@ -11,6 +11,7 @@ from mixup_lab.config.nearest import unknown_key
 from mixup_lab.disk import write_atomically, writing
 from mixup_lab.runs import store
 from mixup_lab.study.analysis import Options, analyse
+from mixup_lab.study.lenses import with_lenses
 from mixup_lab.study.reading import Run, read
 from mixup_lab.study.results import Answer
 from mixup_lab.study.tables import TABLES
@@ -84,6 +85,7 @@ def answer_of(places: Sequence[Path], options: Options, arm: str | None = None, 
         commands["look"] = f"tensorboard --logdir {shlex.quote(os.path.commonpath([str(place) for place in places]))}"
     single = len(places) == 1 and places[0].is_dir()
     answer = analyse(runs, name, replace(options, looks=store.read_looks(places[0]) if single else ()), commands)
+    answer = with_lenses(answer, runs)
     if single:
         _note_look(places[0], answer)
     fresh = places[0] / "confirm"
@@ -160,6 +162,8 @@ def show(answer: Answer, written: Sequence[Path]) -> None:
             console.print(f"{title}{part.sentence}", markup=False, style="bold", soft_wrap=True)
             for detail in part.details:
                 console.print(detail, markup=False, soft_wrap=True)
+    for section in answer.lenses:
+        console.print(f"{section.title}: {section.sentence or 'see the report'}", markup=False, soft_wrap=True)
     console.print(f"\nReport: {written[0]}", markup=False, soft_wrap=True)
     for name in ("confirm", "extend", "look"):
         if name in answer.commands:

@@ -52,9 +52,9 @@ def differences(answer: Answer, prefix: str = "differences", width: float = WIDE
         right.tick_params(length=0)
         right.spines["right"].set_visible(False)
         ax.annotate("mean", (1, 1), xytext=(5, 2), xycoords="axes fraction", textcoords="offset points", color=MUTED)
-        side = "right" if metric.maximize else "left"
+        side = "" if metric.maximize is None else f"; {'right' if metric.maximize else 'left'} of zero is better"
         unit = " (points)" if metric.percent else ""
-        label = f"difference to the baseline in test {short(metric.name)}{unit}; {side} of zero is better"
+        label = f"difference to the baseline in {short(metric.label)}{unit}{side}"
         ax.set_xlabel(look.folded(label, width))
         ax.grid(axis="x")
         keys: list[Any] = [
@@ -70,7 +70,7 @@ def differences(answer: Answer, prefix: str = "differences", width: float = WIDE
             keys.append(Patch(facecolor=MUTED, alpha=0.2, label=label))
         look.legend(figure, keys)
         return inline_svg(
-            figure, prefix, f"Differences to the baseline in test {short(metric.name)}, study {answer.study}"
+            figure, prefix, f"Differences to the baseline in {short(metric.label)}, study {answer.study}"
         )
 
 
