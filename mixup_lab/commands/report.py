@@ -16,6 +16,7 @@ from mixup_lab.study.reading import Run, read
 from mixup_lab.study.results import Answer
 from mixup_lab.study.tables import TABLES
 from mixup_lab.types import UserError
+from mixup_lab.visible import visible
 
 FILES = ("report.html", "report.md", "results.csv", "report.json")
 
@@ -162,9 +163,17 @@ def show(answer: Answer, written: Sequence[Path]) -> None:
             console.print(f"{title}{part.sentence}", markup=False, style="bold", soft_wrap=True)
             for detail in part.details:
                 console.print(detail, markup=False, soft_wrap=True)
-    for section in answer.lenses:
-        console.print(f"{section.title}: {section.sentence or 'see the report'}", markup=False, soft_wrap=True)
-    console.print(f"\nReport: {written[0]}", markup=False, soft_wrap=True)
+    show_lenses(answer, written)
     for name in ("confirm", "extend", "look"):
         if name in answer.commands:
             console.print(f"{name:8}{answer.commands[name]}", markup=False, soft_wrap=True)
+
+
+def show_lenses(answer: Answer, written: Sequence[Path]) -> None:
+    """Print a line for each lens, and the path of the report."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for section in answer.lenses:
+        console.print(visible(f"{section.title}: {section.sentence or 'see the report'}"), markup=False, soft_wrap=True)
+    console.print(f"\nReport: {written[0]}", markup=False, soft_wrap=True)

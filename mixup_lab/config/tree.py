@@ -11,6 +11,10 @@ from typing import NamedTuple
 
 import yaml
 
+from mixup_lab.config.commands import OWN
+
+LENS = "lens"  # the group of `evaluate`, which looks at finished runs; all others are of runs
+
 
 class Key(NamedTuple):
     """One key of a file: its full dotted name there, the value as it is written, and the comment on its line."""
@@ -164,6 +168,27 @@ class Tree:
         for group, option in self.choices(overrides).items():
             _merge(keys, self.option_keys(group, option))
         return list(keys.values())
+
+
+def groups_of(command: str, tree: Tree) -> list[str]:
+    """The groups that a line of this command chooses from."""
+    return [group for group in tree.groups() if (group == LENS) == (command == "evaluate")]
+
+
+def lens_keys(tree: Tree) -> list[Key]:
+    """The settings of every lens, as `lens.NAME.KEY`."""
+    return [
+        key._replace(name=key.name.replace(f"{LENS}.", f"{LENS}.{name}.", 1))
+        for name in tree.options(LENS) for key in tree.option_keys(LENS, name)
+    ]  # fmt: skip
+
+
+def own_keys(command: str, tree: Tree) -> list[Key]:
+    """The keys of a command that do not go to Hydra, with those of the lenses if it uses these."""
+    own = OWN.get(command, {})
+    pattern = f"{LENS}.NAME.KEY"
+    keys = [Key(name, "", about) for name, about in own.items() if name != pattern]
+    return [*keys, *(lens_keys(tree) if pattern in own else ())]
 
 
 def _merge(keys: dict[str, Key], more: Iterable[Key]) -> None:

@@ -121,9 +121,7 @@ def _scores(kept: Mapping[str, Sequence[_Looked]]) -> dict[str, Score]:
     return scores
 
 
-def _compared(
-    answer: Answer, name: str, score: Score, kept: Mapping[str, Sequence[_Looked]]
-) -> tuple[LensScore, str]:
+def _compared(answer: Answer, name: str, score: Score, kept: Mapping[str, Sequence[_Looked]]) -> tuple[LensScore, str]:
     """All arms by one score, and a sentence if only some runs have its terms for single test examples."""
     metric = Metric(name, score.maximize, score.percent, split="")
     runs = {arm: [run for one in members if (run := _as_run(one, name))] for arm, members in kept.items()}

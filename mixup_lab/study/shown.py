@@ -77,7 +77,7 @@ class LensCell:
     score: LensScore
     heading: str  # "nll (lower is better)"
     mean: str  # over seeds
-    difference: str  # to the baseline, without its unit; "" for a baseline
+    difference: str  # to the baseline, without its unit; "" for a baseline, and without a pair
     interval: str  # for new data, or for retraining where that is not known
     retraining: str
     new_data: str
@@ -101,6 +101,7 @@ def lens_rows(answer: Answer, section: LensSection) -> list[list[LensCell]]:
 
 def _lens_cell(arm: Arm, score: LensScore) -> LensCell:
     metric, against = score.metric, score.comparisons.get(arm.id)
+    known = against if against and against.mean is not None else None
     mean = score.means[arm.id].mean if arm.id in score.means else None
     judged = against is not None and metric.maximize is not None
     return LensCell(
@@ -108,11 +109,11 @@ def _lens_cell(arm: Arm, score: LensScore) -> LensCell:
         score=score,
         heading=f"{metric.name}{difference_heading(metric)}",
         mean=value(mean, metric),
-        difference=difference(against.mean, metric, unit=False) if against else "",
-        interval=interval(against.new_data or against.retraining, metric) if against else "",
-        retraining=interval(against.retraining, metric) if against else "",
-        new_data=interval(against.new_data, metric) if against else "",
-        p=p_value(against.p_holm) if against else "",
+        difference=difference(known.mean, metric, unit=False) if known else "",
+        interval=interval(known.new_data or known.retraining, metric) if known else "",
+        retraining=interval(known.retraining, metric) if known else "",
+        new_data=interval(known.new_data, metric) if known else "",
+        p=p_value(known.p_holm) if known else "",
         code=against.code if against else "baseline",
         verdict=against.words if against and judged else "",
     )

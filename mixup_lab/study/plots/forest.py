@@ -69,9 +69,7 @@ def differences(answer: Answer, prefix: str = "differences", width: float = WIDE
             label = f"smaller than {formats.magnitude(answer.min_effect, metric)}"
             keys.append(Patch(facecolor=MUTED, alpha=0.2, label=label))
         look.legend(figure, keys)
-        return inline_svg(
-            figure, prefix, f"Differences to the baseline in {short(metric.label)}, study {answer.study}"
-        )
+        return inline_svg(figure, prefix, f"Differences to the baseline in {short(metric.label)}, study {answer.study}")
 
 
 def _bar(
