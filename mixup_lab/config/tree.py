@@ -146,8 +146,14 @@ class Tree:
         return {name: read(path).about for name in sorted(names) if (path := self.find(f"{group}/{name}"))}
 
     def option_keys(self, group: str, option: str) -> list[Key]:
-        """Full names of the keys of an option, with those of the files that it builds on."""
-        return self._keys(f"{group}/{option}")
+        """Full names of the keys of an option, with those of the files that it builds on.
+
+        A line may use several lenses, so their keys have the name of the option in front: `lens.calibration.bins`.
+        """
+        keys = self._keys(f"{group}/{option}")
+        if group != LENS:
+            return keys
+        return [key._replace(name=key.name.replace(f"{LENS}.", f"{LENS}.{option}.", 1)) for key in keys]
 
     def choices(self, overrides: Sequence[str]) -> dict[str, str]:
         """The options in force on a line: its words `group=option`, then the options that these set, then defaults."""
@@ -176,11 +182,8 @@ def groups_of(command: str, tree: Tree) -> list[str]:
 
 
 def lens_keys(tree: Tree) -> list[Key]:
-    """The settings of every lens, as `lens.NAME.KEY`."""
-    return [
-        key._replace(name=key.name.replace(f"{LENS}.", f"{LENS}.{name}.", 1))
-        for name in tree.options(LENS) for key in tree.option_keys(LENS, name)
-    ]  # fmt: skip
+    """The settings of every lens."""
+    return [key for name in tree.options(LENS) for key in tree.option_keys(LENS, name)]
 
 
 def own_keys(command: str, tree: Tree) -> list[Key]:

@@ -1,5 +1,6 @@
 """The parts of an answer that all views share: the table of arms, classes, unfinished runs, sums over runs."""
 
+import math
 from dataclasses import dataclass, replace
 
 from mixup_lab.study.formats import DASH, difference, difference_heading, duration, interval, p_value, spread, value
@@ -11,7 +12,7 @@ SIGNS = {
     "helps": "▲", "helps_here": "△", "hurts": "▼", "hurts_here": "▽", "no_difference": "=", "cannot_tell": "?",
     "no_verdict": "–",
 }  # fmt: skip
-MAX_SCORES = 8  # of a lens next to each other
+MAX_SCORES = 6  # of a lens next to each other
 HOLM_OF_LENSES = (
     "p and verdicts are corrected (Holm) for the number of arms within one score, not for the number of scores and"
     " lenses looked at: among many, some are clear of zero by luck."
@@ -88,7 +89,9 @@ class LensCell:
 
 def lens_tables(answer: Answer, section: LensSection) -> list[list[list[list[LensCell]]]]:
     """The tables of a lens, each with so many scores that it can be read: blocks of rows, arms, of cells, scores."""
-    scores = [section.scores[k : k + MAX_SCORES] for k in range(0, len(section.scores), MAX_SCORES)]
+    n = len(section.scores)
+    wide = math.ceil(n / max(1, math.ceil(n / MAX_SCORES)))  # equal parts
+    scores = [section.scores[k : k + wide] for k in range(0, n, max(1, wide))]
     return [[[[_lens_cell(arm, score) for score in part] for arm in block] for block in blocks(answer)]
             for part in scores]  # fmt: skip
 

@@ -54,8 +54,8 @@ def differences(answer: Answer, prefix: str = "differences", width: float = WIDE
         ax.annotate("mean", (1, 1), xytext=(5, 2), xycoords="axes fraction", textcoords="offset points", color=MUTED)
         side = "" if metric.maximize is None else f"; {'right' if metric.maximize else 'left'} of zero is better"
         unit = " (points)" if metric.percent else ""
-        label = f"difference to the baseline in {short(metric.label)}{unit}{side}"
-        ax.set_xlabel(look.folded(label, width))
+        label = f"difference to the baseline in {short(metric.label, 30)}{unit}{side}"
+        ax.set_xlabel(look.folded(label, 0.85 * width))  # it is centred below axes that are narrower
         ax.grid(axis="x")
         keys: list[Any] = [
             Line2D([], [], marker="o", color=INK, alpha=0.5, markersize=3.6, linestyle="", label="one seed"),

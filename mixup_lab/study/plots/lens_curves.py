@@ -28,8 +28,8 @@ def lens_curves(answer: Answer, curves: Sequence[LensCurve], prefix: str = "lens
             for curve in (curve for curve in curves if curve.arm == arm.id):
                 lines = (curve.x, curve.mean, curve.low, curve.high)
                 draw_curve(ax, *lines, arm=arm, k=k, arms=len(shown), width=width)
-        ax.set_xlabel(folded(short(x_label, 120), width))
-        ax.set_ylabel(short(y_label, 40))
+        ax.set_xlabel(folded(short(x_label, 80), 0.8 * width))  # it is centred below axes that are narrower
+        ax.set_ylabel(short(y_label, 32))
         ax.grid()
         legend(figure, [line_key(arm.name, *curve_look(arm, k)) for k, arm in drawn])
         return inline_svg(figure, prefix, f"{short(name, 80)}, study {answer.study}")
