@@ -85,7 +85,7 @@ def test_a_study_is_looked_at_in_the_end_and_again_later(line):
     ],
 )
 def test_a_mistake_about_lenses_costs_no_training(line, tmp_path, words, sentence):
-    code, out, err = line(*STUDY, *words)
+    code, _, err = line(*STUDY, *words)
     assert code == 2
     assert sentence in err
     assert err.count("\n") == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
+from helpers import answers
 from helpers.studies import write_study
 from rich.console import Console
 
@@ -19,9 +20,11 @@ from mixup_lab.runs import store
 from mixup_lab.runs.findings import Finding, Line, Score, write_finding
 from mixup_lab.study.analysis import Options
 from mixup_lab.study.export import as_json
+from mixup_lab.study.lenses import by_score
 from mixup_lab.study.markdown import markdown
 from mixup_lab.study.page import page
 from mixup_lab.study.results import Answer, LensSection
+from mixup_lab.study.sentences import say_by_score
 from mixup_lab.study.statistics import crossed_interval
 
 SEEDS, EXAMPLES = 8, 60
@@ -123,6 +126,23 @@ def test_the_sentence_is_about_the_arm_that_val_chose_for_the_study(study, tmp_p
     assert "against the baseline (lower is better), paired over 8 seeds; 95 % interval for new data" in other.sentence
 
 
+def test_every_block_has_its_sentence_and_many_are_counted():
+    def said(blocks: int, **changes) -> str:
+        answer = answers.with_lenses(decays=tuple(0.1 * k for k in range(1, blocks + 1)), epochs=0, classes=0)
+        return say_by_score(by_score(replace(answer, **changes), answer.lenses[0].scores[0]))
+
+    first, second = said(2).split(". By")
+    assert first.startswith(
+        "By nll, with optimizer.weight_decay=0.1, cannot tell whether mixup-a0.4,weight_decay=0.1 ("
+    )
+    assert second.startswith(" nll, with optimizer.weight_decay=0.2, ")
+    assert said(5).startswith("By nll, of 5 settings, mixing helps in ")
+    alone = said(1, choices=())
+    assert "mixup-a0.1,weight_decay=0.1" in alone, "without a choice the first arm that is compared"
+    assert "best on val" not in alone
+    assert said(1, choices=(), arms=()) == "There is no arm to compare with the baseline."
+
+
 def test_a_score_without_terms_or_without_a_direction_has_no_more_than_it_can_have(study):
     section = section_of(study)
     ece, shift = score_of(section, "ece"), score_of(section, "shift")
@@ -159,6 +179,26 @@ def test_the_percent_of_a_score_is_as_the_lens_says_whatever_its_name(study):
         ("pgd-20 acc", True), ("accuracy", False),
     ]  # fmt: skip
     assert "pgd-20 acc +10.00 points" in section.sentence
+
+
+@pytest.mark.parametrize("percent", [True, False])
+def test_whole_terms_are_counts_only_for_a_fraction(study, percent):
+    """Few examples that ever differ make the interval of a share wider, not that of a number in a unit."""
+    hits = np.ones((2, SEEDS, EXAMPLES), bool)
+    hits[1, :, 3] = False
+    for alpha in ARMS:
+        for seed in range(SEEDS):
+            terms = hits[int(alpha > 0), seed]
+            score = {"kept": Score(float(terms.mean()), True, percent)}
+            write_finding(
+                run_dir(study, alpha, seed), finding(alpha, seed, terms, scores=score, examples={"kept": terms})
+            )
+    (score,) = section_of(study).scores
+    pairs = [(np.arange(EXAMPLES), own.astype(float) - base) for own, base in zip(hits[1], hits[0], strict=True)]
+    wide, narrow = (crossed_interval(pairs, counted=counted) for counted in (True, False))
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+    expected = wide if percent else narrow
+    np.testing.assert_allclose(score.comparisons["id1"].new_data, (expected.low, expected.high), atol=1e-12)
 
 
 def test_runs_without_a_finding_are_named_and_their_pairs_are_left_out(study):
