@@ -38,6 +38,7 @@ guide/your-data
 guide/choosing-alpha
 guide/methods
 guide/statistics
+guide/lenses
 guide/tensorboard
 guide/clusters-and-gpus
 guide/own-components

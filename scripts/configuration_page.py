@@ -46,6 +46,7 @@ NOTES = {
     "experiment": "Presets: data, model and training that belong together, with the numbers to expect. They are chosen"
     " with `experiment=NAME`; arguments on the command line win over a preset.",
     "variant": "Bundles of settings under one name, so that a study can have them as one axis.",
+    "lens": "[Lenses](../guide/lenses.md) look at finished runs, for `mixup-lab evaluate` and `compare lenses=[...]`.",
     "aug": "[Methods](../guide/methods.md) explains what they do.",
     "dataset": "[Your data](../guide/your-data.md) explains the formats.",
 }

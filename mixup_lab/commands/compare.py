@@ -6,21 +6,28 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from mixup_lab.commands import before, report
+from mixup_lab.commands.evaluate import GROUP, lenses_of, look, names_of, settings_of
 from mixup_lab.commands.line import SEEDS, Line, complete
 from mixup_lab.commands.plan import jobs_of, make_plan
 from mixup_lab.commands.watch import WORTH_SAYING, Place, Watch, time_left
 from mixup_lab.config.commands import FLAGS
 from mixup_lab.config.launch import SweepError, launch
-from mixup_lab.config.words import quote
+from mixup_lab.config.words import quote, tree_of
 from mixup_lab.runs import store
 from mixup_lab.runs.record import read_result
+from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.study.analysis import Options
 from mixup_lab.study.reading import read_run
 from mixup_lab.study.results import Answer, Arm
 from mixup_lab.study.statistics import look_level, seeds_needed
 from mixup_lab.study.statistics.looks import is_open, planned_looks
+from mixup_lab.types import UserError
+
+if TYPE_CHECKING:
+    from mixup_lab.evaluation.lens import Lens
 
 MOST_SEEDS = 24  # by default, with until=decided
 OF_A_RUN = ("fail_fast", "metric")  # words of the command that its runs need too
@@ -35,6 +42,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     study = Path("outputs") / line.own["study"]
     options = report.options_of(line.own)
+    lenses = _lenses(line)
     if "until" in line.own:
         done, answer = _until_decided(line, study, options)
     else:
@@ -44,8 +52,28 @@ def main(words: Sequence[str]) -> int:
     if seeds and answer.choices:
         done = _confirm(line, study, answer, seeds) and done
         answer = _answer(line, study, options)
+    if lenses and any(cell.status == "ok" for arm in answer.arms for cell in arm.cells):
+        done = look([study], lenses, _machine_words(line)).complete and done
+        answer = _answer(line, study, options)
     report.show(answer, report.write(answer, study, aggregate=True))
     return 0 if done else 1
+
+
+def _lenses(line: Line) -> "dict[str, Lens]":
+    """The lenses that look at the study in the end, made before anything runs: a mistake must not cost a training."""
+    if "lenses" not in line.own:
+        return {}
+    names = names_of(line.own["lenses"])
+    tree = tree_of(line.typed, "evaluate")
+    if not names:
+        raise UserError(f"lenses must name some, such as lenses=[{next(iter(tree.options(GROUP)))}]")
+    return lenses_of(names, settings_of(line.lens_settings), _machine_words(line), tree)
+
+
+def _machine_words(line: Line) -> list[str]:
+    """The overrides that runs may have without being other runs, as `dataset.root`; of several values the first."""
+    first = [word.lstrip("+") for word in jobs_of(line.overrides)[0][0]]
+    return [word for word in first if word.partition("=")[0] in MACHINE_KEYS]
 
 
 def _sweep(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from mixup_lab.commands import report
+from mixup_lab.config.commands import ANALYSIS, EVALUATE
 from mixup_lab.config.launch import find_plugins
 from mixup_lab.config.nearest import hint, unknown_key
 from mixup_lab.config.tree import Tree
 from mixup_lab.config.words import tree_of
 from mixup_lab.notices import say, track
+from mixup_lab.runs import store
 from mixup_lab.runs.findings import Finding, read_finding, write_finding
 from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.study.formats import value
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from mixup_lab.evaluation.lens import Lens
 
 GROUP = "lens"
+SETTING = "lens."  # begins a word with a setting of a lens
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,16 @@ class Line:
     lenses: list[str]  # names; empty: those that need predictions alone
     settings: dict[str, dict[str, Any]]  # by lens
     machine: list[str]  # overrides of the configuration of the runs
+    analysis: dict[str, str]  # of the report
     again: bool
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What lenses have found."""
+
+    found: dict[str, list[tuple[Run, Finding]]]  # by lens
+    complete: bool  # whether every lens could look at every finished run
 
 
 def main(words: Sequence[str]) -> int:
@@ -45,37 +58,52 @@ def main(words: Sequence[str]) -> int:
     line = _sorted(words, tree)
     if not line.places:
         raise UserError("evaluate needs a folder of runs: mixup-lab evaluate outputs/STUDY")
-    return evaluate(line, tree)
+    lenses = lenses_of(line.lenses, line.settings, line.machine, tree)
+    options = report.options_of(line.analysis)
+    looks = look(line.places, lenses, line.machine, line.again)
+    for name, findings in looks.found.items():
+        _print(name, findings)
+    if len(line.places) == 1 and _has_report(line.places[0]):
+        answer = report.answer_of(line.places, options)
+        written = report.write(answer, line.places[0], aggregate=False)
+        report.show_lenses(answer, written)
+    return 0 if looks.complete else 1
 
 
-def evaluate(line: Line, tree: Tree) -> int:
-    """Look at all finished runs below some places, write what is found next to them, and print it.
+def look(places: Sequence[Path], lenses: Mapping[str, Lens], machine: Sequence[str], again: bool = False) -> Looks:
+    """Look at all finished runs below some places, and write what is found next to them.
+
+    Args:
+        places: folders of runs.
+        lenses: by name.
+        machine: overrides of the configuration of the runs.
+        again: whether to look at runs with a finding too.
 
     Raises:
-        UserError: for a lens that does not exist, and for places without finished runs.
+        UserError: for places without finished runs.
     """
-    find_plugins()
-    lenses = _lenses(line, tree)
-    runs = [run for run in read(line.places) if run.status == "ok" and run.path is not None]
+    runs = [run for run in read(places) if run.status == "ok" and run.path is not None]
     if not runs:
-        raise UserError(f"{', '.join(map(str, line.places))}: there is no finished run to look at")
-    finished = [_finished(run, line.machine) for run in runs]
+        raise UserError(f"{', '.join(map(str, places))}: there is no finished run to look at")
+    finished = [_finished(run, machine) for run in runs]
     reasons: dict[tuple[str, str], list[str]] = {}
     found: dict[str, list[tuple[Run, Finding]]] = {name: [] for name in lenses}
     with track(f"{', '.join(lenses)} on {len(runs)} runs", len(runs) * len(lenses)) as advance:
         for run, one in zip(runs, finished, strict=True):
             for name, lens in lenses.items():
-                finding = _measured(name, lens, one, finished, line.again, reasons)
+                finding = _measured(name, lens, one, finished, again, reasons)
                 if finding is not None:
                     found[name].append((run, finding))
                 advance(1)
             one.forget()
-    for (name, reason), places in reasons.items():
-        where = f"{len(places)} runs" if len(places) > 1 else places[0]
-        say(f"{name}: {reason} ({where})")
-    for name, findings in found.items():
-        _print(name, findings)
-    return 1 if reasons else 0
+    for (name, reason), where in reasons.items():
+        say(f"{name}: {reason} ({f'{len(where)} runs' if len(where) > 1 else where[0]})")
+    return Looks(found, not reasons)
+
+
+def _has_report(place: Path) -> bool:
+    """Whether a place is a study, or a folder that a report was written of, not a single run."""
+    return store.read_manifest(place) is not None or (place / report.FILES[0]).is_file()
 
 
 def _measured(
@@ -126,12 +154,11 @@ def _rebuilder(run_dir: Path, machine: Sequence[str]) -> Callable[[], Any]:
 
 
 def _sorted(words: Sequence[str], tree: Tree) -> Line:
-    from mixup_lab.config.commands import EVALUATE
-
     places: list[Path] = []
     lenses: list[str] = []
-    settings: dict[str, dict[str, Any]] = {}
+    words_of_lenses: list[str] = []
     machine: list[str] = []
+    analysis: dict[str, str] = {}
     again = False
     skip = False
     for word in words:
@@ -143,19 +170,35 @@ def _sorted(words: Sequence[str], tree: Tree) -> Line:
         elif not equals or Path(word).exists():
             places.append(Path(word))
         elif key == "lens":
-            lenses = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
-        elif key.startswith("lens."):
-            name, _, setting = key.removeprefix("lens.").partition(".")
-            settings.setdefault(name, {})[setting] = _value(word, value)
+            lenses = names_of(value)
+        elif key.startswith(SETTING):
+            words_of_lenses.append(word)
         elif key == "again":
             if value not in ("true", "false"):
                 raise UserError(f"again must be true or false, got {value}")
             again = value == "true"
         elif key in MACHINE_KEYS:
             machine.append(word)
+        elif key in ANALYSIS:
+            analysis[key] = value
         else:
             raise UserError(unknown_key(key, EVALUATE))
-    return Line(places, lenses, settings, machine, again)
+    return Line(places, lenses, settings_of(words_of_lenses), machine, analysis, again)
+
+
+def names_of(text: str) -> list[str]:
+    """The names in `[calibration,gap]`."""
+    return [name.strip() for name in text.strip("[]").split(",") if name.strip()]
+
+
+def settings_of(words: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The settings of each lens in words such as `lens.calibration.bins=20`. Raises UserError for what is no value."""
+    settings: dict[str, dict[str, Any]] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        name, _, setting = key.removeprefix(SETTING).partition(".")
+        settings.setdefault(name, {})[setting] = _value(word, value)
+    return settings
 
 
 def _value(word: str, text: str) -> Any:
@@ -165,29 +208,39 @@ def _value(word: str, text: str) -> Any:
         raise UserError(f"{word}: {text} is not a value") from error
 
 
-def _lenses(line: Line, tree: Tree) -> dict[str, Lens]:
-    """The lenses of a line by name."""
+def lenses_of(
+    names: Sequence[str], settings: Mapping[str, Mapping[str, Any]], machine: Sequence[str], tree: Tree
+) -> dict[str, Lens]:
+    """The lenses by name; those that need predictions alone if there are no names.
+
+    Raises:
+        UserError: for a lens or a setting that does not exist, and for a setting of a lens that is not among them.
+    """
+    find_plugins()
     from mixup_lab.config.build import build
     from mixup_lab.evaluation.lens import Lens
 
     options = tree.options(GROUP)
-    for name in [*line.lenses, *line.settings]:
+    for name in [*names, *settings]:
         if name not in options:
             raise UserError(f"lens={name} does not exist{hint(name, options)}; there are: {', '.join(options)}")
-    trust = [package for word in line.machine if word.startswith("trust=") for package in _value(word, word[6:])]
+    trust = [package for word in machine if word.startswith("trust=") for package in _value(word, word[6:])]
     built: dict[str, Lens] = {}
-    for name in line.lenses or options:
+    for name in names or options:
         path = tree.find(f"{GROUP}/{name}")
         assert path is not None
         component = yaml.safe_load(path.read_text(encoding="utf-8"))
         keys = [f"lens.{name}.{key}" for key in component if key != "_target_"]
-        for key, given in line.settings.get(name, {}).items():
+        for key, given in settings.get(name, {}).items():
             if f"lens.{name}.{key}" not in keys:
                 raise UserError(unknown_key(f"lens.{name}.{key}", keys))
             component[key] = given
         lens = build(f"lens.{name}", component, base=Lens, trust=trust)
-        if line.lenses or not lens.needs_weights:
+        if names or not lens.needs_weights:
             built[name] = lens
+    for name, given in settings.items():
+        if name not in built:
+            raise UserError(f"{SETTING}{name}.{next(iter(given))} is for a lens that this line does not use: {name}")
     return built
 
 
@@ -209,7 +262,7 @@ def _print(name: str, findings: Sequence[tuple[Run, Finding]]) -> None:
     for arm in dict.fromkeys(run.name for run, _ in findings):
         own = [finding for run, finding in findings if run.name == arm]
         cells = [
-            value(stats.fmean(values), Metric(key, bool(score.maximize), score.percent))
+            value(stats.fmean(values), Metric(key, score.maximize, score.percent))
             if (values := _values(own, key))
             else ""
             for key, score in scores.items()

@@ -29,6 +29,7 @@ class Line:
     flags: list[str]  # for Hydra
     typed: list[str]  # all words, in their order
     bundled: set[str]  # keys and groups set by swept bundles, which differ between arms without being axes
+    lens_settings: list[str]  # words such as lens.calibration.bins=20
 
 
 def complete(words: Sequence[str]) -> Line:
@@ -36,12 +37,15 @@ def complete(words: Sequence[str]) -> Line:
     own: dict[str, str] = {}
     rest: list[str] = []
     flags: list[str] = []
+    lens_settings: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         key, equals, value = word.partition("=")
         if word.startswith("-") or before in WITH_VALUE:
             flags.append(word)
         elif equals and key in COMPARE:
             own[key] = value
+        elif equals and key.startswith("lens."):
+            lens_settings.append(word)
         else:
             rest.append(word)
     if own.get("fail_fast", "false") not in ("true", "false"):
@@ -56,6 +60,8 @@ def complete(words: Sequence[str]) -> Line:
         raise UserError(f"max_seeds must be a number of seeds, {SEEDS} or more, got {own['max_seeds']}")
     if "until" in own and any(word.startswith("seed=") for word in rest):
         raise UserError("until=decided adds seeds by itself; leave out seed=, and set max_seeds=N for the most")
+    if lens_settings and "lenses" not in own:
+        raise UserError(f"{lens_settings[0]} sets a lens, but this study has none; add lenses=[NAME]")
     tree = tree_of(words, "compare")
     rest = [_without_glob(tree, word) for word in rest]
     values = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in rest if "=" in word}
@@ -73,7 +79,7 @@ def complete(words: Sequence[str]) -> Line:
         raise UserError(f"study must be a name of letters, digits and ._,=+-, got {own['study']!r}")
     # Seeds outermost, so that a study that is cut short has complete pairs.
     overrides = sorted([*axes, *rest], key=lambda word: not word.startswith("seed="))
-    return Line(own, overrides, flags, list(words), _bundled(tree, values))
+    return Line(own, overrides, flags, list(words), _bundled(tree, values), lens_settings)
 
 
 def _bundled(tree: Tree, values: Mapping[str, str]) -> set[str]:

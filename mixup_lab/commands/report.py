@@ -11,10 +11,12 @@ from mixup_lab.config.nearest import unknown_key
 from mixup_lab.disk import write_atomically, writing
 from mixup_lab.runs import store
 from mixup_lab.study.analysis import Options, analyse
+from mixup_lab.study.lenses import with_lenses
 from mixup_lab.study.reading import Run, read
 from mixup_lab.study.results import Answer
 from mixup_lab.study.tables import TABLES
 from mixup_lab.types import UserError
+from mixup_lab.visible import visible
 
 FILES = ("report.html", "report.md", "results.csv", "report.json")
 
@@ -84,6 +86,7 @@ def answer_of(places: Sequence[Path], options: Options, arm: str | None = None, 
         commands["look"] = f"tensorboard --logdir {shlex.quote(os.path.commonpath([str(place) for place in places]))}"
     single = len(places) == 1 and places[0].is_dir()
     answer = analyse(runs, name, replace(options, looks=store.read_looks(places[0]) if single else ()), commands)
+    answer = with_lenses(answer, runs)
     if single:
         _note_look(places[0], answer)
     fresh = places[0] / "confirm"
@@ -160,7 +163,17 @@ def show(answer: Answer, written: Sequence[Path]) -> None:
             console.print(f"{title}{part.sentence}", markup=False, style="bold", soft_wrap=True)
             for detail in part.details:
                 console.print(detail, markup=False, soft_wrap=True)
-    console.print(f"\nReport: {written[0]}", markup=False, soft_wrap=True)
+    show_lenses(answer, written)
     for name in ("confirm", "extend", "look"):
         if name in answer.commands:
             console.print(f"{name:8}{answer.commands[name]}", markup=False, soft_wrap=True)
+
+
+def show_lenses(answer: Answer, written: Sequence[Path]) -> None:
+    """Print a line for each lens, and the path of the report."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for section in answer.lenses:
+        console.print(visible(f"{section.title}: {section.sentence or 'see the report'}"), markup=False, soft_wrap=True)
+    console.print(f"\nReport: {written[0]}", markup=False, soft_wrap=True)

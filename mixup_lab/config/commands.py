@@ -90,6 +90,8 @@ COMPARE = {
     "until": "decided: add seeds in steps, drop arms that are decided, and stop when no arm is left open",
     "max_seeds": "N seeds at most with until=decided (default 24)",
     "fail_fast": "true: stop at the first run that fails (default false)",
+    "lenses": "NAMES of lenses, such as [calibration,gap], that look at the runs in the end; see evaluate --help",
+    "lens.NAME.KEY": "a setting of one of these lenses, such as lens.calibration.bins=20",
     **ANALYSIS,
 }
 REPORT = {
@@ -103,5 +105,6 @@ EVALUATE = {
     "lens.NAME.KEY": "a setting of a lens, such as lens.calibration.bins=20",
     "again": "true: look again where there is a finding already (default false)",
     "trainer.device": "where models are evaluated; other settings of the machine likewise, such as dataset.root",
+    **{key: f"{about}; for the report of a study" for key, about in ANALYSIS.items()},
 }
 OWN = {"compare": COMPARE, "report": REPORT, "evaluate": EVALUATE}

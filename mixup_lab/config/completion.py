@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mixup_lab.config.commands import COMMANDS, COMPLETION, FLAGS, SHELLS
-from mixup_lab.config.tree import Tree
+from mixup_lab.config.tree import Tree, groups_of, own_keys
 from mixup_lab.config.words import tree_of
 from mixup_lab.types import UserError
 
@@ -75,32 +75,34 @@ def _candidates(words: list[str], last: str) -> Iterable[Word]:
         return _flags()
     if last.lstrip("+~").startswith("hydra"):
         return [Word(text) for text in _ask_hydra([*words, last], command)]
-    return _overrides(tree_of(words, command), words, last)
+    return _overrides(tree_of(words, command), words, last, command)
 
 
 def _flags(top: bool = False) -> list[Word]:
     return [Word(name, flag.about) for flag in FLAGS if flag.top or not top for name in flag.names]
 
 
-def _overrides(tree: Tree, words: Sequence[str], last: str) -> Iterator[Word]:
+def _overrides(tree: Tree, words: Sequence[str], last: str, command: str) -> Iterator[Word]:
     key, equals, value = last.partition("=")
     group = key.lstrip("+~")
     sign = key[: len(key) - len(group)]
+    groups = groups_of(command, tree)
     if equals:
-        if group in tree.groups():
-            done, comma, _ = value.rpartition(",")  # in a sweep the last of several options is completed
-            yield from (Word(f"{key}={done}{comma}{name}", about) for name, about in tree.options(group).items())
+        chosen = "lens" if group == "lenses" else group
+        if chosen in groups or group == "lenses":
+            done = value[: 1 + max(value.rfind(","), value.rfind("["))]  # of several options the last is completed
+            yield from (Word(f"{key}={done}{name}", about) for name, about in tree.options(chosen).items())
         elif group in FOLDER_KEYS or value.startswith((".", "/", "~")):
             yield from _paths(f"{key}=", value, folders_only=group in FOLDER_KEYS)
         else:
             yield from (Word(f"{key}={k.value}", k.comment) for k in tree.known(words) if k.name == group)
         return
-    keys = tree.known(words)
+    keys = [*tree.known(words), *own_keys(command, tree)]
     if "." in group:
         yield from _next_parts(keys, group, sign)
         return
-    yield from (Word(f"{sign}{name}=", f"one of {', '.join(tree.options(name))}") for name in tree.groups())
-    yield from (Word(f"{sign}{k.name}=", k.comment) for k in keys if "." not in k.name)
+    yield from (Word(f"{sign}{name}=", f"one of {', '.join(tree.options(name))}") for name in groups)
+    yield from (Word(f"{sign}{k.name}=", k.comment) for k in keys if "." not in k.name and k.name not in groups)
     for name in {k.name.split(".")[0] for k in keys if "." in k.name}:
         yield Word(f"{sign}{name}.", "settings of the chosen option")
 

@@ -10,9 +10,10 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from mixup_lab.config.commands import COMMANDS, FLAGS, OWN
-from mixup_lab.config.tree import Key, Tree
+from mixup_lab.config.tree import LENS, Key, Tree, groups_of, lens_keys
 
 Row = tuple[str, str]
+USAGE = {"report": "DIR... [key=value ...]", "evaluate": "RUN_OR_STUDY... [lens=[NAME,...]] [key=value ...]"}
 
 EXAMPLES: dict[str, tuple[Row, ...]] = {
     "compare": (
@@ -21,6 +22,7 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab compare aug.alpha=0,0.2,1 'seed=range(10)'", "other alphas and seeds"),
         ("mixup-lab compare dataset.train_size=200,1000", "mixing with little and with more data"),
         ("mixup-lab compare confirm=8", "with a verdict from fresh seeds"),
+        ("mixup-lab compare lenses=[calibration]", "and a closer look at the runs in the end"),
     ),
     "evaluate": (
         ("mixup-lab evaluate outputs/digits-mlp", "a study, by all lenses that need predictions alone"),
@@ -131,8 +133,7 @@ def overview() -> str:
 def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
     """The help of one command; options chosen on the line have their keys explained."""
     page = Page()
-    usage = "DIR... [key=value ...]" if command == "report" else "[group=option ...] [key=value ...] [flags]"
-    page.text(f"usage: mixup-lab {command} {usage}")
+    page.text(f"usage: mixup-lab {command} {USAGE.get(command, '[group=option ...] [key=value ...] [flags]')}")
     page.lines.append("")
     page.text(COMMANDS[command].about)
     page.section("Examples")
@@ -145,7 +146,13 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
         page.text("One or several folders that contain run directories, or a table (.csv, .jsonl) with the columns")
         page.text("arm, seed and one for each metric. It writes report.html, report.md, results.csv and report.json.")
         return str(page)
-    _groups(page, tree)
+    if command == "evaluate":
+        page.section("Lenses: choose with lens=[NAME,...]")
+        page.rows(tree.options(LENS).items(), limit=28)
+        page.section("Keys of the lenses")
+        page.rows(map(_row, lens_keys(tree)))
+        return str(page)
+    _groups(page, groups_of(command, tree), tree)
     _keys(page, tree, overrides)
     page.section("Flags")
     page.rows(_flags(), limit=28)
@@ -154,9 +161,9 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
     return str(page)
 
 
-def _groups(page: Page, tree: Tree) -> None:
+def _groups(page: Page, groups: Iterable[str], tree: Tree) -> None:
     page.section("Groups: choose with group=option (* is the default)")
-    for group in tree.groups():
+    for group in groups:
         default = tree.chosen.get(group)
         # A group that is not in the defaults list has to be appended, in Hydra's grammar with a plus.
         page.lines.append(f"  {group if group in tree.chosen else '+' + group}")

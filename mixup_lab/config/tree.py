@@ -11,6 +11,10 @@ from typing import NamedTuple
 
 import yaml
 
+from mixup_lab.config.commands import OWN
+
+LENS = "lens"  # the group of `evaluate`, which looks at finished runs; all others are of runs
+
 
 class Key(NamedTuple):
     """One key of a file: its full dotted name there, the value as it is written, and the comment on its line."""
@@ -142,8 +146,14 @@ class Tree:
         return {name: read(path).about for name in sorted(names) if (path := self.find(f"{group}/{name}"))}
 
     def option_keys(self, group: str, option: str) -> list[Key]:
-        """Full names of the keys of an option, with those of the files that it builds on."""
-        return self._keys(f"{group}/{option}")
+        """Full names of the keys of an option, with those of the files that it builds on.
+
+        A line may use several lenses, so their keys have the name of the option in front: `lens.calibration.bins`.
+        """
+        keys = self._keys(f"{group}/{option}")
+        if group != LENS:
+            return keys
+        return [key._replace(name=key.name.replace(f"{LENS}.", f"{LENS}.{option}.", 1)) for key in keys]
 
     def choices(self, overrides: Sequence[str]) -> dict[str, str]:
         """The options in force on a line: its words `group=option`, then the options that these set, then defaults."""
@@ -164,6 +174,24 @@ class Tree:
         for group, option in self.choices(overrides).items():
             _merge(keys, self.option_keys(group, option))
         return list(keys.values())
+
+
+def groups_of(command: str, tree: Tree) -> list[str]:
+    """The groups that a line of this command chooses from."""
+    return [group for group in tree.groups() if (group == LENS) == (command == "evaluate")]
+
+
+def lens_keys(tree: Tree) -> list[Key]:
+    """The settings of every lens."""
+    return [key for name in tree.options(LENS) for key in tree.option_keys(LENS, name)]
+
+
+def own_keys(command: str, tree: Tree) -> list[Key]:
+    """The keys of a command that do not go to Hydra, with those of the lenses if it uses these."""
+    own = OWN.get(command, {})
+    pattern = f"{LENS}.NAME.KEY"
+    keys = [Key(name, "", about) for name, about in own.items() if name != pattern]
+    return [*keys, *(lens_keys(tree) if pattern in own else ())]
 
 
 def _merge(keys: dict[str, Key], more: Iterable[Key]) -> None:

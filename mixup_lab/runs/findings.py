@@ -91,9 +91,11 @@ def read_finding(run_dir: Path, lens: str) -> Finding | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format") != FORMAT:
             return None
-        content["scores"] = {name: Score(**score) for name, score in content["scores"].items()}
+        content["scores"] = {
+            name: Score(**{**score, "value": float(score["value"])}) for name, score in content["scores"].items()
+        }
         content["lines"] = tuple(
-            Line(**{**line, "x": tuple(line["x"]), "y": tuple(line["y"])}) for line in content["lines"]
+            Line(**{**line, **{key: tuple(map(float, line[key])) for key in ("x", "y")}}) for line in content["lines"]
         )
         content |= {key: tuple(content[key]) for key in ("notes", "companions")}
         return Finding(**content, examples=_examples(path.with_suffix(".npz")))

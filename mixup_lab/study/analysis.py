@@ -58,12 +58,12 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
     base_scores = [cell.test for cell in cells[groups.order[0]] if cell.test is not None]
     min_effect, explained = least_effect(metric, options.min_effect, base_scores)
     comparisons = compare_arms(
-        paired, min_effect, maximize=metric.maximize, percent=metric.percent, counted=metric.percent,
+        paired, min_effect, maximize=bool(metric.maximize), percent=metric.percent, counted=metric.percent,
         carved=pairs.carved, looks=options.looks, missing=pairs.missing,
     )  # fmt: skip
     obstacles = {base: why for base in groups.blocks if (why := _obstacle(groups, base, metric)) is not None}
     comparison_of = {
-        arm: _without_verdict(comparison) if base in obstacles else comparison
+        arm: without_verdict(comparison) if base in obstacles else comparison
         for (arm, base), comparison in zip(compared.items(), comparisons, strict=True)
     }
     by_arm = dict(zip(compared, paired, strict=True))
@@ -76,8 +76,8 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
             alpha=groups.alphas[arm],
             settings={axis: values[arm] for axis, values in groups.axes.items()},
             cells=cells[arm],
-            val=_moments([cell.val for cell in cells[arm]]),
-            test=_moments([cell.test for cell in cells[arm]]),
+            val=moments([cell.val for cell in cells[arm]]),
+            test=moments([cell.test for cell in cells[arm]]),
             comparison=comparison_of.get(arm),
             seconds_per_epoch=costs[arm],
             cost_ratio=_ratio(costs[arm], costs[groups.baselines[arm] or arm]),
@@ -130,7 +130,8 @@ def _obstacle(groups: Grouping, base: str, metric: Metric) -> str | None:
     return obstacle(groups.runs[base], others, metric)
 
 
-def _without_verdict(comparison: Comparison) -> Comparison:
+def without_verdict(comparison: Comparison) -> Comparison:
+    """The same numbers, for readers who must not conclude anything from them."""
     return replace(comparison, code="no_verdict", words="no verdict", more_seeds=None, counts=False)
 
 
@@ -149,7 +150,8 @@ def _cells(arm: str, members: Sequence[Run], seeds: Sequence[int], metric: Metri
     return tuple(cells)
 
 
-def _moments(values: Sequence[float | None]) -> Moments:
+def moments(values: Sequence[float | None]) -> Moments:
+    """Mean and standard deviation of the values that are known."""
     scores = [v for v in values if v is not None]
     mean, sd = (stats.fmean(scores) if scores else None), (stats.stdev(scores) if len(scores) > 1 else None)
     return Moments(len(scores), mean, sd)

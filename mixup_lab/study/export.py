@@ -55,7 +55,7 @@ def _plain(x: Any) -> Any:
     if is_dataclass(x):
         return {field.name: _plain(getattr(x, field.name)) for field in fields(x)}
     if isinstance(x, dict):
-        return {str(key): _plain(inner) for key, inner in x.items()}
+        return {visible(str(key)): _plain(inner) for key, inner in x.items()}
     if isinstance(x, list | tuple):
         return [_plain(inner) for inner in x]
     if isinstance(x, float):

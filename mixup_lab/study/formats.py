@@ -61,7 +61,7 @@ def interval(pair: Interval | None, metric: Metric) -> str:
 
 def difference_heading(metric: Metric) -> str:
     """The end of a heading of differences: " (points)", " (lower is better)", or nothing."""
-    notes = ["points"] * metric.percent + ["lower is better"] * (not metric.maximize)
+    notes = ["points"] * metric.percent + ["lower is better"] * (metric.maximize is False)
     return f" ({'; '.join(notes)})" if notes else ""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mixup_lab.study import formats, shown
 from mixup_lab.study.glossary import explanation
-from mixup_lab.study.results import Answer
+from mixup_lab.study.results import Answer, LensSection
 from mixup_lab.visible import visible
 
 
@@ -30,6 +30,8 @@ def _lines(answer: Answer) -> Iterator[str]:
     yield "\n## Arm by arm"
     yield from _arms(answer)
     yield from _classes(answer)
+    for section in answer.lenses:
+        yield from _lens(answer, section)
     yield from _costs(answer)
     yield from _problems(answer)
     yield from _configuration(answer)
@@ -77,6 +79,34 @@ def _classes(answer: Answer) -> Iterator[str]:
             for entry in classes
         ]
         yield from _table(["class", "test examples", "difference (points)", "95 % over seeds"], body, "lrrr")
+
+
+def _lens(answer: Answer, section: LensSection) -> Iterator[str]:
+    yield f"\n## {text(section.title)}"
+    yield from (f"\n{text(words)}" for words in (section.sentence, section.about) if words)
+    yield from _bullets(section.notes)
+    for blocks in shown.lens_tables(answer, section):
+        heads = [cell.heading for cell in blocks[0][0]]
+        body = [[cells[0].arm.name, *map(_lens_cell, cells)] for block in blocks for cells in block]
+        yield from _table(["arm", *heads], body, "l" + "r" * len(heads))
+    if section.scores:
+        yield f"\n{text(shown.HOLM_OF_LENSES)}"
+    body = [
+        [cell.arm.name, cell.heading, cell.difference, cell.retraining, cell.new_data, cell.p, cell.verdict]
+        for rows in shown.lens_rows(answer, section) for cell in rows
+    ]  # fmt: skip
+    if body:
+        head = ["arm", "score", "difference", "95 % retraining", "95 % new data", "p after Holm", "verdict"]
+        yield from _table(head, body, "llrrrrl")
+    yield from _bullets(f"{score.metric.name}: {score.about}" for score in section.scores if score.about)
+    yield from _bullets(f"lens.{section.lens}.{key}={_setting(value)}" for key, value in section.settings.items())
+
+
+def _lens_cell(cell: shown.LensCell) -> str:
+    if not cell.difference:
+        return cell.mean
+    sign = shown.SIGNS[cell.code] if cell.verdict else ""
+    return f"{cell.mean}; {sign} {cell.difference} ({cell.interval})".replace("  ", " ")
 
 
 def _costs(answer: Answer) -> Iterator[str]:

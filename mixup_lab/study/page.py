@@ -1,6 +1,7 @@
 """The report as one HTML file, light and dark, without scripts or anything from the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,10 @@ from markupsafe import Markup
 from mixup_lab.look import NARROW, WIDE
 from mixup_lab.study import formats, plots, shown
 from mixup_lab.study.glossary import explanation
-from mixup_lab.study.results import Answer
+from mixup_lab.study.lenses import by_score
+from mixup_lab.study.results import Answer, LensCurve, LensSection
 from mixup_lab.visible import visible
 
-_SIGNS = {
-    "helps": "▲", "helps_here": "△", "hurts": "▼", "hurts_here": "▽", "no_difference": "=", "cannot_tell": "?",
-    "no_verdict": "–",
-}  # fmt: skip
 _COMMANDS = {
     "repeat": "Run it again",
     "confirm": "Confirm on fresh seeds",
@@ -39,7 +37,7 @@ def page(answer: Answer) -> str:
         formats=formats,
         shown=shown,
         explanation=explanation,
-        signs=_SIGNS,
+        signs=shown.SIGNS,
         command_names=_COMMANDS,
     )  # fmt: skip
 
@@ -54,9 +52,36 @@ def _views(answer: Answer) -> dict[str, Any]:
             (arm, _drawn(plots.class_differences, part, f"classes{k}"), shown.shown_classes(part)[1])
             for k, (arm, part) in enumerate(shown.class_parts(answer))
         ],
+        "lenses": [_lens(answer, section, f"lens{k}") for k, section in enumerate(answer.lenses)],
         "by_alpha": all(arm.alpha is not None for arm in answer.arms if arm.test.n),
         "curves_left_out": plots.curve_arms(answer)[1],
     }
+
+
+def _lens(answer: Answer, section: LensSection, prefix: str) -> dict[str, Any]:
+    """The section of a lens with its pictures."""
+    by = by_score(answer, section.scores[0]) if section.scores else None
+    names = dict.fromkeys(curve.name for curve in section.curves)
+    parts = {name: [curve for curve in section.curves if curve.name == name] for name in names}
+    drawn_arms = {arm.id for arm in plots.curve_arms(answer)[0]}
+    return {
+        "section": section,
+        "by": by,
+        "forest": _drawn(plots.differences, by, f"{prefix}-differences") if by else "",
+        "curves": [
+            (
+                name,
+                _drawn(partial(_lens_curves, part), answer, f"{prefix}-curves{k}"),
+                len({curve.arm for curve in part} - drawn_arms),
+                len({(curve.arm, curve.name) for curve in part}) < len(part),
+            )
+            for k, (name, part) in enumerate(parts.items())
+        ],
+    }
+
+
+def _lens_curves(curves: Sequence[LensCurve], answer: Answer, prefix: str, width: float) -> str:
+    return plots.lens_curves(answer, curves, prefix, width)
 
 
 def _drawn(draw: Callable[[Answer, str, float], str], answer: Answer, prefix: str) -> Markup:

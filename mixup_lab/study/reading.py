@@ -46,8 +46,9 @@ class Run:
     start: Event = field(default_factory=dict)
     epochs: tuple[Event, ...] = ()
     notes: tuple[str, ...] = ()
-    # In a table of another trainer: metric with its split -> codes and scores of the groups that it is the mean of.
-    groups: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    # Metric with its split -> the scores that it is the mean of, where these are not computed from predictions: of the
+    # groups in a table of another trainer, and of the test examples in what a lens found.
+    given: Mapping[str, Scores] = field(default_factory=dict)
 
     def settings(self) -> dict[str, Any]:
         """The flat configuration of the run; {} without config.yaml."""
@@ -70,17 +71,15 @@ class Run:
 
     def scores(self, metric: str) -> Scores | None:
         """Scores of the test examples, with the metric as their mean; None if unknown."""
-        if self.groups:
-            codes_and_scores = self.groups.get(f"test/{metric}", self.groups.get(metric))
-            return None if codes_and_scores is None else Scores(*codes_and_scores, codes_and_scores[0])
+        if self.given:
+            return self.given.get(f"test/{metric}", self.given.get(metric))
         arrays = self.predictions()
         values = None if arrays is None else scores(self.kind, metric, arrays)
         recorded = self.scalars.get(f"test/{metric}")
         if arrays is None or values is None or recorded is None:
             return None
         # A metric of this name may have been recorded with another definition.
-        same = abs(float(values.mean()) - recorded) <= AGREE * max(abs(recorded), float(np.abs(values).mean()))
-        return Scores(arrays["id"], values, arrays.get("group")) if same else None
+        return Scores(arrays["id"], values, arrays.get("group")) if agree(values, recorded) else None
 
     def recalls(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Classes and whether they were hit, of the test examples, each (m,)."""
@@ -91,14 +90,26 @@ class Run:
 
     def predictions(self) -> dict[str, np.ndarray] | None:
         """The stored arrays of the test examples: `id` and the `KEYS` of scores; None without a readable file."""
+        return self._stored(("id", "group", *KEYS))
+
+    def test_examples(self) -> dict[str, np.ndarray] | None:
+        """The test examples alone: their `id` and, if they have groups, `group`; None likewise."""
+        return self._stored(("id", "group"))
+
+    def _stored(self, keys: Sequence[str]) -> dict[str, np.ndarray] | None:
         if self.path is None:
             return None
         try:
             with (self.path / "predictions.npz").open("rb") as file, np.load(file) as arrays:
-                kept = {key: arrays[f"test_{key}"] for key in ("id", "group", *KEYS) if f"test_{key}" in arrays.files}
+                kept = {key: arrays[f"test_{key}"] for key in keys if f"test_{key}" in arrays.files}
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
         return kept if "id" in kept else None
+
+
+def agree(values: np.ndarray, recorded: float) -> bool:
+    """Whether scores of single examples (m,) have the recorded metric as their mean."""
+    return bool(abs(float(values.mean()) - recorded) <= AGREE * max(abs(recorded), float(np.abs(values).mean())))
 
 
 def read(places: Sequence[Path], arm: str | None = None, seed: str | None = None) -> list[Run]:
@@ -207,11 +218,13 @@ def read_table(path: Path, arm: str | None = None, seed: str | None = None) -> l
             scalars=run.scalars,
             mixes=_mixes_by_name(run.arm),
             error=None if run.scalars else "there is no value",
-            groups={
-                metric: (np.array([codes[name] for name in scores]), np.array(list(scores.values())))
-                for metric, scores in run.groups.items()
-            },
+            given={metric: _of_groups(scores, codes) for metric, scores in run.groups.items()},
             notes=() if k else tuple(notes),
         )
         for k, run in enumerate(runs)
     ]
+
+
+def _of_groups(scores: Mapping[str, float], codes: Mapping[str, int]) -> Scores:
+    ids = np.array([codes[name] for name in scores])
+    return Scores(ids, np.array(list(scores.values())), ids)

@@ -17,8 +17,14 @@ class Metric:
     """The score that decides."""
 
     name: str  # as in the records, without the split: "accuracy"
-    maximize: bool
+    maximize: bool | None  # None, for scores of lenses alone: neither more nor less is better
     percent: bool  # a fraction: shown in percent, differences in points
+    split: str = "test"  # "" for a score of a lens, which says itself what it is measured on
+
+    @property
+    def label(self) -> str:
+        """Its name with the split: "test accuracy"."""
+        return f"{self.split} {self.name}".lstrip()
 
 
 @dataclass(frozen=True)
@@ -147,6 +153,45 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class LensScore:
+    """A score of a lens: the arms of the study, compared by it."""
+
+    metric: Metric
+    about: str  # what it is, in one sentence; "" if its name says it
+    min_effect: float  # smallest difference of interest, in the score's own unit
+    means: dict[str, Moments]  # by id of the arm; those that were looked at
+    comparisons: dict[str, Comparison]  # likewise, without the baselines
+
+
+@dataclass(frozen=True)
+class LensCurve:
+    """A curve of an arm: the mean over its seeds, with the band of `Curve`; or one seed, where x does not agree."""
+
+    arm: str
+    name: str  # of the picture
+    x_label: str
+    y_label: str
+    x: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LensSection:
+    """What a lens found in the runs of a study."""
+
+    lens: str  # its option: "calibration"
+    title: str
+    about: str
+    settings: dict[str, Any]
+    sentence: str  # the verdict by its headline; "" without scores
+    scores: tuple[LensScore, ...]  # the first one is the headline
+    curves: tuple[LensCurve, ...]
+    notes: tuple[str, ...]  # runs without a finding first, then what the lens said about single runs
+
+
+@dataclass(frozen=True)
 class Answer:
     """Everything that a report shows, in its order."""
 
@@ -168,3 +213,4 @@ class Answer:
     carved: bool = False  # whether each seed has test examples of its own, carved from the same data
     references: tuple[Reference, ...] = ()
     obstacles: dict[str, str] = field(default_factory=dict)  # id of a baseline -> why its block has no verdict
+    lenses: tuple[LensSection, ...] = ()

@@ -28,6 +28,37 @@ def say(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[st
     return _one(answer, confirming) if len(blocks) == 1 else _several(answer, blocks, confirming)
 
 
+def say_by_score(answer: Answer) -> str:
+    """The verdicts by a score of a lens on the arms that val chose, with numbers: a sentence for each block.
+
+    Without a choice it is about the first arm that is compared. `answer` has the arms compared by this score.
+    """
+    by = "" if answer.metric.maximize is None else f"By {answer.metric.name}"
+    if len(answer.choices) > MOST_IN_ONE and answer.metric.maximize is not None:
+        summary = _summary(answer, {choice.baseline: choice.block for choice in answer.choices})
+        return f"{by}, {summary[0].lower()}{summary[1:]}"
+    chosen = [(choice.block, _compared(answer, choice)[0], f" ({_role(choice, False)})") for choice in answer.choices]
+    chosen = chosen or [("", arm, "") for arm in answer.arms if arm.comparison is not None][:1]
+    if not chosen:
+        return "There is no arm to compare with the baseline."
+    heads = [", ".join(filter(None, (by, f"with {block}" if block else ""))) for block, _, _ in chosen]
+    clauses = [_judged(arm, f"{arm.name}{role}", answer) for _, arm, role in chosen]
+    return " ".join(
+        f"{head[:1].upper()}{head[1:]}{', ' * bool(head)}{clause}." for head, clause in zip(heads, clauses, strict=True)
+    )
+
+
+def _judged(arm: Arm, subject: str, answer: Answer) -> str:
+    comparison = arm.comparison
+    assert comparison is not None
+    numbers = "" if comparison.mean is None else _numbers(comparison, comparison.mean, answer.metric)
+    if answer.metric.maximize is None:
+        return f"{subject}: {numbers or 'no complete pair'}"
+    why = answer.obstacles.get(arm.baseline or "")
+    clause = f"no verdict on {subject}, since {why}" if why else _clause(subject, comparison)
+    return f"{clause}; {numbers}" if numbers else clause
+
+
 def _one(answer: Answer, confirming: bool) -> tuple[str, tuple[str, ...]]:
     """For a study of one block."""
     (choice,) = answer.choices
@@ -184,10 +215,10 @@ def _numbers(comparison: Comparison, mean: float, metric: Metric, honest: Honest
         spread = f"{kind} {interval(ends, metric)}{unit}"
     else:
         spread = f"the {kind} holds no other value"
-    lower = "" if metric.maximize else " (lower is better)"
-    change = f"test {metric.name} {difference(mean, metric)} against the baseline{lower}"
+    lower = " (lower is better)" if metric.maximize is False else ""
+    change = f"{metric.label} {difference(mean, metric)} against the baseline{lower}"
     if not _shows(mean, metric):
-        change = f"test {metric.name} equal to the baseline's{' to two decimals' * metric.percent}"
+        change = f"{metric.label} equal to the baseline's{' to two decimals' * metric.percent}"
     luck = ""
     if honest is not None and difference(honest.mean, metric) != difference(mean, metric):
         bounds = interval(honest.new_data or honest.retraining, metric)

@@ -1,12 +1,22 @@
 """The parts of an answer that all views share: the table of arms, classes, unfinished runs, sums over runs."""
 
+import math
 from dataclasses import dataclass, replace
 
-from mixup_lab.study.formats import DASH, difference, duration, interval, p_value, spread
-from mixup_lab.study.results import Answer, Arm, Cell, ClassDifference, Metric, Reference
+from mixup_lab.study.formats import DASH, difference, difference_heading, duration, interval, p_value, spread, value
+from mixup_lab.study.results import Answer, Arm, Cell, ClassDifference, LensScore, LensSection, Metric, Reference
 
 RECALL = Metric("recall", maximize=True, percent=True)  # of a class, for any metric of the study
 MAX_CLASSES = 30  # more cannot be read in one picture
+SIGNS = {
+    "helps": "▲", "helps_here": "△", "hurts": "▼", "hurts_here": "▽", "no_difference": "=", "cannot_tell": "?",
+    "no_verdict": "–",
+}  # fmt: skip
+MAX_SCORES = 6  # of a lens next to each other
+HOLM_OF_LENSES = (
+    "p and verdicts are corrected (Holm) for the number of arms within one score, not for the number of scores and"
+    " lenses looked at: among many, some are clear of zero by luck."
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,58 @@ def _row(answer: Answer, arm: Arm) -> Row:
         code=against.code if against else "baseline",
         verdict=against.words if against else "baseline" if arm.baseline is None else DASH,
         more_seeds=(DASH if against.more_seeds is None else f"about {against.more_seeds}") if against else "",
+    )
+
+
+@dataclass(frozen=True)
+class LensCell:
+    """An arm by one score of a lens, formatted."""
+
+    arm: Arm
+    score: LensScore
+    heading: str  # "nll (lower is better)"
+    mean: str  # over seeds
+    difference: str  # to the baseline, without its unit; "" for a baseline, and without a pair
+    interval: str  # for new data, or for retraining where that is not known
+    retraining: str
+    new_data: str
+    p: str  # after Holm
+    code: str  # "baseline" for a baseline
+    verdict: str  # "" where neither more nor less is better
+
+
+def lens_tables(answer: Answer, section: LensSection) -> list[list[list[list[LensCell]]]]:
+    """The tables of a lens, each with so many scores that it can be read: blocks of rows, arms, of cells, scores."""
+    n = len(section.scores)
+    wide = math.ceil(n / max(1, math.ceil(n / MAX_SCORES)))  # equal parts
+    scores = [section.scores[k : k + wide] for k in range(0, n, max(1, wide))]
+    return [[[[_lens_cell(arm, score) for score in part] for arm in block] for block in blocks(answer)]
+            for part in scores]  # fmt: skip
+
+
+def lens_rows(answer: Answer, section: LensSection) -> list[list[LensCell]]:
+    """Every score of every arm that is compared, with both intervals, score by score."""
+    compared = [arm for block in blocks(answer) for arm in block if arm.baseline is not None]
+    return [[_lens_cell(arm, score) for arm in compared] for score in section.scores]
+
+
+def _lens_cell(arm: Arm, score: LensScore) -> LensCell:
+    metric, against = score.metric, score.comparisons.get(arm.id)
+    known = against if against and against.mean is not None else None
+    mean = score.means[arm.id].mean if arm.id in score.means else None
+    judged = against is not None and metric.maximize is not None
+    return LensCell(
+        arm=arm,
+        score=score,
+        heading=f"{metric.name}{difference_heading(metric)}",
+        mean=value(mean, metric),
+        difference=difference(known.mean, metric, unit=False) if known else "",
+        interval=interval(known.new_data or known.retraining, metric) if known else "",
+        retraining=interval(known.retraining, metric) if known else "",
+        new_data=interval(known.new_data, metric) if known else "",
+        p=p_value(known.p_holm) if known else "",
+        code=against.code if against else "baseline",
+        verdict=against.words if against and judged else "",
     )
 
 

@@ -6,7 +6,20 @@ from statistics import mean, stdev
 import numpy as np
 from scipy.special import stdtrit
 
-from mixup_lab.study.results import Answer, Arm, Cell, Choice, ClassDifference, Comparison, Curve, Metric, Moments
+from mixup_lab.study.results import (
+    Answer,
+    Arm,
+    Cell,
+    Choice,
+    ClassDifference,
+    Comparison,
+    Curve,
+    LensCurve,
+    LensScore,
+    LensSection,
+    Metric,
+    Moments,
+)
 
 ACCURACY = Metric("accuracy", maximize=True, percent=True)
 RMSE = Metric("rmse", maximize=False, percent=False)
@@ -190,3 +203,39 @@ def with_confirmation(**settings):
     """An answer with a verdict from fresh seeds."""
     fresh = build(alphas=(0.4,), first_seed=100, **{"seeds": 6, **settings})
     return replace(build(**settings), confirmed=replace(fresh, sentence="Confirmed: mixup-a0.4 helps by 1.2 points."))
+
+
+def lens_score(answer, metric, rng):
+    """A score of every arm of an answer."""
+    values = {arm.id: {cell.seed: float(rng.normal(0.3, 0.02)) for cell in arm.cells} for arm in answer.arms}
+    compared = [arm for arm in answer.arms if arm.baseline]
+    sign = 1 if metric.maximize else -1
+    return LensScore(
+        metric, f"What {metric.name} is.", 0.003, {arm: moments(list(own.values())) for arm, own in values.items()},
+        {arm.id: comparison(values[arm.id], values[arm.baseline], len(compared), 0.003, sign) for arm in compared},
+    )  # fmt: skip
+
+
+def with_lenses(scores=10, **settings):
+    """An answer with the sections of two lenses: one with many scores and curves, one that judges nothing."""
+    answer, rng, mark = build(**settings), np.random.default_rng(3), settings.get("mark", "")
+    names = ["nll", "accuracy", *(f"expected_error_{k}" for k in range(2, scores))]
+    metrics = [Metric(f"{name}{mark}", name == "accuracy", name == "accuracy", "") for name in names]
+    x = tuple(np.linspace(0, 1, 15).tolist())
+    curves = tuple(
+        LensCurve(arm.id, f"{name}{mark}", f"confidence{mark}", f"share{mark}", x,
+                  *(tuple(k / 50 + shift + power for power in np.power(x, 2)) for shift in (0, -0.05, 0.05)))
+        for k, arm in enumerate(answer.arms) for name in ("Reliability", "Histogram")
+    )  # fmt: skip
+    notes = (f"1 of 20 runs were not looked at: baseline{mark} seed 3.", f"A note{mark}.")
+    many = LensSection(
+        f"calibration{mark}", f"Calibration{mark}", f"Whether probabilities hold{mark}.", {f"bins{mark}": mark or 15},
+        f"By nll, mixup helps; nll -0.02 against the baseline{mark}.",
+        tuple(lens_score(answer, metric, rng) for metric in metrics), curves, notes,
+    )  # fmt: skip
+    neither = lens_score(answer, Metric("shift", None, False, ""), rng)
+    neither = replace(
+        neither, comparisons={arm: replace(one, code="no_verdict") for arm, one in neither.comparisons.items()}
+    )
+    shift = LensSection("shift", "Shift", "Neither is better.", {}, "mixup: shift +0.1.", (neither,), (), ())
+    return replace(answer, lenses=(many, shift))

@@ -7,5 +7,6 @@ are those of Okabe and Ito; markers and line styles repeat their message. Withou
 from mixup_lab.study.plots.dose import dose_response
 from mixup_lab.study.plots.epochs import curve_arms, curves
 from mixup_lab.study.plots.forest import class_differences, differences
+from mixup_lab.study.plots.lens_curves import lens_curves
 
-__all__ = ["class_differences", "curve_arms", "curves", "differences", "dose_response"]
+__all__ = ["class_differences", "curve_arms", "curves", "differences", "dose_response", "lens_curves"]

@@ -1,7 +1,7 @@
 """Loss and score over the epochs."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,8 @@ def curves(answer: Answer, prefix: str = "curves", width: float = WIDE) -> str:
             for j, panel in enumerate(panels):
                 for k, (arm, curve) in enumerate(zip(shown, panel, strict=True)):
                     if curve is not None:
-                        _curve(axes[i, j], curve, arm, k, len(shown), scale, _POINTS if width == WIDE else _POINTS // 2)
+                        lines = (curve.epochs, *(_times(scale, y) for y in (curve.mean, curve.low, curve.high)))
+                        draw_curve(axes[i, j], *lines, arm=arm, k=k, arms=len(shown), width=width)
             limits = _limits([curve for panel in panels for curve in panel if curve is not None], scale)
             for ax, split in zip(axes[i], splits, strict=True):
                 place = ax.get_subplotspec()
@@ -55,40 +56,58 @@ def curves(answer: Answer, prefix: str = "curves", width: float = WIDE) -> str:
                     ax.set_ylabel(f"{short(name)} (%)" if scale == 100 else short(name))
                 if place.is_last_row():
                     ax.set_xlabel("epoch")
-        legend(figure, [line_key(arm.name, *_curve_look(arm, k)) for k, arm in enumerate(shown)])
+        legend(figure, [line_key(arm.name, *curve_look(arm, k)) for k, arm in enumerate(shown)])
         return inline_svg(figure, prefix, f"Loss and {short(answer.metric.name)} over the epochs, study {answer.study}")
 
 
 def curve_arms(answer: Answer) -> tuple[list[Arm], int]:
-    """The arms whose curves are drawn, and how many are left out: baselines, the chosen ones, then in order."""
-    having = {curve.arm for curve in answer.curves if curve.epochs}
+    """The arms whose curves are drawn, and how many are left out: baselines, the chosen ones, then in order.
+
+    Without curves over the epochs, of all arms with a result, which lenses may have curves of.
+    """
+    having = {curve.arm for curve in answer.curves if curve.epochs} or {arm.id for arm in answer.arms if arm.test.n}
     arms = [arm for arm in answer.arms if arm.id in having]
     chosen = {choice.arm for choice in answer.choices}
     first = sorted(arms, key=lambda arm: 0 if arm.baseline is None else 1 if arm.id in chosen else 2)[:MAX_CURVES]
     return [arm for arm in arms if arm in first], len(arms) - len(first)
 
 
-def _curve_look(arm: Arm, k: int) -> tuple[str, str, Any]:
+def curve_look(arm: Arm, k: int) -> tuple[str, str, Any]:
+    """Colour, marker and style of the k-th of the arms whose curves are drawn."""
     if arm.baseline is None and k == 0:
         return INK, "", LINES[1]
     return COLOURS[(k - 1) % len(COLOURS)], MARKERS[(k - 1) % len(MARKERS)], LINES[0 if k < 4 else 3]
 
 
-def _curve(ax: Axes, curve: Curve, arm: Arm, k: int, arms: int, scale: float, points: int) -> None:
-    colour, marker, style = _curve_look(arm, k)
+def draw_curve(
+    ax: Axes,
+    x: Sequence[float],
+    mean: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    arm: Arm,
+    k: int,
+    arms: int,
+    width: float,
+) -> None:
+    """The curve of the k-th of so many arms, with its band."""
+    colour, marker, style = curve_look(arm, k)
     # Evenly spaced points, the first and the last among them.
-    n = len(curve.epochs)
+    n, points = len(x), _POINTS if width == WIDE else _POINTS // 2
     keep = np.unique(np.linspace(0, n - 1, min(n, points)).round().astype(int))
-    epochs, mean, low, high = (
-        np.array(x, dtype=float)[keep] for x in (curve.epochs, curve.mean, curve.low, curve.high)
-    )
-    if np.any(high > low):
-        ax.fill_between(epochs, scale * low, scale * high, facecolor=colour, alpha=0.13, linewidth=0)
-    step = max(1, len(epochs) // 6)
+    xs, means, lows, highs = (np.array(values, dtype=float)[keep] for values in (x, mean, low, high))
+    if np.any(highs > lows):
+        ax.fill_between(xs, lows, highs, facecolor=colour, alpha=0.13, linewidth=0)
+    step = max(1, len(xs) // 6)
     ax.plot(
-        epochs, scale * mean, color=colour, linestyle=style, linewidth=1.5, marker=marker, markersize=5,
+        xs, means, color=colour, linestyle=style, linewidth=1.5, marker=marker, markersize=5,
         markevery=(k * step // arms, step), markeredgecolor=PAPER, markeredgewidth=0.6,
     )  # fmt: skip
+
+
+def _times(scale: float, values: Sequence[float]) -> list[float]:
+    return [scale * value for value in values]
 
 
 def _limits(curves: Iterable[Curve], scale: float) -> Interval | None:

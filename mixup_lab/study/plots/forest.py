@@ -52,10 +52,10 @@ def differences(answer: Answer, prefix: str = "differences", width: float = WIDE
         right.tick_params(length=0)
         right.spines["right"].set_visible(False)
         ax.annotate("mean", (1, 1), xytext=(5, 2), xycoords="axes fraction", textcoords="offset points", color=MUTED)
-        side = "right" if metric.maximize else "left"
+        side = "" if metric.maximize is None else f"; {'right' if metric.maximize else 'left'} of zero is better"
         unit = " (points)" if metric.percent else ""
-        label = f"difference to the baseline in test {short(metric.name)}{unit}; {side} of zero is better"
-        ax.set_xlabel(look.folded(label, width))
+        label = f"difference to the baseline in {short(metric.label, 30)}{unit}{side}"
+        ax.set_xlabel(look.folded(label, 0.85 * width))  # it is centred below axes that are narrower
         ax.grid(axis="x")
         keys: list[Any] = [
             Line2D([], [], marker="o", color=INK, alpha=0.5, markersize=3.6, linestyle="", label="one seed"),
@@ -69,9 +69,7 @@ def differences(answer: Answer, prefix: str = "differences", width: float = WIDE
             label = f"smaller than {formats.magnitude(answer.min_effect, metric)}"
             keys.append(Patch(facecolor=MUTED, alpha=0.2, label=label))
         look.legend(figure, keys)
-        return inline_svg(
-            figure, prefix, f"Differences to the baseline in test {short(metric.name)}, study {answer.study}"
-        )
+        return inline_svg(figure, prefix, f"Differences to the baseline in {short(metric.label)}, study {answer.study}")
 
 
 def _bar(
