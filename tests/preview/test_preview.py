@@ -80,7 +80,8 @@ def test_the_batches_are_those_of_a_training():
     fit = Fit(assemble(config_of(*words), ""), CHECKOUT)
     plan = fit.batches.plan(0)
     shown = Beginning(ingredients(config_of(*words)))
-    for (i, batch), place in zip(fit.batches.ready(plan, 0), shown.steps, strict=False):
+    for (i, prepared), place in zip(fit.batches.prepared(plan, 0), shown.steps, strict=False):
+        batch = fit.batches.encoded(prepared.batch)
         _, same = shown.batch(*place)
         assert torch.equal(same.inputs, batch.inputs)
         assert torch.equal(same.target, batch.target)
