@@ -17,6 +17,7 @@ GROUND = ("__init__", "types", "seeding", "disk", "notices", "sharing", "visible
 FIRST = ("files", "inputs", "mixing", "models", "runs", "targets")
 MAY_IMPORT = {
     **dict.fromkeys((*GROUND, *FIRST), ()),
+    "__init__": ("commands",),  # `mixup_lab.load`, imported when it is asked for
     "data": ("inputs", "targets"),
     "transforms": ("inputs",),
     "sources": ("data", "files", "inputs", "targets"),
