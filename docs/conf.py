@@ -39,6 +39,7 @@ guide/choosing-alpha
 guide/methods
 guide/statistics
 guide/tensorboard
+guide/use
 guide/clusters-and-gpus
 guide/own-components
 ```

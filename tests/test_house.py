@@ -35,7 +35,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NO_TORCH = (
     "mixup_lab", "mixup_lab.types", "mixup_lab.seeding", "mixup_lab.cli", "mixup_lab.commands.train",
     "mixup_lab.commands.preview", "mixup_lab.commands.compare", "mixup_lab.commands.report",
-    "mixup_lab.commands.evaluate", "mixup_lab.runs.findings",
+    "mixup_lab.commands.evaluate", "mixup_lab.commands.predict", "mixup_lab.commands.export", "mixup_lab.runs.findings",
     "mixup_lab.runs.record", "mixup_lab.disk", "mixup_lab.runs.tensorboard", "mixup_lab.training.settings",
     *(f"mixup_lab.config.{name}" for name in
       ("schema", "help", "errors", "completion", "identity", "launch", "tree", "nearest", "build", "words")),

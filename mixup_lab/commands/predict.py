@@ -17,7 +17,6 @@ from mixup_lab.commands.plain import words_of
 from mixup_lab.config.commands import PREDICT
 from mixup_lab.config.launch import find_plugins
 from mixup_lab.disk import write_atomically, writing
-from mixup_lab.files.keys import SKIP_HINT
 from mixup_lab.notices import remembering, say, track
 from mixup_lab.study.reading import Run, read
 from mixup_lab.types import UserError
@@ -38,11 +37,8 @@ def main(words: Sequence[str]) -> int:
     folders, inputs = _divided(line.places)
     find_plugins()
     runs = _runs(folders)
-    try:
-        with TemporaryDirectory() as folder, remembering(Path(folder)):  # all runs say the same about their data
-            names, ids, columns = predict(runs, inputs, line.machine, line.flag("calibrated"))
-    except UserError as error:  # it names a key of training that this command does not have
-        raise UserError(str(error).removesuffix(SKIP_HINT)) from error
+    with TemporaryDirectory() as folder, remembering(Path(folder)):  # all runs say the same about their data
+        names, ids, columns = predict(runs, inputs, line.machine, line.flag("calibrated"))
     text = _text(names, columns) if chosen is None else _chosen(chosen, ids, columns)
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)

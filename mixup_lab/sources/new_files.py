@@ -1,7 +1,8 @@
 """New files for a trained model, read as a source reads its own."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,19 @@ import numpy as np
 from mixup_lab.data.source import New
 from mixup_lab.files.cache import Cache
 from mixup_lab.files.folders import SUFFIXES, files_below
+from mixup_lab.files.keys import SKIP_HINT
 from mixup_lab.files.picture import decode
 from mixup_lab.files.pool import FilePool
 from mixup_lab.types import UserError
+
+
+@contextmanager
+def unskipped() -> Iterator[None]:
+    """Errors without the hint that a file or row can be left out: each new one needs a prediction."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).removesuffix(SKIP_HINT)) from error
 
 
 def files_of(paths: Sequence[Path], suffixes: tuple[str, ...], things: str) -> list[str]:
@@ -55,10 +66,16 @@ def decoded(
 
     def new(paths: Sequence[Path]) -> New:
         files = files_of(paths, suffixes, things)
-        pool = FilePool("", "new", files, np.zeros(len(files)), shape, read, "", Cache(None, ""), dtype)
+        one = partial(_read, read)
+        pool = FilePool("", "new", files, np.zeros(len(files)), shape, one, "", Cache(None, ""), dtype)
         return New(files, [Path(file).stem for file in files], pool)
 
     return new
+
+
+def _read(read: Callable[[str], np.ndarray], path: str) -> np.ndarray:
+    with unskipped():
+        return read(path)
 
 
 def pictures(shape: tuple[int, ...], stretch: bool = False) -> Callable[[Sequence[Path]], New] | None:

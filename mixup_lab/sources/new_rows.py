@@ -9,7 +9,7 @@ import numpy as np
 from mixup_lab.data.source import ArrayPool, New
 from mixup_lab.files.columns import NUMBER, TEXT, Column
 from mixup_lab.files.table import PARQUET, TEXTS, open_table
-from mixup_lab.sources.new_files import files_of
+from mixup_lab.sources.new_files import files_of, unskipped
 from mixup_lab.types import UserError
 
 MISSING = ("", "?", "NA", "N/A", "na", "n/a", "nan", "NaN", "NAN", "null", "NULL", "None")
@@ -42,7 +42,8 @@ class NewRows:
             UserError: for a file that lacks a column, and for a value that is not a number where numbers must be.
         """
         tables = [Path(file) for file in files_of(paths, (*TEXTS, *PARQUET), "tables")]
-        values = [self._values(path) for path in tables]
+        with unskipped():
+            values = [self._values(path) for path in tables]
         rows = [row + 1 for table in values for row in range(len(table))]
         files = [path for path, table in zip(tables, values, strict=True) for _ in range(len(table))]
         every = np.concatenate(values)

@@ -9,7 +9,7 @@ import numpy as np
 from mixup_lab.data.source import ArrayPool, New
 from mixup_lab.files.labelled import read_rows
 from mixup_lab.files.table import PARQUET, open_table
-from mixup_lab.sources.new_files import files_of
+from mixup_lab.sources.new_files import files_of, unskipped
 from mixup_lab.types import UserError
 
 WHOLE = ".txt"  # a file that is one text
@@ -68,7 +68,8 @@ def _column(file: Path, column: str, delimiter: str | None, header: bool) -> lis
     if alone is not None:
         return alone
     table = open_table(file, delimiter, header, plain_tabs=True)
-    return read_rows(table, [("text_column", column)], skip=False).columns[column]
+    with unskipped():
+        return read_rows(table, [("text_column", column)], skip=False).columns[column]
 
 
 def _alone(file: Path, column: str) -> list[str] | None:
