@@ -217,7 +217,7 @@ def test_several_numbers_have_a_column_each(run):
 
 def test_texts(run):
     rng = np.random.default_rng(0)
-    words = ["good", "bad", "book", "film", "plot", "long", "short", "dull"]
+    words = ["good", "bad", "Book", "film", "plot", "long", "short", "dull"]
     Path("data").mkdir()
     texts = {}
     for split, count in (("train", 60), ("test", 20)):
