@@ -40,6 +40,7 @@ guide/methods
 guide/statistics
 guide/lenses
 guide/tensorboard
+guide/use
 guide/clusters-and-gpus
 guide/own-components
 ```

@@ -154,8 +154,23 @@ model = nn.Linear(3, 2)
 """
 
 
+@pytest.fixture
+def exported(folder):
+    """The file that a page loads, made as the page says; gone again for the test of that command."""
+    words = ("export", "RUN_DIR", "out=model.pt2")
+    assert words in COMMANDS
+    done = mixup_lab(*words, "overwrite=true", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    yield
+    (folder / "model.pt2").unlink()
+
+
 @pytest.mark.parametrize("text", python_blocks())
-def test_python_blocks_run(text):
+def test_python_blocks_run(text, request, monkeypatch):
+    if "RUN_DIR" in text or "model.pt2" in text:
+        monkeypatch.chdir(request.getfixturevalue("folder"))
+    if "model.pt2" in text:
+        request.getfixturevalue("exported")
     if ">>>" in text:
         test = doctest.DocTestParser().get_doctest(text, {}, "page", None, 0)
         out: list[str] = []

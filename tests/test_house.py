@@ -17,6 +17,7 @@ GROUND = ("__init__", "types", "seeding", "disk", "notices", "sharing", "visible
 FIRST = ("files", "inputs", "mixing", "models", "runs", "targets")
 MAY_IMPORT = {
     **dict.fromkeys((*GROUND, *FIRST), ()),
+    "__init__": ("commands",),  # `mixup_lab.load`, imported when it is asked for
     "data": ("inputs", "targets"),
     "transforms": ("inputs",),
     "sources": ("data", "files", "inputs", "targets"),
@@ -34,7 +35,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NO_TORCH = (
     "mixup_lab", "mixup_lab.types", "mixup_lab.seeding", "mixup_lab.cli", "mixup_lab.commands.train",
     "mixup_lab.commands.preview", "mixup_lab.commands.compare", "mixup_lab.commands.report",
-    "mixup_lab.commands.evaluate", "mixup_lab.runs.findings",
+    "mixup_lab.commands.evaluate", "mixup_lab.commands.predict", "mixup_lab.commands.export", "mixup_lab.runs.findings",
     "mixup_lab.runs.record", "mixup_lab.disk", "mixup_lab.runs.tensorboard", "mixup_lab.training.settings",
     *(f"mixup_lab.config.{name}" for name in
       ("schema", "help", "errors", "completion", "identity", "launch", "tree", "nearest", "build", "words")),

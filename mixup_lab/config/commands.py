@@ -39,6 +39,14 @@ COMMANDS = {
         "Analyse recorded runs again, or a table from another trainer.",
         program="mixup_lab.commands.report:main",
     ),
+    "predict": Command(
+        "Let trained models predict new files: pictures, sounds, rows of a table, texts.",
+        program="mixup_lab.commands.predict:main",
+    ),
+    "export": Command(
+        "Write a trained model, with its preprocessing, as one file for torch.export or ONNX.",
+        program="mixup_lab.commands.export:main",
+    ),
 }
 SHELLS = ("bash", "zsh", "fish")
 
@@ -107,4 +115,18 @@ EVALUATE = {
     "trainer.device": "where models are evaluated; other settings of the machine likewise, such as dataset.root",
     **{key: f"{about}; for the report of a study" for key, about in ANALYSIS.items()},
 }
-OWN = {"compare": COMPARE, "report": REPORT, "evaluate": EVALUATE}
+_MACHINE = "where the model runs; other settings of the machine likewise, such as dataset.root"
+_OVERWRITE = "true: replace the file if it exists (default false)"
+PREDICT = {
+    "out": "FILE.csv for the predictions (default predictions.csv)",
+    "calibrated": "true: divide logits by the temperature that suits the run's val (default false)",
+    "columns": "[ID,LABEL]: write these two columns alone, ids and predictions, as competitions want it",
+    "overwrite": _OVERWRITE,
+    "trainer.device": _MACHINE,
+}
+EXPORT = {
+    "out": "FILE.pt2 (torch.export) or FILE.onnx",
+    "overwrite": _OVERWRITE,
+    "dataset.root": "where the data of training are now; other settings of the machine likewise",
+}
+OWN = {"compare": COMPARE, "report": REPORT, "evaluate": EVALUATE, "predict": PREDICT, "export": EXPORT}

@@ -13,7 +13,22 @@ from mixup_lab.config.commands import COMMANDS, FLAGS, OWN
 from mixup_lab.config.tree import LENS, Key, Tree, groups_of, lens_keys
 
 Row = tuple[str, str]
-USAGE = {"report": "DIR... [key=value ...]", "evaluate": "RUN_OR_STUDY... [lens=[NAME,...]] [key=value ...]"}
+USAGE = {
+    "report": "DIR... [key=value ...]",
+    "evaluate": "RUN_OR_STUDY... [lens=[NAME,...]] [key=value ...]",
+    "predict": "RUN_OR_ARM... INPUT... [key=value ...]",
+    "export": "RUN_DIR out=FILE [key=value ...]",
+}
+FILES = {  # input and output of the commands that compose no configuration
+    "report": "One or several folders that contain run directories, or a table (.csv, .jsonl) with the columns arm,"
+    " seed and one for each metric. It writes report.html, report.md, results.csv and report.json.",
+    "predict": "First the runs: a run directory, or folders of runs, whose probabilities (or numbers) are averaged."
+    " Then the inputs, of the kind that the runs were trained on: pictures, sounds, tables, .txt files, or folders of"
+    " them. The data of training must be there. It writes a row for each input: its path (for a row of a table the path"
+    " and the number of the row), the prediction, and the probability p_NAME of each class or tag.",
+    "export": "A run directory, whose data must be there. The file holds the model with its preprocessing, for batches"
+    " of any size, and in the extra file mixup_lab.json the names of the classes and the form of the inputs.",
+}
 
 EXAMPLES: dict[str, tuple[Row, ...]] = {
     "compare": (
@@ -28,6 +43,15 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab evaluate outputs/digits-mlp", "a study, by all lenses that need predictions alone"),
         ("mixup-lab evaluate outputs/digits-mlp lens=[calibration,robustness]", "by these lenses"),
         ("mixup-lab evaluate RUN_DIR lens=[calibration] lens.calibration.bins=20", "one run"),
+    ),
+    "export": (
+        ("mixup-lab export RUN_DIR out=model.pt2", "for torch.export.load"),
+        ("mixup-lab export RUN_DIR out=model.onnx", "for other programs"),
+    ),
+    "predict": (
+        ("mixup-lab predict RUN_DIR new_pictures", "a folder, into predictions.csv"),
+        ("mixup-lab predict outputs/titanic/mixup-a0.4 test.csv calibrated=true", "the mean of all seeds of an arm"),
+        ("mixup-lab predict RUN_DIR test.csv columns=[id,label] out=submission.csv", "two columns, for a competition"),
     ),
     "preview": (
         ("mixup-lab preview aug=mixup aug.alpha=0.4", "the embedded digits and their mixtures"),
@@ -141,10 +165,9 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
     if command in OWN:
         page.section(f"Keys of {command} itself")
         page.rows((f"{key}=", note) for key, note in OWN[command].items())
-    if command == "report":
+    if command in FILES:
         page.section("Input and output")
-        page.text("One or several folders that contain run directories, or a table (.csv, .jsonl) with the columns")
-        page.text("arm, seed and one for each metric. It writes report.html, report.md, results.csv and report.json.")
+        page.text(FILES[command])
         return str(page)
     if command == "evaluate":
         page.section("Lenses: choose with lens=[NAME,...]")

@@ -6,9 +6,10 @@ Shapes: `N` examples of a pool, `...` the shape of one stored example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -60,6 +61,14 @@ class ArrayPool(Pool):
         return torch.from_numpy(self.inputs[rows])
 
 
+class New(NamedTuple):
+    """N new examples, to be predicted, read as those of training were. The targets of the pool mean nothing."""
+
+    names: list[str]  # what a table of predictions calls each: the path of a file, or of a table with the row
+    ids: list[str]  # short names: the stem of the file, or the number of the row from 1
+    pool: Pool
+
+
 @dataclass(frozen=True)
 class Loaded:
     """The data of a source. A split that is None is carved from train.
@@ -72,6 +81,8 @@ class Loaded:
     `times` (N,) are of the train pool: val is later than train, and test later than val.
     `dropped` counts the unreadable files or rows that were left out. `group_pattern` tells whether the source has the
     key of this name, which finds groups in the paths of its pools. `notes` are sentences for the user and the report.
+    `new(paths)` reads files, or all suitable files below folders, as new examples. It raises UserError, with the path,
+    for what cannot be read. None: this source cannot read others. If `fit` is set, its result has a `new` of its own.
     `keep(name, make)` returns an array computed from the pictures of train: from disk if an earlier start kept it, else
     from `make`; None: nothing is kept.
     """
@@ -89,6 +100,7 @@ class Loaded:
     group_pattern: bool = False
     notes: tuple[str, ...] = ()
     keep: Callable[[str, Callable[[], np.ndarray]], np.ndarray] | None = None
+    new: Callable[[Sequence[Path]], New] | None = None
 
     @classmethod
     def of(cls, pools: Mapping[str, Pool], kind: Target, **rest: Any) -> Loaded:

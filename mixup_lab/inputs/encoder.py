@@ -50,6 +50,10 @@ class Encoder(ABC):
         """A copy of an encoded example from a batch, in the full `shape` if the batch was trimmed."""
         return example.clone()
 
+    def about(self) -> dict[str, Any]:
+        """What a program needs to make stored examples for an exported model, in plain values. Default: nothing."""
+        return {}
+
     def describe(self) -> str:
         """The size of an example: `3 x 32 x 32`, `40 tokens`."""
         return " x ".join(map(str, self.shape))

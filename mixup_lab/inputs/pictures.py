@@ -51,6 +51,10 @@ class Pictures(Encoder):
         rows.mul_(self._row[0]).add_(self._row[1])
         return as_pictures(rows.view(planes.shape))
 
+    def about(self) -> dict[str, object]:
+        """`mean` and `std` per channel, for pixels on the scale [0, 1]."""
+        return {"mean": list(self.mean), "std": list(self.std)}
+
     def inverse(self, inputs: Tensor) -> Tensor:
         """Undo the standardisation: float32 in [0, 1]."""
         return inputs.float().sub(self._shift).div_(self._scale).div_(255).clamp_(0, 1)

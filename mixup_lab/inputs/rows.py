@@ -93,6 +93,7 @@ class TableEncoder(Encoder):
         learnt: from the training rows.
         numbers: indices of the stored columns that hold numbers.
         categories: indices of those that hold codes of categories.
+        columns: names of the stored columns, each with the texts of its codes 0, 1, ... or None; for `about` alone.
         device: where batches will be.
     """
 
@@ -100,9 +101,15 @@ class TableEncoder(Encoder):
     together = True
 
     def __init__(
-        self, learnt: Learnt, numbers: Sequence[int], categories: Sequence[int], device: torch.device | str = "cpu"
+        self,
+        learnt: Learnt,
+        numbers: Sequence[int],
+        categories: Sequence[int],
+        columns: Sequence[tuple[str, Sequence[str] | None]] = (),
+        device: torch.device | str = "cpu",
     ) -> None:
-        self._made_of = learnt, numbers, categories
+        self._made_of = learnt, numbers, categories, columns
+        self._columns = columns
         self._flags = len(learnt.flagged)
         self.blocks: tuple[int, ...] = (1,) * (len(numbers) + self._flags) + learnt.widths
         self.shape = (sum(self.blocks),)
@@ -136,13 +143,17 @@ class TableEncoder(Encoder):
             parts.append(missing.index_select(1, self._flagged).float())
         if self._hot:
             codes = inputs.index_select(1, self._codes).nan_to_num_(-1.0).add_(self._first).long()
-            hot = inputs.new_zeros(len(inputs), self._hot)
+            hot = inputs.new_zeros(inputs.shape[0], self._hot)  # not len(): an exported program takes any number
             parts.append(hot.scatter_(1, self._places[codes], 1.0))
         return torch.cat(parts, 1)
 
     def offers(self) -> dict[str, tuple[int, ...]]:
         """`blocks`: how many values of a row belong to each column, numbers first."""
         return {"blocks": self.blocks}
+
+    def about(self) -> dict[str, object]:
+        """`columns`: name of each stored column, and the texts of its codes 0, 1, ... if it holds categories."""
+        return {"columns": [{"name": name, "categories": texts and list(texts)} for name, texts in self._columns]}
 
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
         """Each row as a line over its columns, with bars for flags and one-hot vectors: uint8 (n, box, box, 3)."""

@@ -33,6 +33,10 @@ class Spectrograms(Encoder):
         """float16 (B, 1, M, T) in dB to float32."""
         return inputs.to(torch.float32, copy=True).sub_(self.mean_db).mul_(1 / self.std_db)
 
+    def about(self) -> dict[str, object]:
+        """`mean` and `std` of log-mel values in dB."""
+        return {"mean": self.mean_db, "std": self.std_db}
+
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
         """Time runs to the right, low bands are at the bottom: uint8 (n, box, box, 3).
 

@@ -35,6 +35,10 @@ class Tokens(Encoder):
         """`num_tokens`: the size of the vocabulary."""
         return {"num_tokens": len(self.names)}
 
+    def about(self) -> dict[str, object]:
+        """`tokens`: by id; the first two are padding and unknown."""
+        return {"tokens": list(self.names)}
+
     def whole(self, example: Tensor) -> Tensor:
         """A text (L or less) padded to L."""
         return F.pad(example, (0, self.shape[0] - len(example)), value=PADDING)

@@ -14,12 +14,13 @@ from mixup_lab.files.folders import Listing
 from mixup_lab.files.headers import read_headers
 from mixup_lab.files.keys import check, check_choice
 from mixup_lab.files.pool import FilePool
-from mixup_lab.files.sound import Header, decode, read_header
+from mixup_lab.files.sound import SUFFIXES, Header, decode, read_header
 from mixup_lab.inputs.log_mel import LEVELS, LogMel
 from mixup_lab.inputs.moments import CHUNK, SAMPLE, spread
 from mixup_lab.inputs.spectrograms import Spectrograms
 from mixup_lab.notices import say
 from mixup_lab.sources.file_source import CachedSource
+from mixup_lab.sources.new_files import decoded
 from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
@@ -100,14 +101,16 @@ class AudioSource(CachedSource):
         made = self._log_mel(rate)
         shape = 1, made.n_mels, made.frames(samples)
         version += f"-logmel{VERSION}-{rate}-{samples}-{made.n_fft}-{made.hop}-{made.floor:g}-{made.level}"
+        read = partial(_spectrogram, made, samples)
         pools = {
             split: ClipPool(
-                self.root, split, names, listing.target[split], shape, partial(_spectrogram, made, samples), version,
-                cache, np.float16, None if listing.groups is None else np.array(listing.groups[split]),
+                self.root, split, names, listing.target[split], shape, read, version, cache, np.float16,
+                None if listing.groups is None else np.array(listing.groups[split]),
             )
             for split, names in listing.names.items()
         }  # fmt: skip
-        loaded = Loaded.of(pools, Classes(listing.class_names), dropped=dropped, group_pattern=True)
+        new = decoded(read, shape, SUFFIXES, "audio files", np.float16)
+        loaded = Loaded.of(pools, Classes(listing.class_names), dropped=dropped, group_pattern=True, new=new)
         return replace(loaded, fit=lambda rows: replace(loaded, encoder=_fitted(pools["train"], made.floor, rows)))
 
     def _header(self, name: str) -> Header:

@@ -68,8 +68,9 @@ class BoxSource(PictureSource):
             for i, rows in enumerate(boxes[split]):
                 scale = np.array([*opened.shape[:0:-1]] * 2) / np.tile(opened.headers[split][i, :2], 2)
                 target[i, : len(rows)] = np.hstack([rows[:, :1], rows[:, 1:] * scale])
-            pools[split] = opened.pool(split, [p.name for p in pictures], target, stretch=True)
-        return Loaded.of(pools, Boxes(tuple(names)), dropped=dropped, group_pattern=True, keep=pools["train"].keep)
+            pools[split] = opened.pool(split, [p.name for p in pictures], target)
+        kind, keep = Boxes(tuple(names)), pools["train"].keep
+        return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, keep=keep, new=opened.new)
 
     def _header(self, picture: Annotated) -> Header:
         header = self.header(picture.name)

@@ -10,6 +10,7 @@ from importlib.resources import files
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
+from mixup_lab.sources.new_files import pictures
 from mixup_lab.targets.classes import Classes
 
 STEP = 15  # 0..16 becomes 0..240, so that nothing is lost by rounding
@@ -22,4 +23,5 @@ class Digits:
         """Read the file in this package."""
         with (files("mixup_lab.sources") / "embedded" / "digits.npz").open("rb") as file, np.load(file) as arrays:
             images, target = arrays["images"] * np.uint8(STEP), arrays["target"].astype(np.int64)
-        return Loaded(ArrayPool(images[:, None], target), None, None, Classes(tuple("0123456789")))
+        pool = ArrayPool(images[:, None], target)
+        return Loaded(pool, None, None, Classes(tuple("0123456789")), new=pictures(pool.shape))

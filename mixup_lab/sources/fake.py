@@ -7,6 +7,7 @@ import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.keys import check
+from mixup_lab.sources.new_files import pictures
 from mixup_lab.targets.classes import Classes
 
 WAVES = 3  # plane waves that make up a pattern
@@ -49,7 +50,8 @@ class FakeImages:
         rng = np.random.default_rng(self.seed)
         patterns = self._patterns(rng)
         train, test = (self._pool(rng, patterns, count) for count in (self.train, self.test))
-        return Loaded(train, None, test, Classes(tuple(f"class {k}" for k in range(self.num_classes))))
+        kind = Classes(tuple(f"class {k}" for k in range(self.num_classes)))
+        return Loaded(train, None, test, kind, new=pictures(train.shape))
 
     def _patterns(self, rng: np.random.Generator) -> np.ndarray:
         """(K, C, H, W) with mean about 0 and standard deviation 1: a few plane waves of low frequency."""

@@ -11,11 +11,13 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 from PIL import __version__ as pillow
 
+from mixup_lab.data.source import New
 from mixup_lab.files.cache import Cache, default_folder
 from mixup_lab.files.headers import Problems, read_headers
 from mixup_lab.files.keys import ON_ERROR, check, check_choice, path_given, text_finder
 from mixup_lab.files.picture import Header, common_shape, decode, read_header
 from mixup_lab.files.pool import FilePool
+from mixup_lab.sources.new_files import pictures
 from mixup_lab.types import UserError
 
 T = TypeVar("T")
@@ -81,21 +83,20 @@ class Opened(Generic[T]):
     keep: dict[str, np.ndarray]  # of each split bool (n,): whether an item is usable
     headers: dict[str, np.ndarray]  # of each split (N, 3): width, height, grey
     cache: Cache
+    stretch: bool = False  # whether pictures are scaled as a whole, not cropped at the centre
     group_of: Callable[[str], str] | None = None  # from the path of a picture below the root
 
-    def pool(
-        self,
-        split: str,
-        names: Sequence[str],
-        target: np.ndarray,
-        stretch: bool = False,
-        groups: np.ndarray | None = None,
-    ) -> FilePool:
-        """The pictures of a split; with `stretch` they are scaled as a whole, not cropped at the centre."""
+    @property
+    def new(self) -> Callable[[Sequence[Path]], New] | None:
+        """`Loaded.new`: other pictures, decoded as these."""
+        return pictures(self.shape, self.stretch)
+
+    def pool(self, split: str, names: Sequence[str], target: np.ndarray, groups: np.ndarray | None = None) -> FilePool:
+        """The pictures of a split."""
         if self.group_of is not None:
             groups = np.array(list(map(self.group_of, names)))
-        version = f"{'stretched-' * stretch}pillow{pillow}"
-        read = partial(decode, shape=self.shape, stretch=stretch)
+        version = f"{'stretched-' * self.stretch}pillow{pillow}"
+        read = partial(decode, shape=self.shape, stretch=self.stretch)
         return FilePool(self.root, split, names, target, self.shape, read, version, self.cache, groups=groups)
 
 
@@ -144,7 +145,8 @@ class PictureSource(CachedSource):
             problems: collects the pictures that cannot be used.
             header: reads the header of an item; raises UserError for one that cannot be used.
             origin: the folder or table that lists the pictures; empty: `root`.
-            crop: whether pictures of unequal sizes may be cropped.
+            crop: whether pictures may be cropped; else they are scaled as a whole, and of unequal sizes only if
+                `image_size` is set.
 
         Raises:
             UserError: if no picture of a split is left.
@@ -160,7 +162,7 @@ class PictureSource(CachedSource):
         headers = {split: table[keep[split]] for split, table in tables.items()}
         shape = common_shape(headers, origin, self.channels, self.sides, crop)
         usable = {split: list(compress(items, keep[split])) for split, items in splits.items()}
-        return Opened(self.root, shape, usable, keep, headers, cache, self.group_of)
+        return Opened(self.root, shape, usable, keep, headers, cache, not crop, self.group_of)
 
     def header(self, name: str) -> Header:
         """The header of a picture below the root; with `skip` it is decoded too: some damage shows only then."""

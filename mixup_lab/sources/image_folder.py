@@ -30,4 +30,4 @@ class ImageFolder(PictureSource):
         listing = listing.keeping(opened.keep, self.root)
         pools = {split: opened.pool(split, listing.names[split], target) for split, target in listing.target.items()}
         kind, keep = Classes(listing.class_names), pools["train"].keep
-        return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, keep=keep)
+        return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, keep=keep, new=opened.new)

@@ -98,4 +98,5 @@ class ImageTable(PictureSource):
         }
         grouped = self.group_column is not None or self.group_pattern is not None
         notes = () if grouped else unused_groups(table, list(rows.columns))
-        return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, notes=notes, keep=pools["train"].keep)
+        keep = pools["train"].keep
+        return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, notes=notes, keep=keep, new=opened.new)

@@ -13,6 +13,7 @@ import numpy as np
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.keys import SPLITS, path_given
 from mixup_lab.sources.medmnist_names import names_of
+from mixup_lab.sources.new_files import pictures
 from mixup_lab.targets.classes import Classes
 from mixup_lab.targets.tags import Tags
 from mixup_lab.targets.target import Target
@@ -48,7 +49,7 @@ class MedMNIST:
                     f"{path}: pictures of {split} have shape {pools[split].shape}, those of train"
                     f" {pools['train'].shape}"
                 )
-        return Loaded.of(pools, _kind(self.name or path.stem, pools))
+        return Loaded.of(pools, _kind(self.name or path.stem, pools), new=pictures(pools["train"].shape))
 
     def _path(self) -> Path:
         if self.root.is_file():

@@ -43,7 +43,8 @@ class MaskSource(PictureSource):
         for split, listed in opened.splits.items():
             target = labels.apply(raw[split], [f"{self.root}/{mask}" for _, mask in listed])
             pools[split] = opened.pool(split, [picture for picture, _ in listed], target)
-        return Loaded.of(pools, Pixels(labels.names), dropped=dropped, group_pattern=True, keep=pools["train"].keep)
+        kind, keep = Pixels(labels.names), pools["train"].keep
+        return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, keep=keep, new=opened.new)
 
     def _header(self, pair: Pair) -> Header:
         """The header of the picture, if the pair is usable."""

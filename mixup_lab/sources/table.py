@@ -18,10 +18,10 @@ from mixup_lab.inputs.rows import TableEncoder, learn
 from mixup_lab.notices import say
 from mixup_lab.sources.file_source import CachedSource
 from mixup_lab.sources.label_columns import TASKS, LabelColumn, read_targets
+from mixup_lab.sources.new_rows import MISSING, NewRows
 from mixup_lab.sources.uses import Uses
 from mixup_lab.types import UserError
 
-MISSING = ("", "?", "NA", "N/A", "na", "n/a", "nan", "NaN", "NAN", "null", "NULL", "None")
 VERSION = 1  # of the cached tables
 
 
@@ -161,9 +161,10 @@ class Table(CachedSource):
             groups = table.extras[:, place["group"]].astype(np.int64) if "group" in place else None
             pools[split] = ArrayPool(table.values, targets[split], groups=groups)
         times = tables["train"].extras[:, place["time"]] if "time" in place else None
-        loaded = Loaded.of(pools, kind, times=times, dropped=dropped, notes=notes)
         texts = [column.texts if column.kind == TEXT else None for column in inputs]
-        return replace(loaded, fit=partial(with_encoder, loaded, [column.name for column in inputs], texts))
+        new = NewRows([column.name for column in inputs], texts, self.missing, self.delimiter, self.header)
+        loaded = Loaded.of(pools, kind, times=times, dropped=dropped, notes=notes, new=new)
+        return replace(loaded, fit=partial(with_encoder, loaded, new.names, texts))
 
 
 def with_encoder(
@@ -184,7 +185,8 @@ def with_encoder(
     numbers = [k for k, column in enumerate(texts) if column is None]
     categories = {k: column for k, column in enumerate(texts) if column is not None}
     learnt = learn(loaded.train.inputs, rows, numbers, categories, names)
-    return replace(loaded, encoder=TableEncoder(learnt, numbers, list(categories)))
+    columns = list(zip(names, texts, strict=True))
+    return replace(loaded, encoder=TableEncoder(learnt, numbers, list(categories), columns))
 
 
 def _names(value: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mixup_lab.inputs.vocabulary import TOKENIZERS, cut, learn_vocabulary, padde
 from mixup_lab.notices import say
 from mixup_lab.sources.file_source import FileSource
 from mixup_lab.sources.label_columns import ordered
+from mixup_lab.sources.new_texts import new_texts
 from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
@@ -161,7 +163,14 @@ class TextTable(FileSource):
             if pool is not None:
                 tokens, token_counts = padded(ids[split], length)
                 pools[split] = ArrayPool(tokens, pool.target, token_counts)
-        encoder = Tokens(vocabulary.names, length)
-        return replace(
-            loaded, train=pools["train"], val=pools.get("val"), test=pools.get("test"), encoder=encoder, fit=None
+
+        def encode(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+            return padded(vocabulary.encode(cut(text, self.tokenizer, self.lowercase) for text in texts), length)
+
+        new = partial(
+            new_texts, column=self._column("text_column"), delimiter=self.delimiter, header=self.header, encode=encode
         )
+        return replace(
+            loaded, train=pools["train"], val=pools.get("val"), test=pools.get("test"),
+            encoder=Tokens(vocabulary.names, length), fit=None, new=new,
+        )  # fmt: skip

@@ -16,6 +16,7 @@ from mixup_lab.files.folders import digest_of, entry_of
 from mixup_lab.files.keys import check_choice
 from mixup_lab.files.masks import Labels
 from mixup_lab.files.pairs import Pair, Pairs
+from mixup_lab.sources.new_files import pictures
 from mixup_lab.sources.segmentation import MaskSource
 from mixup_lab.targets.classes import Classes
 from mixup_lab.types import VOID, UserError
@@ -112,7 +113,8 @@ class TorchvisionSet:
             pools = [_pool(facts.family, opened) for opened in sets]
             class_names = facts.class_names or tuple(sets[0].classes)
         assert class_names is not None
-        return Loaded(pools[0], None, pools[1], Classes(class_names), facts.mean, facts.std)
+        new = pictures(pools[0].shape)
+        return Loaded(pools[0], None, pools[1], Classes(class_names), facts.mean, facts.std, new=new)
 
     def _open(self, train: bool) -> Any:
         arguments = {"split": "train" if train else "test"} if self.name == "svhn" else {"train": train}

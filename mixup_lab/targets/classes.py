@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixup_lab.targets.target import Settings, Target, Task, label_shift
+from mixup_lab.targets.target import Columns, Settings, Target, Task, label_shift
 from mixup_lab.types import Labels, UserError
 
 ECE_BINS = 15
@@ -47,6 +47,11 @@ class Classes(Target):
             return super().label_parts(own, partner, lam)
         shares = lam * own + (1 - lam) * partner
         return [(float(shares[k]), self.names[k]) for k in np.argsort(-shares, kind="stable") if shares[k] > 0]
+
+    def columns(self, chances: np.ndarray) -> Columns:
+        """The most likely class, and the probability of each: (n, C)."""
+        shares = {f"p_{name}": chances[:, k] for k, name in enumerate(self.names)}
+        return Columns({"prediction": [self.names[k] for k in chances.argmax(1).tolist()]}, shares)
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Classification:
         counts = np.bincount(target, minlength=len(self.names))
@@ -128,6 +133,13 @@ class Classification(Task):
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         return {"logits": output, "target": target}
+
+    def chances(self, answer: Tensor) -> Tensor:
+        """Probabilities (B, C)."""
+        return answer.softmax(1)
+
+    def log_loss(self, answer: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(answer, target)
 
     def constant(self, target: np.ndarray) -> Tensor:
         """The logarithm of the share of each class; one that train lacks counts as half an example."""

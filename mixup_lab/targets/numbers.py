@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixup_lab.targets.target import Settings, Target, Task
+from mixup_lab.targets.target import Columns, Settings, Target, Task
 from mixup_lab.types import UserError
 
 BINS = 10  # strata of equal size
@@ -40,6 +40,13 @@ class Numbers(Target):
 
     def describe_one(self, target: np.ndarray) -> str:
         return ", ".join(f"{value:.4g}" for value in target.tolist())
+
+    def columns(self, chances: np.ndarray) -> Columns:
+        """One column for each number, in the order of training: (n, T)."""
+        names = ["prediction"] if len(self.names) == 1 else [f"prediction_{name}" for name in self.names]
+        return Columns(
+            {name: [f"{x:.9g}" for x in values] for name, values in zip(names, chances.T.tolist(), strict=True)}, {}
+        )
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Regression:
         self._refuse_class_settings(settings)
@@ -84,7 +91,14 @@ class Regression(Task):
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """`prediction` and `target`, (B, T) in the targets' own units."""
-        return {"prediction": output * self.std + self.mean, "target": target}
+        return {"prediction": self.answer(output), "target": target}
+
+    def answer(self, output: Tensor) -> Tensor:
+        """(B, T) in the targets' own units."""
+        return output * self.std + self.mean
+
+    def chances(self, answer: Tensor) -> Tensor:
+        return answer
 
     def constant(self, target: np.ndarray) -> Tensor:
         """The mean."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixup_lab.targets.target import Settings, Target, Task, label_shift
+from mixup_lab.targets.target import Columns, Settings, Target, Task, label_shift
 from mixup_lab.types import UserError
 
 
@@ -41,6 +41,12 @@ class Tags(Target):
 
     def describe_one(self, target: np.ndarray) -> str:
         return ", ".join(name for name, value in zip(self.names, target.tolist(), strict=True) if value > 0) or "no tag"
+
+    def columns(self, chances: np.ndarray) -> Columns:
+        """The tags with a probability above 1/2, joined by `|`, and the probability of each: (n, T)."""
+        likely = [[name for name, p in zip(self.names, row, strict=True) if p > 0.5] for row in chances.tolist()]
+        shares = {f"p_{name}": chances[:, k] for k, name in enumerate(self.names)}
+        return Columns({"prediction": ["|".join(tags) for tags in likely]}, shares)
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> MultiLabel:
         self._refuse_class_settings(settings)
@@ -85,6 +91,13 @@ class MultiLabel(Task):
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         return {"logits": output, "target": target}
+
+    def chances(self, answer: Tensor) -> Tensor:
+        """Probabilities (B, T)."""
+        return answer.sigmoid()
+
+    def log_loss(self, answer: Tensor, target: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(answer, target)
 
     def constant(self, target: np.ndarray) -> Tensor:
         """The logit of the share of each tag, which is at least half an example away from 0 and 1."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypedDict, Unpack
+from typing import ClassVar, NamedTuple, Protocol, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -23,6 +23,13 @@ class Settings(TypedDict, total=False):
     label_smoothing: float  # in [0, 1), for classes
     class_weights: str | Sequence[float] | None  # `balanced` or one number for each class, for classes
     input_shape: Sequence[int]  # of one example
+
+
+class Columns(NamedTuple):
+    """Predictions of n examples as columns of a table, by their names."""
+
+    decided: dict[str, list[str]]  # what the model decides for: `prediction`, or one column for each number
+    shares: dict[str, np.ndarray]  # the probabilities behind it, (n,) each: `p_NAME`
 
 
 class Moves(Protocol):
@@ -98,6 +105,14 @@ class Target(ABC):
     def legend(self) -> list[tuple[str, np.ndarray]]:
         """Name and colour, uint8 (3,), of everything that `draw` distinguishes by colour."""
         return []
+
+    def columns(self, chances: np.ndarray) -> Columns:
+        """Predictions as columns of a table, from `Task.chances` (n, ...).
+
+        Raises:
+            UserError: if such predictions are not rows of a table. Default.
+        """
+        raise UserError(f"predictions of {self.kind} are not rows of a table: classes, tags and numbers can be written")
 
     @abstractmethod
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Task:
@@ -192,6 +207,18 @@ class Task(ABC):
             For each its index, and the model's answer in a few words; `names` are those of the kind.
         """
         return []
+
+    def answer(self, output: Tensor) -> Tensor:
+        """The output (B, ...) as users take it: logits, or numbers in the units of the targets. Default: unchanged."""
+        return output
+
+    def chances(self, answer: Tensor) -> Tensor | None:
+        """An answer as it may be averaged over models: probabilities (B, ...), or numbers. Default: None."""
+        return None
+
+    def log_loss(self, answer: Tensor, target: Tensor) -> Tensor | None:
+        """The negative log-likelihood of targets (n, ...), the mean, if answers are logits. Default: None."""
+        return None
 
     def as_target(self, output: Tensor) -> Tensor | None:
         """The model's answer in the form of targets (B, ...), to be drawn. Default: None, for targets without place."""

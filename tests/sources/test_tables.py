@@ -444,7 +444,7 @@ def holed(n: int = 200) -> tuple[np.ndarray, list[Any]]:
 
 def encoder_of(values: np.ndarray, texts: list[Any], rows: np.ndarray) -> Any:
     loaded = Loaded(ArrayPool(values, np.zeros(len(values), np.int64)), None, None, Classes(("a", "b")))
-    return with_encoder(loaded, list("pqrst"), texts, rows).encoder
+    return with_encoder(loaded, list("pqrst")[: len(texts)], texts, rows).encoder
 
 
 def test_encoder_equals_scikit_learn() -> None:

@@ -1,0 +1,90 @@
+"""New files for a trained model, read as a source reads its own."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixup_lab.data.source import New
+from mixup_lab.files.cache import Cache
+from mixup_lab.files.folders import SUFFIXES, files_below
+from mixup_lab.files.keys import SKIP_HINT
+from mixup_lab.files.picture import decode
+from mixup_lab.files.pool import FilePool
+from mixup_lab.types import UserError
+
+
+@contextmanager
+def unskipped() -> Iterator[None]:
+    """Errors without the hint that a file or row can be left out: each new one needs a prediction."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).removesuffix(SKIP_HINT)) from error
+
+
+def files_of(paths: Sequence[Path], suffixes: tuple[str, ...], things: str) -> list[str]:
+    """The files among some paths, whatever their names, and in each folder those with these suffixes, sorted.
+
+    Raises:
+        UserError: for a path that does not exist, and for a folder without such files.
+    """
+    files: list[str] = []
+    for path in paths:
+        if path.is_dir():
+            below = sorted(name for name, _, _ in files_below(str(path), "", suffixes))
+            if not below:
+                raise UserError(f"{path} has no {things} ({' '.join(suffixes)})")
+            files += [os.path.join(path, name) for name in below]
+        elif path.exists():
+            files.append(str(path))
+        else:
+            raise UserError(f"{path} does not exist")
+    return files
+
+
+def decoded(
+    read: Callable[[str], np.ndarray],
+    shape: tuple[int, int, int],
+    suffixes: tuple[str, ...],
+    things: str,
+    dtype: Any = np.uint8,
+) -> Callable[[Sequence[Path]], New]:
+    """`Loaded.new` of a source whose examples are a file each.
+
+    Args:
+        read: from a path to an example of this shape and dtype.
+        shape: (C, H, W).
+        suffixes: of the files that are taken from a folder.
+        things: what messages call the files.
+        dtype: of an example.
+    """
+
+    def new(paths: Sequence[Path]) -> New:
+        files = files_of(paths, suffixes, things)
+        one = partial(_read, read)
+        pool = FilePool("", "new", files, np.zeros(len(files)), shape, one, "", Cache(None, ""), dtype)
+        return New(files, [Path(file).stem for file in files], pool)
+
+    return new
+
+
+def _read(read: Callable[[str], np.ndarray], path: str) -> np.ndarray:
+    with unskipped():
+        return read(path)
+
+
+def pictures(shape: tuple[int, ...], stretch: bool = False) -> Callable[[Sequence[Path]], New] | None:
+    """`Loaded.new` for pictures of any size: they are scaled to cover (C, H, W) and cropped, or with `stretch` scaled.
+
+    None if they are neither grey nor RGB, which files of pictures are.
+    """
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        return None
+    channels, height, width = shape
+    whole = (channels, height, width)
+    return decoded(partial(decode, shape=whole, stretch=stretch), whole, SUFFIXES, "pictures")
