@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mixup_lab.evaluation.lens import Lens
 
 GROUP = "lens"
+MOST_COLUMNS = 6  # of the table on the terminal
 SETTING = "lens."  # begins a word with a setting of a lens
 
 
@@ -253,7 +254,8 @@ def _print(name: str, findings: Sequence[tuple[Run, Finding]]) -> None:
 
     if not findings:
         return
-    scores = findings[0][1].scores
+    every = findings[0][1].scores
+    scores = dict(list(every.items())[:MOST_COLUMNS])
     table = Table(title=findings[0][1].title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("arm", no_wrap=True)
     table.add_column("seeds", justify="right")
@@ -268,7 +270,10 @@ def _print(name: str, findings: Sequence[tuple[Run, Finding]]) -> None:
             for key, score in scores.items()
         ]
         table.add_row(arm, str(len(own)), *cells)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    if len(every) > len(scores):
+        console.print(f"{len(every) - len(scores)} more scores are in lens/{name}.json of each run", style="dim")
 
 
 def _values(findings: Sequence[Finding], score: str) -> list[float]:

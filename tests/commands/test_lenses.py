@@ -68,7 +68,7 @@ def test_a_study_is_looked_at_in_the_end_and_again_later(line):
     assert (study / "report.html").read_bytes() == before
     code, out, err = line("evaluate", str(study), "lens=[calibration]")
     assert code == 1
-    assert f"needs predictions.npz; train with trainer.save_predictions=true ({study / RUNS[0]})" in err
+    assert f"no readable predictions.npz; train with trainer.save_predictions=true ({study / RUNS[0]})" in err
     notes = sections(study)["calibration"]["notes"]
     assert notes[0] == "1 of 4 runs were not looked at: baseline seed 0."
 
