@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from mixup_lab.study.results import Metric
 from mixup_lab.types import UserError
 
 if TYPE_CHECKING:
+    from mixup_lab.data.source import Loaded
     from mixup_lab.evaluation.finished import Finished
     from mixup_lab.evaluation.lens import Lens
 
@@ -119,7 +121,7 @@ def _measured(
     from mixup_lab.evaluation.lens import Unsuited
 
     others = [other for other in finished if other is not run]
-    settings = dict(vars(lens))
+    settings = {key: setting for key, setting in vars(lens).items() if not key.startswith("_")}
     before = None if again else read_finding(run.run_dir, name)
     try:
         companions = tuple(sorted(other.fingerprint for other in lens.companions(run, others)))
@@ -226,6 +228,7 @@ def lenses_of(
         if name not in options:
             raise UserError(f"lens={name} does not exist{hint(name, options)}; there are: {', '.join(options)}")
     trust = [package for word in machine if word.startswith("trust=") for package in _value(word, word[6:])]
+    offered = {"load_data": partial(_load_data, tree, trust)}
     built: dict[str, Lens] = {}
     for name in names or options:
         path = tree.find(f"{GROUP}/{name}")
@@ -236,13 +239,39 @@ def lenses_of(
             if f"lens.{name}.{key}" not in keys:
                 raise UserError(unknown_key(f"lens.{name}.{key}", keys))
             component[key] = given
-        lens = build(f"lens.{name}", component, base=Lens, trust=trust)
+        lens = build(f"lens.{name}", component, base=Lens, trust=trust, offered=offered)
         if names or not lens.needs_weights:
             built[name] = lens
     for name, given in settings.items():
         if name not in built:
             raise UserError(f"{SETTING}{name}.{next(iter(given))} is for a lens that this line does not use: {name}")
     return built
+
+
+def _load_data(tree: Tree, trust: Sequence[str], words: Sequence[str]) -> Loaded:
+    """The data of an option of the group dataset, with settings of its own: ["image_folder", "root=DIR"].
+
+    Raises:
+        UserError: for an option or a key that does not exist, a key that must be set, and data that cannot be loaded.
+    """
+    from mixup_lab.config.build import build
+
+    name, *settings = words
+    path = tree.find(f"dataset/{name}")
+    if path is None:
+        options = tree.options("dataset")
+        raise UserError(f"dataset={name} does not exist{hint(name, options)}; there are: {', '.join(options)}")
+    component = yaml.safe_load(path.read_text(encoding="utf-8"))
+    keys = [key for key in component if key != "_target_"]
+    for word in settings:
+        key, _, text = word.partition("=")
+        if key not in keys:
+            raise UserError(unknown_key(key, keys))
+        component[key] = _value(word, text)
+    for key in (key for key in keys if component[key] == "???"):
+        raise UserError(f"dataset={name} needs a {key}: [{name},{key}=...]")
+    loaded: Loaded = build("dataset", component, trust=trust).load()
+    return loaded
 
 
 def _print(name: str, findings: Sequence[tuple[Run, Finding]]) -> None:

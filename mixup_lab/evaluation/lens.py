@@ -28,6 +28,9 @@ class Found:
 class Lens(ABC):
     """One option of the group `lens`: a dataclass whose fields are its settings.
 
+    A constructor with a parameter `load_data` gets a function from the words of another data set, such as
+    `["svhn", "root=DIR"]`, to its `Loaded`. Attributes that begin with an underscore are not settings.
+
     Chance comes from `run.stream(purpose)` alone, so that a look can be repeated.
     """
 

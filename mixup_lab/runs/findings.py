@@ -55,7 +55,7 @@ class Finding:
     lines: tuple[Line, ...] = ()
     notes: tuple[str, ...] = ()  # facts about this run that a reader should know
     # Name of a score -> its terms, one for each test example (n,) in the order of predictions.npz; their mean is the
-    # score. With them differences have an interval for new data.
+    # score. With them differences have an interval for new data. NaN where the lens did not look at an example.
     examples: dict[str, np.ndarray] = field(default_factory=dict)
     companions: tuple[str, ...] = ()  # fingerprints of other runs that it depends on: with others it has to look again
 
