@@ -101,7 +101,7 @@ class Tokens(nn.Module):
         parts = [inputs[:, which, None] * self.weight[which]]
         parts += [(inputs[:, start:end] @ self.weight[start:end]).unsqueeze(1) for start, end in self._categories]
         features = torch.cat(parts, 1) + self.bias
-        return torch.cat([self.cls.expand(len(inputs), -1, -1).to(features.dtype), features], 1)
+        return torch.cat([self.cls.expand(inputs.shape[0], -1, -1).to(features.dtype), features], 1)
 
 
 class _Layer(nn.Module):

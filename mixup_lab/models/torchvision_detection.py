@@ -64,7 +64,7 @@ class TorchvisionDetection(nn.Module):
         head = self.model.head(maps)
         columns = [head["cls_logits"], head["bbox_regression"], head["bbox_ctrness"]]
         places = [_places(feature.shape[2:], step, inputs.device) for feature, step in zip(maps, LEVELS, strict=True)]
-        return torch.cat([*columns, torch.cat(places).expand(len(inputs), -1, -1)], 2)
+        return torch.cat([*columns, torch.cat(places).expand(inputs.shape[0], -1, -1)], 2)
 
 
 def _places(size: torch.Size, step: int, device: torch.device) -> Tensor:

@@ -2,11 +2,13 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import mask_examples
 from helpers.command_line import in_this_process
 from torch import nn
 
@@ -64,7 +66,8 @@ def test_pictures(run, model):
     assert about["input"]["mean"][0] == pytest.approx(float(pixels.mean()), abs=0.02)
 
 
-def test_rows_with_categories_and_missing_values(run):
+@pytest.mark.parametrize("model", ["mlp", "ft_transformer"])
+def test_rows_with_categories_and_missing_values(run, model):
     rng = np.random.default_rng(0)
     for split, count in (("train", 60), ("val", 16), ("test", 20)):
         lines = [
@@ -73,7 +76,9 @@ def test_rows_with_categories_and_missing_values(run):
         ]
         Path("data").mkdir(exist_ok=True)
         Path("data", f"{split}.csv").write_text("\n".join(["size,colour,price", *lines]) + "\n")
-    kept = train(run, "dataset=table", "dataset.root=data", "dataset.target=price", "model=mlp", "optimizer.lr=0.01")
+    kept = train(
+        run, "dataset=table", "dataset.root=data", "dataset.target=price", f"model={model}", "optimizer.lr=0.01"
+    )
     program, about = exported(run)
     first = {column["name"]: column["categories"] for column in about["input"]["columns"]}
     assert first["size"] is None
@@ -88,12 +93,13 @@ def test_rows_with_categories_and_missing_values(run):
     assert torch.allclose(read.nan_to_num(), stored.nan_to_num())
 
 
-def test_texts(run):
+@pytest.mark.parametrize("model", ["text_cnn", "bilstm", "text_transformer"])
+def test_texts(run, model):
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(["good", "bad", "book", "film", "plot"], rng.integers(2, 20))) for _ in range(80)]
     lines = [f"{text},{('no', 'yes')['good' in text]}" for text in texts]
     Path("texts.csv").write_text("\n".join(["text,label", *lines]) + "\n")
-    kept = train(run, "dataset=text_table", "dataset.root=texts.csv", "model=text_cnn", "dataset.val_fraction=0.3")
+    kept = train(run, "dataset=text_table", "dataset.root=texts.csv", f"model={model}", "dataset.val_fraction=0.3")
     program, about = exported(run)
     names, length = about["input"]["tokens"], about["input"]["shape"][1]
     words = [texts[i].split()[:length] for i in kept["test_id"]]
@@ -115,10 +121,30 @@ def test_a_loaded_run_predicts_and_leaves_torch_alone(run):
     with torch.no_grad():
         np.testing.assert_allclose(model(images).numpy(), kept["test_logits"], rtol=1e-4, atol=1e-4)
         assert torch.equal(model.model(model.preprocess(images)), model(images))
+    model.source = replace(model.source, new=None)
+    with pytest.raises(UserError, match="R was trained on a source that reads no other pictures"):
+        model.read(["a.png"])
     train_images = Digits().load().train.load().float() / 255
     scaled = model.preprocess(Digits().load().train.load())
     shift, scale = np.polyfit(train_images.flatten().numpy(), scaled.flatten().numpy(), 1)[::-1]
     assert (-shift / scale, 1 / scale) == pytest.approx((model.encoder.mean[0], model.encoder.std[0]), rel=1e-4)
+
+
+def test_masks_are_exported_and_not_rows_of_a_table(run):
+    for split, seed in (("train", 0), ("val", 1), ("test", 2)):
+        mask_examples.write(Path("scans"), split, *mask_examples.shapes(16, seed=seed, size=16))
+    train(run, "dataset=segmentation_folder", "dataset.root=scans", "model=unet", "model.width=4", "model.depth=1")
+    program, about = exported(run)
+    pictures = mask_examples.shapes(16, seed=2, size=16)[0][:3]
+    stored = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    _, read = mixup_lab.load("R").read([f"scans/test/images/{i}.png" for i in range(3)])
+    assert torch.equal(read, stored)
+    maps = program(stored)
+    assert maps.shape == (3, len(about["class_names"]), 16, 16)
+    np.testing.assert_allclose(program(stored[1:2]).numpy(), maps[1:2].numpy(), atol=1e-4)
+    code, _, err = run("predict", "R", "scans/test/images")
+    said = "predictions of masks are not rows of a table: classes, tags and numbers can be written"
+    assert (code, err.splitlines()[-1]) == (2, f"mixup-lab predict: {said}")
 
 
 def test_mistakes_are_one_sentence_and_nothing_is_written(run):
