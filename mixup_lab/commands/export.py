@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,9 +66,11 @@ def exported(model: Trained) -> tuple[ExportedProgram, float, int]:
     model.requires_grad_(False).to(memory_format=torch.contiguous_format)  # torch.export keeps no other layout
     some = torch.cat([stored, stored])[: max(2, len(stored))]  # a batch of one would be taken for a constant
     try:
-        program = torch.export.export(
-            model, (some,), dynamic_shapes={"stored": {0: torch.export.Dim("batch")}}, strict=False
-        )
+        with warnings.catch_warnings():  # an LSTM takes note of its weights anew; what comes out is checked below
+            warnings.filterwarnings("ignore", message="The tensor attributes .* were assigned during export")
+            program = torch.export.export(
+                model, (some,), dynamic_shapes={"stored": {0: torch.export.Dim("batch")}}, strict=False
+            )
     except Exception as error:  # torch raises nearly anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"torch cannot export {type(model.model).__name__}: {reason}") from error

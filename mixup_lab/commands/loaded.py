@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from mixup_lab.commands.saved import saved_config
@@ -18,11 +16,12 @@ from mixup_lab.config.assemble import ingredients
 from mixup_lab.config.build import build
 from mixup_lab.config.schema import RunConfig
 from mixup_lab.data.source import Loaded, New
+from mixup_lab.evaluation.calibration import fitted_temperature
 from mixup_lab.evaluation.finished import Finished
+from mixup_lab.evaluation.forecasts import forecasts
+from mixup_lab.evaluation.lens import Unsuited
 from mixup_lab.study.reading import Run, read_run
 from mixup_lab.types import UserError
-
-COLDEST, HOTTEST = 0.05, 20.0  # the temperatures that are tried
 
 
 class Trained(nn.Module):
@@ -93,20 +92,10 @@ class Trained(nn.Module):
         Raises:
             UserError: if the run kept no logits.
         """
-        arrays = self.run.predictions
-        if arrays is None:
-            raise UserError(f"{self.run.run_dir} has no readable predictions.npz, from which a temperature is fitted")
-        if "val_logits" not in arrays:
-            raise UserError(f"calibrated=true is for classes and tags; {self.run.run_dir} predicts {self.kind.kind}")
-        logits, target = (torch.from_numpy(arrays[f"val_{key}"]) for key in ("logits", "target"))
-
-        def loss(log_temperature: float) -> float:
-            value = self.task.log_loss(logits.double() / math.exp(log_temperature), target.to(_like(target)))
-            assert value is not None
-            return float(value)
-
-        bounds = math.log(COLDEST), math.log(HOTTEST)
-        return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
+        try:
+            return fitted_temperature(forecasts(self.run, "val"))
+        except Unsuited as error:
+            raise UserError(f"calibrated=true: {error}") from error
 
 
 def load(run_dir: str | Path, *changes: str) -> Trained:
@@ -155,8 +144,3 @@ def _undisturbed() -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
         if torch.are_deterministic_algorithms_enabled() != deterministic:
             torch.use_deterministic_algorithms(deterministic)
-
-
-def _like(target: Tensor) -> torch.dtype:
-    """Targets of a loss in double precision: tags are numbers, classes are not."""
-    return torch.float64 if target.is_floating_point() else target.dtype

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import yaml
 
-from mixup_lab.config.commands import OWN
+from mixup_lab.config.commands import COMMANDS, OWN
 
 LENS = "lens"  # the group of `evaluate`, which looks at finished runs; all others are of runs
 
@@ -177,8 +177,10 @@ class Tree:
 
 
 def groups_of(command: str, tree: Tree) -> list[str]:
-    """The groups that a line of this command chooses from."""
-    return [group for group in tree.groups() if (group == LENS) == (command == "evaluate")]
+    """The groups that a line of this command chooses from: those of a run, lenses, or none."""
+    if COMMANDS[command].job is None:
+        return [LENS] if LENS in OWN.get(command, {}) else []
+    return [group for group in tree.groups() if group != LENS]
 
 
 def lens_keys(tree: Tree) -> list[Key]:

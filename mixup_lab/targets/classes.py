@@ -138,9 +138,6 @@ class Classification(Task):
         """Probabilities (B, C)."""
         return answer.softmax(1)
 
-    def log_loss(self, answer: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(answer, target)
-
     def constant(self, target: np.ndarray) -> Tensor:
         """The logarithm of the share of each class; one that train lacks counts as half an example."""
         return log_shares(np.bincount(target, minlength=self.num_classes))

@@ -96,9 +96,6 @@ class MultiLabel(Task):
         """Probabilities (B, T)."""
         return answer.sigmoid()
 
-    def log_loss(self, answer: Tensor, target: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(answer, target)
-
     def constant(self, target: np.ndarray) -> Tensor:
         """The logit of the share of each tag, which is at least half an example away from 0 and 1."""
         shares = torch.from_numpy(target).double().mean(0)

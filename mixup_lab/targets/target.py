@@ -216,10 +216,6 @@ class Task(ABC):
         """An answer as it may be averaged over models: probabilities (B, ...), or numbers. Default: None."""
         return None
 
-    def log_loss(self, answer: Tensor, target: Tensor) -> Tensor | None:
-        """The negative log-likelihood of targets (n, ...), the mean, if answers are logits. Default: None."""
-        return None
-
     def as_target(self, output: Tensor) -> Tensor | None:
         """The model's answer in the form of targets (B, ...), to be drawn. Default: None, for targets without place."""
         return None

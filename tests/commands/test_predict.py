@@ -183,10 +183,8 @@ def test_numbers_in_their_own_units(run):
     expected = kept("R")["test_prediction"][:, 0]
     np.testing.assert_allclose([float(row["prediction"]) for row in found], expected, rtol=1e-5)
     code, _, err = run("predict", "R", "data/test.csv", "out=b.csv", "calibrated=true")
-    assert (code, err.splitlines()[-1]) == (
-        2,
-        "mixup-lab predict: calibrated=true is for classes and tags; R predicts numbers",
-    )
+    said = "calibrated=true: the predictions of numbers that a run keeps are not probabilities of examples"
+    assert (code, err.splitlines()[-1]) == (2, f"mixup-lab predict: {said}")
 
 
 def test_tags(run):

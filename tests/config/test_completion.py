@@ -40,6 +40,8 @@ def texts(line: str) -> list[str]:
         ("mixup-lab train aug", ["aug="]),
         ("mixup-lab train aug=mixup aug", ["aug.", "aug="]),
         ("mixup-lab train aug=none aug.", []),
+        ("mixup-lab predict ", ["calibrated=", "columns=", "out=", "overwrite=", "trainer."]),
+        ("mixup-lab export o", ["out=", "overwrite="]),
         ("mixup-lab train --multi", ["--multirun"]),
         ("mixup-lab train --cfg ", ["all", "hydra", "job"]),
         ("mixup-lab train -c j", ["job"]),
