@@ -27,6 +27,13 @@ from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.types import UserError
 
 
+class _Predictions(dict[str, np.ndarray]):
+    """Arrays by name; one that is missing is a fault of the file, not of a lens."""
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise UserError(f"predictions.npz of the run lacks {name}")
+
+
 @dataclass
 class Finished:
     """A finished run.
@@ -113,7 +120,7 @@ class Finished:
         """The arrays of `predictions.npz`, such as `test_logits` and `val_target`; None without a readable file."""
         try:
             with (self.run_dir / "predictions.npz").open("rb") as file, np.load(file) as arrays:
-                return {name: arrays[name] for name in arrays.files}
+                return _Predictions({name: arrays[name] for name in arrays.files})
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
 

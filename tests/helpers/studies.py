@@ -72,6 +72,7 @@ def write_run(
         logits[np.arange(len(hits)), np.where(hits, target, target + 1)] = 1
         ids = np.arange(len(hits)) if ids is None else ids
         arrays = {"test_logits": logits, "test_target": target, "test_id": ids}
+        arrays |= {name.replace("test", "val"): values for name, values in arrays.items()}
     if arrays is not None and status == "ok":
         np.savez(folder / "predictions.npz", **arrays)
 
