@@ -55,13 +55,13 @@ class Between(Lens):
             for k, lam in enumerate(LAMS):
                 predicted, norm = slope(run, units, torch.lerp(b, a, lam))
                 missed[k] += int(((predicted != own) & (predicted != other)).sum())
-                norms[k] += float(norm.double().sum())
+                norms[k] += float(norm.cpu().double().sum())
         found = Found({})
         what = "share of the predictions that are neither class"
         if len(run.class_names) > 2:
             self._add(found, "misses", "Neither class", what, missed / self.pairs, percent=True)
         else:
-            found.notes.append("with two classes every prediction is one of the two, so there are no misses")
+            found.notes.append("With two classes every prediction is one of the two, so there are no misses.")
         what = "norm of the gradient by the inputs"
         self._add(found, "gradient_norm", "Gradient between examples", what, norms / self.pairs, percent=False)
         return found

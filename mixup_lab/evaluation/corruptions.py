@@ -91,7 +91,7 @@ class Corruptions(Lens):
             )
         )  # fmt: skip
         if terms:
-            mean = torch.stack(terms).double().mean(0).cpu().numpy()
+            mean = torch.stack(terms).cpu().double().mean(0).numpy()
             found.examples["corrupted"] = among_all(run, positions, mean)
         return found
 
@@ -106,7 +106,7 @@ class Corruptions(Lens):
             about = "mean corruption error: errors of a kind divided by those of the baseline, mean over kinds"
             found.scores["mce"] = Score(float(np.mean(ratios)), maximize=False, percent=True, about=about)
         if len(ratios) < len(errors):
-            found.notes.append("kinds on which the baseline makes no error are left out of mce")
+            found.notes.append("Kinds on which the baseline makes no error are left out of mce.")
 
 
 def _mean(scores: dict[str, list[float]]) -> float:

@@ -135,8 +135,8 @@ class _Cases:
         """A sentence for each of the pairs of classes with most intrusions."""
         ordered = sorted(self._intruded.items(), key=lambda item: (-item[1], item[0]))
         return [
-            f"mixtures of {' and '.join(names[k] for k in pair)} lie nearest to {names[third]} in {count} of"
-            f" {self._mixed[pair]} cases"
+            f"Mixtures of {' and '.join(names[k] for k in pair)} lie nearest to {names[third]} in {count} of"
+            f" {self._mixed[pair]} cases."
             for (pair, third), count in ordered[:SHOWN]
             if count >= FEWEST
         ]

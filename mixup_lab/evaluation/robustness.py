@@ -89,9 +89,9 @@ class Robustness(Lens):
         found.examples["clean"] = among_all(run, own.positions, _numbers(clean))
         pixels = run.parts.data.encode.pictures
         found.notes.append(
-            "eps is "
+            "The largest change is "
             + " and ".join(f"{self._eps(run, n) * (255 if pixels else 1):g} for {NORMS[n]}" for n in NORMS)
-            + (", of 255" if pixels else ", in standard deviations")
+            + (", of 255." if pixels else ", in standard deviations.")
         )
         base = baseline(run, others)
         if base is not None:
@@ -116,12 +116,12 @@ class Robustness(Lens):
         if _clearly_more(right["fgsm", norm], weak.right) and not _clearly_more(holds, strong.right):
             found.notes.append(
                 "FGSM hits this run less often than its baseline, and PGD does not: a sign of masked gradients, not of"
-                " robustness"
+                " robustness."
             )
         if _clearly_more(holds, transferred):
             found.notes.append(
-                "attacks made on the baseline hit this run more often than attacks on itself do: a sign of masked"
-                " gradients"
+                "Attacks made on the baseline hit this run more often than attacks on itself do: a sign of masked"
+                " gradients."
             )
 
     def _ball(self, run: Finished, norm: str) -> Ball:
@@ -175,7 +175,7 @@ class _Victim:
 
 
 def _score(right: Tensor, about: str) -> Score:
-    return Score(float(right.double().mean()), maximize=True, percent=True, about=about)
+    return Score(float(right.cpu().double().mean()), maximize=True, percent=True, about=about)
 
 
 def _numbers(right: Tensor) -> np.ndarray:

@@ -93,7 +93,7 @@ class Unfamiliar(Lens):
         sizes = " to ".join(" x ".join(map(str, one)) for one in (stored.shape[1:], shape))
         if not encode.pictures or not {stored.shape[1], shape[0]} <= {1, 3}:
             raise Unsuited(f"examples of {words[0]} cannot be brought from {sizes}")
-        found.notes.append(f"the pictures of {words[0]} were brought from {sizes}")
+        found.notes.append(f"The pictures of {words[0]} were brought from {sizes}.")
         return fitted(stored, shape)
 
 

@@ -169,8 +169,11 @@ def _as_run(looked: _Looked, name: str) -> Run | None:
     # Files that were changed by hand, or copied from another run, must not be taken for the terms of this score.
     if values is not None and examples is not None and values.dtype.kind in "biuf":
         values = values.astype(np.float64)
-        if values.shape == examples["id"].shape and np.isfinite(values).all() and agree(values, value):
-            given = {f"test/{name}": Scores(examples["id"], values, examples.get("group"))}
+        if values.shape == examples["id"].shape:
+            seen = ~np.isnan(values)  # the lens may have looked at some examples only
+            values, kept = values[seen], {key: array[seen] for key, array in examples.items()}
+            if len(values) and np.isfinite(values).all() and agree(values, value):
+                given = {f"test/{name}": Scores(kept["id"], values, kept.get("group"))}
     return replace(looked.run, path=None, scalars={f"test/{name}": value}, epochs=(), given=given)
 
 

@@ -55,7 +55,7 @@ def test_two_classes_have_no_misses(tmp_path):
     run = run_with_weights(tmp_path, "dataset=breast_cancer", *LINEAR)
     found = Between(pairs=10).measure(run, [])
     assert list(found.scores) == ["gradient_norm"]
-    assert found.notes == ["with two classes every prediction is one of the two, so there are no misses"]
+    assert found.notes == ["With two classes every prediction is one of the two, so there are no misses."]
 
 
 def test_other_targets_are_unsuited(tmp_path):

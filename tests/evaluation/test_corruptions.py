@@ -84,7 +84,7 @@ def test_kinds_without_errors_of_the_baseline_are_left_out(tmp_path):
     base = run_with_weights(tmp_path, *easy, change=trained(5.0))
     run = run_with_weights(tmp_path, *easy, arm="mixup", change=trained(0.01))
     found = Corruptions(examples=20).measure(run, [base])
-    assert found.notes == ["kinds on which the baseline makes no error are left out of mce"]
+    assert found.notes == ["Kinds on which the baseline makes no error are left out of mce."]
 
 
 def test_rows_have_noise_and_missing_values(tmp_path):

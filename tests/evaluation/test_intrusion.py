@@ -65,7 +65,7 @@ def test_against_loops(tmp_path):
     assert line.y[0] != share
     ((one, other, third), most), *_ = thirds.most_common()
     names = run.class_names
-    beginning = f"mixtures of {names[one]} and {names[other]} lie nearest to {names[third]} in {most} of "
+    beginning = f"Mixtures of {names[one]} and {names[other]} lie nearest to {names[third]} in {most} of "
     assert found.notes[0].startswith(beginning)
     assert all(score.maximize is None for score in found.scores.values())
 
@@ -100,7 +100,8 @@ def test_notes_name_the_pairs_with_most_cases():
     cases.add(np.array([2, 2]), np.array([[1, 0], [1, 0]]))  # parents of one class do not count
     assert cases.share == 11 / 20
     assert cases.notes(("a", "b", "c")) == [
-        "mixtures of a and b lie nearest to c in 5 of 14 cases", "mixtures of b and c lie nearest to a in 4 of 4 cases"
+        "Mixtures of a and b lie nearest to c in 5 of 14 cases.",
+        "Mixtures of b and c lie nearest to a in 4 of 4 cases.",
     ]  # fmt: skip
 
 

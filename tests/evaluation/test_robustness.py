@@ -172,7 +172,7 @@ def test_masked_gradients_are_noted(tmp_path):
     run.__dict__["parts"] = replace(run.parts, model=Rounded(run.parts.model))
     found = Robustness(linf_deviations=0.3, restarts=0).measure(run, [base])
     assert found.scores["pgd50_linf"].value == found.scores["clean"].value
-    assert sum("attacks made on the baseline hit this run more often" in note for note in found.notes) == 1
+    assert sum("Attacks made on the baseline hit this run more often" in note for note in found.notes) == 1
 
 
 def test_a_defence_against_fgsm_alone_is_noted(tmp_path):

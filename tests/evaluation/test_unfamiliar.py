@@ -69,7 +69,7 @@ def test_pictures_are_fitted_to_those_of_the_run(tmp_path):
     assert torch.equal(fitted(grey, (3, 8, 8)), grey.repeat(1, 3, 1, 1))
     run = run_with_weights(tmp_path, *DIGITS)
     found = Unfamiliar("svhn", load_data=lambda words: other((3, 32, 32))).measure(run, [])
-    assert found.notes == ["the pictures of svhn were brought from 3 x 32 x 32 to 1 x 8 x 8"]
+    assert found.notes == ["The pictures of svhn were brought from 3 x 32 x 32 to 1 x 8 x 8."]
 
 
 def test_what_it_does_not_suit(tmp_path):
@@ -98,7 +98,7 @@ def test_a_line_with_another_data_set(tmp_path, monkeypatch, capsys):
     assert code == 0, err
     written = json.loads((tmp_path / "run" / "lens" / "unfamiliar.json").read_text())
     assert written["settings"] == {"dataset": ["fake", "noise=2.0"], "examples": 50}
-    assert written["notes"] == ["the pictures of fake were brought from 3 x 16 x 16 to 1 x 8 x 8"]
+    assert written["notes"] == ["The pictures of fake were brought from 3 x 16 x 16 to 1 x 8 x 8."]
     assert 0 <= written["scores"]["auroc_energy"]["value"] <= 1
     for words, sentence in (
         ("sVhn", "dataset=sVhn does not exist; did you mean 'svhn'?"),

@@ -237,7 +237,24 @@ def test_a_value_that_is_not_finite_is_no_result(study):
     assert ece.means["id0.4"].n == SEEDS - 1
 
 
-@pytest.mark.parametrize("lost", ["npz", "predictions", "other terms", "another length", "texts"])
+def test_a_lens_that_looked_at_some_examples_only_has_the_interval_of_these(study):
+    terms, seen = terms_of(), [np.sort(np.random.default_rng(k).permutation(EXAMPLES)[:40]) for k in range(SEEDS)]
+    for alpha, rows in terms.items():
+        for seed, row in enumerate(rows):
+            some = np.full(EXAMPLES, np.nan)
+            some[seen[seed]] = row[seen[seed]]
+            score = Score(float(np.nanmean(some)), False)
+            write_finding(run_dir(study, alpha, seed), finding(alpha, seed, row, scores={"nll": score},
+                                                               examples={"nll": some}))  # fmt: skip
+    comparison = score_of(section_of(study), "nll").comparisons["id0.4"]
+    differences = terms[0.4] - terms[0.0]
+    crossed = crossed_interval([(ids, row[ids]) for ids, row in zip(seen, differences, strict=True)], counted=False)
+    np.testing.assert_allclose(comparison.new_data, (crossed.low, crossed.high), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "lost", ["npz", "predictions", "other terms", "another length", "texts", "nothing", "infinite"]
+)
 def test_terms_that_do_not_belong_to_a_score_give_no_interval_for_new_data(study, lost):
     path = run_dir(study, 0.4, 1)
     one = finding(0.4, 1, terms_of()[0.4][1])
@@ -246,7 +263,8 @@ def test_terms_that_do_not_belong_to_a_score_give_no_interval_for_new_data(study
     elif lost == "predictions":
         (path / "predictions.npz").unlink()
     else:
-        terms = {"other terms": np.zeros(EXAMPLES), "another length": np.ones(3), "texts": np.array(["a"] * EXAMPLES)}
+        terms = {"other terms": np.zeros(EXAMPLES), "another length": np.ones(3), "texts": np.array(["a"] * EXAMPLES),
+                 "nothing": np.full(EXAMPLES, np.nan), "infinite": np.full(EXAMPLES, np.inf)}  # fmt: skip
         write_finding(path, replace(one, examples={"nll": terms[lost]}))
     section = section_of(study)
     nll = score_of(section, "nll")
