@@ -410,7 +410,7 @@ def test_help_and_completion_know_it(run):
     for text in ("usage: mixup-lab preview", "out=null", "FILE.png", "aug.alpha=1.0", "* digits"):
         assert text in out
     assert out.count("  mixup-lab preview ") == 3
-    for line, word in (("pre", "preview"), ("preview ou", "out="), ("preview aug=mani", "aug=manifold_mixup")):
+    for line, word in (("prev", "preview"), ("preview ou", "out="), ("preview aug=mani", "aug=manifold_mixup")):
         assert [found.text for found in complete(f"mixup-lab {line}")] == [word]
     assert "aug.alpha=" in [found.text for found in complete("mixup-lab preview aug=mixup aug.")]
 
