@@ -176,11 +176,14 @@ class Usual:
         workers: processes of the DataLoader.
         device: cpu or cuda.
         precision: fp32 or bf16.
+        batch: examples in a step.
     """
 
     alike, epoch = True, 10**9
 
-    def __init__(self, root: str, model: str, mixing: str, workers: int, device: str, precision: str) -> None:
+    def __init__(
+        self, root: str, model: str, mixing: str, workers: int, device: str, precision: str, batch: int
+    ) -> None:
         from torchvision import datasets, transforms
 
         from mixup_lab.models.preact_resnet import PreActResNet
@@ -199,7 +202,7 @@ class Usual:
             ]
         )
         data = datasets.ImageFolder(Path(root) / "train", self.transform)
-        self.batch = min(128, len(data) // 2)
+        self.batch = min(batch, len(data) // 2)
         self.loader = torch.utils.data.DataLoader(
             data, self.batch, shuffle=True, num_workers=workers, drop_last=True, pin_memory=device == "cuda"
         )

@@ -67,7 +67,8 @@ def folder(tmp_path_factory):
     detection_examples.voc_tree(root / "cells", {"train": detection_examples.rectangles(40, seed=0)})
     results = [f"{arm},{seed},{0.9 + rng.normal() / 99},{0.9}" for arm in ("erm", "mixup") for seed in range(8)]
     (root / "results.csv").write_text("\n".join(["arm,seed,test/accuracy,val/accuracy", *results]) + "\n")
-    write_study(root / "outputs" / "digits-mlp", {alpha: rng.random((8, 50)) < 0.9 for alpha in (0, 0.4)})
+    for study in ("digits-mlp", "noisy-digits"):
+        write_study(root / "outputs" / study, {alpha: rng.random((8, 50)) < 0.9 for alpha in (0, 0.4)})
     for path, text in own_files(CHECKOUT / "docs" / "guide" / "own-components.md").items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
