@@ -1,5 +1,6 @@
 """Rectangles to paste from one picture into another, and the share of the pixels that remain."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,12 +22,23 @@ def outside(inputs: Tensor, target: Tensor, top: int, bottom: int, left: int, ri
 
 def rectangles(row: Tensor, column: Tensor, lam: Tensor, height: int, width: int) -> Tensor:
     """Rectangles from centres and shares (n,): top, bottom, left and right, (n, 4) int64."""
+    if row.is_cpu:  # NumPy has the same bits, and takes a fraction of the time for a few numbers
+        return torch.from_numpy(_rectangles(row.numpy(), column.numpy(), lam.numpy(), height, width))
     edges = []
     for centre, size in ((row, height), (column, width)):
         length = (size * (1 - lam).sqrt()).floor()
         start = (centre * size).floor() - (length / 2).floor()
         edges += [start.clamp(min=0), (start + length).clamp(max=size)]
     return torch.stack(edges, dim=1).long()
+
+
+def _rectangles(row: np.ndarray, column: np.ndarray, lam: np.ndarray, height: int, width: int) -> np.ndarray:
+    edges = []
+    for centre, size in ((row, height), (column, width)):
+        length = np.floor(size * np.sqrt(1 - lam))
+        start = np.floor(centre * size) - np.floor(length / 2)
+        edges += [np.maximum(start, 0), np.minimum(start + length, size)]
+    return np.stack(edges, axis=1).astype(np.int64)
 
 
 def paste_rectangles(inputs: Tensor, target: Tensor, perm: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +60,7 @@ def paste_rectangles(inputs: Tensor, target: Tensor, perm: Tensor, edges: Tensor
         mixed = blend(inputs, perm, mask if len(edges) > 1 else mask[0])
     if target.dim() > 2:
         return mixed, _mask(edges, height, width).expand(len(inputs), height, width)
-    area = (edges[:, 1::2] - edges[:, ::2]).prod(1)
+    area = (edges[:, 1] - edges[:, 0]) * (edges[:, 3] - edges[:, 2])
     return mixed, ((height * width - area) / (height * width)).expand(len(inputs))
 
 

@@ -17,7 +17,8 @@ GRAPHS = 64  # of one compiled model, at most
 def choose(made: Ingredients, optimizer: torch.optim.Optimizer) -> str:
     """`none`, `compile` or `graph`: what `trainer.accelerate` says, or for `auto` what suits the run.
 
-    On an NVIDIA GPU `auto` is `graph`, or `none` where that is not possible, and says why. Elsewhere it is `none`.
+    On an NVIDIA GPU `auto` is `graph`, or `none` where that is not possible, and says why. Elsewhere it is `none`: on a
+    CPU compiling never paid within a run (docs/performance.md).
     `compile` without the compiler that it needs warns once and is `none`.
 
     Raises:
