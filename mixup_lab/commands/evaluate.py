@@ -87,7 +87,7 @@ def look(places: Sequence[Path], lenses: Mapping[str, Lens], machine: Sequence[s
     """
     runs = [run for run in read(places) if run.status == "ok" and run.path is not None]
     if not runs:
-        raise UserError(f"{', '.join(map(str, places))}: there is no finished run to look at")
+        raise UserError(f"{', '.join(map(str, places))}: no finished run was found")
     finished = [_finished(run, machine) for run in runs]
     reasons: dict[tuple[str, str], list[str]] = {}
     found: dict[str, list[tuple[Run, Finding]]] = {name: [] for name in lenses}
@@ -195,7 +195,7 @@ def names_of(text: str) -> list[str]:
 
 
 def settings_of(words: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The settings of each lens in words such as `lens.calibration.bins=20`. Raises UserError for what is no value."""
+    """The settings of each lens in words such as `lens.calibration.bins=20`. Raises UserError if one is not YAML."""
     settings: dict[str, dict[str, Any]] = {}
     for word in words:
         key, _, value = word.partition("=")

@@ -53,7 +53,7 @@ def why_no_graph(made: Ingredients, optimizer: torch.optim.Optimizer) -> str | N
     if made.data.train.lengths is not None:
         return "needs batches of one shape, and batches of texts are as long as their longest"
     if not optimizer.defaults.get("fused"):
-        return f"needs an optimizer that torch has fused (SGD, Adam, AdamW, Adagrad), not {_name(optimizer)}"
+        return f"needs an optimizer that torch has fused (SGD, Adam, AdamW, Adagrad), not {type(optimizer).__name__}"
     return None
 
 
@@ -70,7 +70,3 @@ def _missing_compiler(device: torch.device) -> str | None:
     language, programs = COMPILERS.get(device.type, ("", ()))
     found = not programs or any(shutil.which(os.environ.get(name, name)) for name in programs)
     return None if found else language
-
-
-def _name(optimizer: torch.optim.Optimizer) -> str:
-    return type(optimizer).__name__

@@ -3,7 +3,6 @@
 import math
 import shlex
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -166,12 +165,12 @@ class Fit:
         log.epoch(state.epoch + 1, self.done_steps, samples, state.elapsed, scalars, lam, shares)
         state.epoch, state.step, state.tally = state.epoch + 1, 0, {}
 
-    def train_batch(self, batch: Mixed | Prepared, step: int, tally: Tally) -> Mixed:
-        """Train on batch number `step` of the epoch, mixed already unless the step is recorded as a CUDA graph."""
-        train = self.step
+    def train_batch(self, batch: Any, step: int, tally: Tally) -> Mixed:
+        """Train on batch number `step` of the epoch: `Mixed`, or `Prepared` if steps are recorded as CUDA graphs."""
+        recorded = self.recorded
         for group in self.parts.optimizer.param_groups:
             set_lr(group, self._lr(group, self.state.epoch * self.steps + step))
-        done = train(batch)
+        done = self.update(batch) if recorded is None else recorded(batch, self._mix_and_update)
         tally.add(*done)
         return done.mixed
 
@@ -184,12 +183,15 @@ class Fit:
             self.ema.update(parts.model)
         return Done(loss, output, mixed)
 
+    def _mix_and_update(self, batch: Prepared) -> Done:
+        return self.update(self.batches.mix(batch))
+
     @cached_property
-    def step(self) -> Callable[[Any], Done]:
-        """`update`, or all from encoding to `update` as a CUDA graph; the latter for batches that are not mixed yet."""
+    def recorded(self) -> Recorded | None:
+        """Replays steps as CUDA graphs, from the first step after a resume; None: operations run one by one."""
         if self.parts.accelerate != "graph":
-            return self.update
-        return Recorded(lambda batch: self.update(self.batches.mix(batch)), self.parts.optimizer, self.parts.device)
+            return None
+        return Recorded(self.parts.optimizer, self.parts.device)
 
     # ---- where the run stands ---------------------------------------------------------------------------------------
 

@@ -41,29 +41,31 @@ class _Recording:
 
 
 class Recorded:
-    """Runs a step: the first times eagerly, then recorded as a CUDA graph, one for each kind of step.
+    """Runs steps: the first ones of a kind eagerly, then recorded as a CUDA graph, one for each kind.
 
     Steps are of one kind if their tensors have the same shapes and their numbers on the host are equal, such as the
     layer that Manifold Mixup chose. All steps are real ones, so results are those of eager steps.
 
     Args:
-        step: a function of tensors. Nothing else may vary from call to call but the numbers on the host.
         optimizer: of the step; its learning rates become tensors on the device, see `set_lr`.
         device: a CUDA device.
     """
 
-    def __init__(
-        self, step: Callable[[Prepared], Done], optimizer: torch.optim.Optimizer, device: torch.device
-    ) -> None:
-        self._step, self._optimizer, self._device = step, optimizer, device
+    def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+        self._optimizer, self._device = optimizer, device
         for group in optimizer.param_groups:
             group["lr"] = torch.full((), float(group["lr"]), device=device)
         self._recordings: dict[Any, _Recording] = {}
         self._stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, prepared: Prepared) -> Done:
+    def __call__(self, prepared: Prepared, step: Callable[[Prepared], Done]) -> Done:
         """One step. The next step of its kind overwrites the mixed inputs and weights that it returns, nothing else.
+
+        Args:
+            prepared: the batch and its draw.
+            step: always the same function of tensors: nothing may vary from call to call but the numbers on the host.
+                It is not kept: it belongs to a run, which would hold itself alive.
 
         Raises:
             RunFailed: if an operation cannot be part of a graph.
@@ -76,23 +78,23 @@ class Recorded:
                 place.copy_(value)
         if recording.eager < EAGER:
             recording.eager += 1
-            return _kept(self._eagerly(recording.inputs))
+            return _kept(self._eagerly(recording.inputs, step))
         if recording.graph is None:
-            self._record(recording)
+            self._record(recording, step)
         recording.graph.replay()
         assert recording.done is not None
         return _kept(recording.done)
 
-    def _eagerly(self, inputs: Prepared) -> Done:
+    def _eagerly(self, inputs: Prepared, step: Callable[[Prepared], Done]) -> Done:
         """Not on the stream of everything else: autograd would remember that one, and recording cannot use it."""
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
-            done = self._step(inputs)
+            done = step(inputs)
         current.wait_stream(self._stream)
         return done
 
-    def _record(self, recording: _Recording) -> None:
+    def _record(self, recording: _Recording, step: Callable[[Prepared], Done]) -> None:
         """No operation runs while it is recorded."""
         graph = torch.cuda.CUDAGraph()
         try:
@@ -101,7 +103,7 @@ class Recorded:
                 _capturable(self._optimizer),
                 torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
             ):
-                recording.done = self._step(recording.inputs)
+                recording.done = step(recording.inputs)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

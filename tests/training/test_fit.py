@@ -1,9 +1,11 @@
 """The loop: what arms share, what resumes, what stops, and a curve that must not change."""
 
+import gc
 import json
 import math
 import platform
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -247,3 +249,17 @@ def test_what_the_model_gets_wrong_on_val_is_shown_at_the_end(train):
     assert shown.step == training.fit.done_steps
     wrong = round((1 - training.scalars["val/accuracy"]) * len(training.fit.parts.data.val))
     assert shown.width == min(3, wrong) * (128 + 8)  # three tiles in a row, with their margins
+
+
+@pytest.mark.parametrize("aug", ["mixup", "manifold_mixup"])
+def test_a_finished_training_is_freed_without_the_garbage_collector(tmp_path, aug):
+    """Runs of one process follow each other: one that refers to itself would keep its data until Python cleans up."""
+    training = Training(tmp_path, "trainer.epochs=1", f"aug={aug}")
+    training.run()
+    fit = weakref.ref(training.fit)
+    gc.disable()
+    try:
+        del training
+        assert fit() is None
+    finally:
+        gc.enable()
