@@ -114,7 +114,8 @@ def _sweep(
         if seconds is not None and seconds >= WORTH_SAYING:
             print(time_left(seconds, done, len(places)), flush=True)
         # A preset's own axes are among the overrides already.
-        own = [f"hydra.sweep.dir={quote(str(study))}", "hydra.sweeper.params=null"]
+        own = [f"hydra.sweep.dir={quote(str(study))}", "hydra.sweeper.params=null",
+               "hydra.sweeper.composed=true"]  # fmt: skip
         own += [f"{key}={quote(line.own[key])}" for key in OF_A_RUN if key in line.own]
         with Watch(places):
             try:

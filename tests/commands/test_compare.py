@@ -15,10 +15,17 @@ from helpers.cases import each
 from helpers.command_line import in_this_process
 from helpers.data_examples import small_folder
 from helpers.processes import Started, begin, files_of, lines_of, mixup_lab, summary_of, without_time
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from mixup_lab.commands.compare import _enough_seeds
 from mixup_lab.commands.line import complete
-from mixup_lab.commands.plan import make_plan
+from mixup_lab.commands.plan import jobs_of, make_plan
+from mixup_lab.config import identity
+from mixup_lab.config.schema import COMPARE_KEYS, parse
+from mixup_lab.config.words import config_dir
 from mixup_lab.runs import store
 from mixup_lab.types import UserError
 
@@ -124,6 +131,53 @@ def test_a_plan_names_every_arm_by_what_differs():
         "baseline", "mixup-a0.4,mix_schedule=constant", "mixup-a0.4,mix_schedule=linear",
     ]  # fmt: skip
     assert len(make_plan(["seed=range(3)", "aug=mixup,none", "++aug.alpha=0"]).names) == 1  # the same training
+
+
+def test_a_value_set_in_a_plan_is_what_hydra_would_compose():
+    overrides = [
+        "aug=mixup,cutmix",
+        "aug.alpha=0,0.4",
+        "model.hidden=[8],[16,4]",
+        "trainer.clip_grad_norm=null,1.5",
+        "seed=3",
+    ]
+    plan = make_plan(overrides)
+    jobs, _ = jobs_of(overrides)
+    assert len(jobs) == 16
+    assert len(plan.settings) == 12  # each method with alpha 0 is the baseline
+    for words in jobs:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            cfg = compose("compare", overrides=words, return_hydra_config=True)
+        choices = dict(cfg.hydra.runtime.choices)
+        whole = OmegaConf.create(
+            {k: v for k, v in OmegaConf.to_container(cfg).items() if k not in (*COMPARE_KEYS, "hydra")}
+        )
+        config = parse(whole)
+        assert plan.settings[identity.arm(config.resolved, choices)] == identity.settings(config.resolved, choices)
+    for word, sentence in (("model.hiden=1,2", "hiden"), ("trainer.epochs.x=1,2", "epochs.x")):
+        with pytest.raises(HydraException, match=sentence):
+            make_plan([word, "seed=0"])
+
+
+def test_seeds_and_values_cost_no_compositions_before_the_first_run(line, monkeypatch):
+    composed = []
+    compositions = ConfigLoaderImpl.load_configuration
+    monkeypatch.setattr(
+        ConfigLoaderImpl, "load_configuration", lambda *a, **k: (composed.append(1), compositions(*a, **k))[1]
+    )
+    counts = []
+    for seeds, alphas in ((2, "1"), (50, "0.1,0.2,0.3,0.4,1")):
+        composed.clear()
+        words = ("hydra/launcher=basic", "trainer.batch_size=100000", f"aug.alpha={alphas}", f"seed=range({seeds})")
+        code, out, err = line("compare", *TINY, *words)  # the first run fails
+        assert (code, err.count("larger than the training split")) == (2, 1)
+        assert f" {seeds} seeds, {seeds * (alphas.count(',') + 2)} runs" in out
+        counts.append(len(composed))
+    assert counts[0] == counts[1] <= 4
+    composed.clear()
+    words = [word for word in (*TINY, "trainer.batch_size=100000") if not word.startswith("study=")]
+    line("train", "-m", *words, "aug=none,mixup", "seed=range(9)", "hydra.sweep.dir=sweep")
+    assert len(composed) == 2 + 2 + 18  # Hydra's own, one for each arm, and each run's own
 
 
 # ---- a study ------------------------------------------------------------------------------------------------------
