@@ -19,7 +19,7 @@ from mixup_lab import __version__
 from mixup_lab.config.commands import COMMANDS, COMPLETION
 from mixup_lab.config.launch import FULL_ERROR, environment, launch
 from mixup_lab.config.nearest import hint
-from mixup_lab.config.words import quote, tree_of
+from mixup_lab.config.words import quote, tree_of, unquoted
 from mixup_lab.types import Interrupted, RunFailed, UserError
 
 
@@ -80,6 +80,10 @@ def _run(name: str, words: list[str]) -> int:
         return int(getattr(import_module(module), function)(words))
     if name == "preview" and {"-m", "--multirun"} & set(words) and any(word.startswith("out=") for word in words):
         raise UserError("out names one file, so it cannot be combined with -m")
+    if name == "train" and any(word.startswith("from=") for word in words):
+        from mixup_lab.commands.again import replaced
+
+        words = replaced(words)
     launch(name, _resuming(words))
     return 0
 
@@ -99,8 +103,7 @@ def _resuming(words: list[str]) -> list[str]:
     value = resumes[-1].removeprefix("resume=") if resumes else "null"
     if value == "null":
         return words
-    if value[:1] in "'\"" and len(value) > 1 and value[-1] == value[0]:
-        value = re.sub(rf"\\({value[0]})", r"\1", value[1:-1])
+    value = unquoted(value)
     if not value:
         raise UserError("resume= needs a run directory: resume=RUN_DIR")
     if "-m" in words or "--multirun" in words:

@@ -26,7 +26,7 @@ def saved_config(run_dir: Path, changes: Sequence[str], purpose: str) -> RunConf
         UserError: for another key, and for a file that cannot be read or is not the configuration of a run.
     """
     path = run_dir / "config.yaml"
-    cfg = _read(path)
+    cfg = read(path)
     for override in OverridesParser.create().parse_overrides(list(changes)):
         key = override.key_or_group
         if key not in MACHINE_KEYS:
@@ -39,7 +39,8 @@ def saved_config(run_dir: Path, changes: Sequence[str], purpose: str) -> RunConf
     return parse(cfg)
 
 
-def _read(path: Path) -> DictConfig:
+def read(path: Path) -> DictConfig:
+    """The content of a `config.yaml`, without its `trust`. Raises UserError unless it is the configuration of a run."""
     try:
         cfg = OmegaConf.load(path)
     except (OSError, ValueError, YAMLError) as error:

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from hydra.errors import HydraException
@@ -10,11 +11,10 @@ from hydra.utils import instantiate
 
 from mixup_lab.config.kinds import allowed, fits, hints_of, several
 from mixup_lab.config.nearest import unknown_key
+from mixup_lab.config.words import config_dir
 from mixup_lab.types import UserError
 
-TRUSTED = ("mixup_lab", "torch", "torchvision", "timm")
-# These load and run code from elsewhere, trusted package or not.
-NEVER = ("torch.hub", "torch.load", "torch.package", "torch.utils.cpp_extension", "torch.jit.load")
+OURS = "mixup_lab"
 
 
 def build(
@@ -32,7 +32,7 @@ def build(
         group: the configuration group, for messages (`aug`, `model`, ...).
         component: `_target_` and flat arguments.
         base: class that the object must be an instance of.
-        trust: further packages that a `_target_` may come from.
+        trust: packages that a `_target_` may come from, besides the options of `conf/`.
         offered: arguments that are passed on only if there is a parameter of that name.
         runtime: arguments that come from the program instead of the configuration, such as `num_outputs`.
 
@@ -74,10 +74,10 @@ def accepts(group: str, component: dict[str, Any], name: str, *, trust: Iterable
 
 def _factory(group: str, component: dict[str, Any], trust: Iterable[str]) -> Any:
     """The class or function of a component as a `functools.partial`, with the configured arguments."""
-    target = component["_target_"]
-    allowed = (*TRUSTED, *trust)
-    if not _trusted(target, allowed):
-        raise UserError(_refusal(group, target, allowed))
+    target, trust = component["_target_"], tuple(trust)
+    ours = isinstance(target, str) and target in _options(group.partition(".")[0])
+    if not ours and not _within(target, trust):
+        raise UserError(_refusal(group, target, trust))
     for key, value in component.items():
         if _holds_target(value):
             raise UserError(f"{group}.{key} holds a _target_ of its own; components are flat")
@@ -86,29 +86,31 @@ def _factory(group: str, component: dict[str, Any], trust: Iterable[str]) -> Any
     except HydraException as error:
         reason = str(error).splitlines()[0]
         if "blocklisted" in reason:  # Hydra's own list of functions that run code
-            raise UserError(_refusal(group, target, allowed)) from error
+            raise UserError(_refusal(group, target, trust)) from error
         raise UserError(f"{group}._target_={target} cannot be loaded: {reason}") from error
-    # A path such as torch.os.system begins with a trusted name and ends elsewhere.
+    # A path such as my_package.os.system begins with a trusted name and ends elsewhere.
     made_in = getattr(factory.func, "__module__", None) or ""
-    if not _trusted(f"{made_in}.", allowed):
-        raise UserError(_refusal(group, target, allowed))
+    if not ours and not _within(f"{made_in}.", trust):
+        raise UserError(_refusal(group, target, trust))
     return factory
 
 
-def _trusted(path: object, allowed: Iterable[str]) -> bool:
-    return (
-        isinstance(path, str)
-        and any(path.startswith(f"{package}.") for package in allowed)
-        and not any(path == name or path.startswith(f"{name}.") for name in NEVER)
-    )
+@cache
+def _options(group: str) -> frozenset[str]:
+    """The targets of the options of a group that come with the program."""
+    texts = [path.read_text(encoding="utf-8") for path in (config_dir() / group).glob("*.yaml")]
+    return frozenset(target for text in texts for target in re.findall(r"^_target_: *(\S+)", text, re.MULTILINE))
 
 
-def _refusal(group: str, target: object, allowed: Iterable[str]) -> str:
+def _within(path: object, packages: Iterable[str]) -> bool:
+    return isinstance(path, str) and any(path.startswith(f"{package}.") for package in packages)
+
+
+def _refusal(group: str, target: object, trust: Iterable[str]) -> str:
     package = str(target).split(".")[0]
-    return (
-        f"{group}._target_={target} is not trusted: targets come from {', '.join(allowed)}"
-        f" (if you trust that package, add trust=[{package}])"
-    )
+    known = f"the options of {group}" + "".join(f" and what {name} defines" for name in trust)
+    advice = "" if package in trust or package == OURS else f" (if you trust that package, add trust=[{package}])"
+    return f"{group}._target_={target} is not trusted: targets are {known}{advice}"
 
 
 def _check_types(group: str, factory: Any, given: dict[str, Any]) -> None:

@@ -129,4 +129,5 @@ EXPORT = {
     "overwrite": _OVERWRITE,
     "dataset.root": "where the data of training are now; other settings of the machine likewise",
 }
-OWN = {"compare": COMPARE, "report": REPORT, "evaluate": EVALUATE, "predict": PREDICT, "export": EXPORT}
+TRAIN = {"from": "RUN_DIR: a new run with the settings of that run, but for those of this line"}
+OWN = {"train": TRAIN, "compare": COMPARE, "report": REPORT, "evaluate": EVALUATE, "predict": PREDICT, "export": EXPORT}

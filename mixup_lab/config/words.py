@@ -33,6 +33,13 @@ def flag_value(words: Sequence[str], *names: str) -> str | None:
     return None
 
 
+def unquoted(value: str) -> str:
+    """The value of a word without quotation marks around it."""
+    if value[:1] in "'\"" and len(value) > 1 and value[-1] == value[0]:
+        return re.sub(rf"\\({value[0]})", r"\1", value[1:-1])
+    return value
+
+
 def quote(text: str) -> str:
     """Any text as a value in Hydra's grammar. There a backslash counts only in front of a quotation mark."""
     escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
