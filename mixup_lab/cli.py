@@ -4,6 +4,7 @@ The words after the command go to Hydra, except for help and completion. Nothing
 and help does not even import Hydra, so both answer at once.
 """
 
+import io
 import os
 import platform
 import re
@@ -17,15 +18,19 @@ from pathlib import Path
 
 from mixup_lab import __version__
 from mixup_lab.config.commands import COMMANDS, COMPLETION
-from mixup_lab.config.launch import FULL_ERROR, environment, launch
+from mixup_lab.config.launch import FULL_ERROR, environment, find_own_code, launch
 from mixup_lab.config.nearest import hint
 from mixup_lab.config.words import quote, tree_of, unquoted
 from mixup_lab.types import Interrupted, RunFailed, UserError
+from mixup_lab.visible import visible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0 done, 1 failed, 2 a mistake of the user, 128+n signal n."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 gets ? for a sign that it lacks
+            stream.reconfigure(errors="replace")
     debug = "--debug" in words or os.environ.get(FULL_ERROR) == "1"
     words = [word for word in words if word != "--debug"]
     name = f"mixup-lab {words[0]}" if words and words[0] in COMMANDS else "mixup-lab"
@@ -74,6 +79,7 @@ def _main(words: list[str], debug: bool) -> int:
 
 
 def _run(name: str, words: list[str]) -> int:
+    find_own_code(words)
     program = COMMANDS[name].program
     if program is not None:
         module, function = program.split(":")
@@ -141,7 +147,7 @@ def _failed(name: str, error: BaseException, words: list[str], debug: bool) -> i
     if debug or (sentence is None and not isinstance(error, SweepError)):
         traceback.print_exception(cause)
     if isinstance(error, SweepError):
-        print(f"{name}: {error}; the first: {sentence or repr(cause)}", file=sys.stderr)
+        print(visible(f"{name}: {error}; the first: {sentence or repr(cause)}"), file=sys.stderr)
     elif sentence is not None:
-        print(f"{name}: {sentence}", file=sys.stderr)
+        print(visible(f"{name}: {sentence}"), file=sys.stderr)
     return 1 if sentence is None or isinstance(cause, RunFailed) else 2

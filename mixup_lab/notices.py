@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mixup_lab.visible import visible
+
 _memory: Path | None = None  # the folder of `remembering`
 
 
@@ -29,7 +31,7 @@ def say(text: str) -> None:
             return
         except OSError:  # another machine, which lacks the folder: twice is better than never
             pass
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from mixup_lab.study.formats import value
 from mixup_lab.study.reading import Run, read
 from mixup_lab.study.results import Metric
 from mixup_lab.types import UserError
+from mixup_lab.visible import visible
 
 if TYPE_CHECKING:
     from mixup_lab.data.source import Loaded
@@ -280,6 +281,7 @@ def _print(name: str, findings: Sequence[tuple[Run, Finding]]) -> None:
 
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if not findings:
         return
@@ -298,7 +300,7 @@ def _print(name: str, findings: Sequence[tuple[Run, Finding]]) -> None:
             else ""
             for key, score in scores.items()
         ]
-        table.add_row(arm, str(len(own)), *cells)
+        table.add_row(Text(visible(arm)), str(len(own)), *cells)
     console = Console(highlight=False)
     console.print(table)
     if len(every) > len(scores):

@@ -153,27 +153,30 @@ def show(answer: Answer, written: Sequence[Path]) -> None:
 
     from mixup_lab.study.terminal import terminal_table
 
-    console = Console(highlight=False)
     for problem in answer.problems:
-        console.print(problem, markup=False, soft_wrap=True)
-    console.print(terminal_table(answer))
+        _line(problem)
+    Console(highlight=False).print(terminal_table(answer))
     for part in [answer.confirmed, answer]:
         if part is not None:
             title = "On fresh seeds alone: " if part is answer.confirmed else ""
-            console.print(f"{title}{part.sentence}", markup=False, style="bold", soft_wrap=True)
+            _line(f"{title}{part.sentence}", style="bold")
             for detail in part.details:
-                console.print(detail, markup=False, soft_wrap=True)
+                _line(detail)
     show_lenses(answer, written)
     for name in ("confirm", "extend", "look"):
         if name in answer.commands:
-            console.print(f"{name:8}{answer.commands[name]}", markup=False, soft_wrap=True)
+            _line(f"{name:8}{answer.commands[name]}")
 
 
 def show_lenses(answer: Answer, written: Sequence[Path]) -> None:
     """Print a line for each lens, and the path of the report."""
+    for section in answer.lenses:
+        _line(f"{section.title}: {section.sentence or 'see the report'}")
+    _line(f"\nReport: {written[0]}")
+
+
+def _line(text: str, style: str = "") -> None:
+    """Print a line that may hold names from the files of others."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    for section in answer.lenses:
-        console.print(visible(f"{section.title}: {section.sentence or 'see the report'}"), markup=False, soft_wrap=True)
-    console.print(f"\nReport: {written[0]}", markup=False, soft_wrap=True)
+    Console(highlight=False).print(visible(text), markup=False, style=style, soft_wrap=True)

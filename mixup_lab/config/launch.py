@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mixup_lab.config.commands import COMMANDS
-from mixup_lab.config.words import config_dir
+from mixup_lab.config.words import config_dir, flag_value
 from mixup_lab.notices import remembering
 from mixup_lab.types import Interrupted, RunFailed, UserError
+from mixup_lab.visible import visible
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's variable for full tracebacks; the processes of a sweep inherit it
@@ -112,15 +113,32 @@ def _with_swept_groups(words: Sequence[str]) -> list[str]:
 
 
 def find_plugins() -> None:
-    """Make our plugins and the user's classes importable. Call it before Hydra is imported, which looks for plugins."""
-    # A console script does not have the working directory on its path, where the user's own classes may be.
-    for path in (str(Path.cwd()), str(_PACKAGE / "plugins")):
-        if path not in sys.path:
-            sys.path.append(path)
-        # For worker processes, which are fresh interpreters under some launchers.
-        parts = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-        if path not in parts:
-            os.environ["PYTHONPATH"] = os.pathsep.join([*parts, path])
+    """Make our plugins importable. Call it before Hydra is imported, which imports every plugin that it finds.
+
+    The working directory may hold files of others, so a folder `hydra_plugins` in it does not count.
+    """
+    _find(_PACKAGE / "plugins")
+    import hydra_plugins
+
+    here = [path for path in hydra_plugins.__path__ if Path(path).resolve().parent != Path.cwd()]
+    hydra_plugins.__path__ = [*here, *({str(_PACKAGE / "plugins" / "hydra_plugins")} - set(here))]
+
+
+def find_own_code(words: Sequence[str]) -> None:
+    """Make the user's own classes importable, which lie in the working directory, if the line trusts any."""
+    # A console script does not have the working directory on its path.
+    if flag_value(words, "--config-dir", "-cd") or any(word.lstrip("+").startswith("trust=") for word in words):
+        _find(Path.cwd())
+
+
+def _find(folder: Path) -> None:
+    path = str(folder)
+    if path not in sys.path:
+        sys.path.append(path)
+    # For worker processes, which are fresh interpreters under some launchers.
+    parts = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    if path not in parts:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*parts, path])
 
 
 @contextmanager
@@ -173,7 +191,7 @@ class Job:
             self.failures.append(error)
             where = f"mixup-lab {self.command}: run {hydra_cfg.job.num} ({' '.join(hydra_cfg.overrides.task)}):"
             if isinstance(error, (UserError, RunFailed)):
-                print(f"{where} {error}", file=sys.stderr, flush=True)
+                print(visible(f"{where} {error}"), file=sys.stderr, flush=True)
             else:  # a bug of ours: each run shows its own traceback, since only the first error is raised again
                 print(where, file=sys.stderr)
                 traceback.print_exc()

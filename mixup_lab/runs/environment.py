@@ -1,5 +1,6 @@
 """Where a run was made: versions, commit. Recorded with the run, never part of its identity."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -18,11 +19,27 @@ def versions() -> dict[str, str]:
     return numbers
 
 
+# The folder may come from somebody else: git runs no command that its settings name.
+_GIT = ("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "-c", "protocol.allow=never")
+
+
 def git_commit() -> str | None:
     """The commit of the working directory, with `+` behind it when it has uncommitted changes; None outside of git."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-        changes = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5)
+        commit = _git("rev-parse", "HEAD")
+        named = _git("config", "-z", "--name-only", "--list").split("\0")
+        # Filters see the content of files that are compared; a key may hold any sign, which `-c` would take apart.
+        filters = [key for key in dict.fromkeys(named) if key.startswith("filter.")]
+        off = {"GIT_CONFIG_COUNT": str(len(filters))}
+        for k, key in enumerate(filters):
+            off |= {f"GIT_CONFIG_KEY_{k}": key, f"GIT_CONFIG_VALUE_{k}": ""}
+        changes = _git("--no-optional-locks", "status", "--porcelain", "-uno", "--ignore-submodules=all", **off)
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit.stdout.strip() + "+" * bool(changes.stdout.strip())
+    return commit.strip() + "+" * bool(changes.strip())
+
+
+def _git(*words: str, **more: str) -> str:
+    environment = {**os.environ, **more}
+    done = subprocess.run([*_GIT, *words], capture_output=True, text=True, timeout=5, check=True, env=environment)
+    return done.stdout

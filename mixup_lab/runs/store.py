@@ -45,14 +45,34 @@ def read_manifest(study: Path) -> dict[str, Any] | None:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise UserError(
             f"{path} was written by another version of mixup-lab, so the study cannot go on with this one; use that"
             " version, or begin a new study with study=NAME"
         )
+    _check(path, manifest)
     return manifest
+
+
+def _check(path: Path, manifest: dict[str, Any]) -> None:
+    """Raise UserError unless the content is what `enter` writes; the file may be damaged, or from somebody else."""
+    types = {"settings": dict, "axes": list, "roots": dict, "arms": dict}
+    for key, kind in types.items():
+        if not isinstance(manifest.get(key), kind):
+            raise UserError(f"{path} is damaged: {key} must be {'a list' if kind is list else 'an object'}")
+    ends, looks = manifest.get("ends", {}), manifest.get("looks", [])
+    if not (isinstance(ends, dict) and all(type(seed) is int for seed in ends.values())):
+        raise UserError(f"{path} is damaged: ends must have a number for each arm")
+    if not (isinstance(looks, list) and all(type(seeds) is int for seeds in looks)):
+        raise UserError(f"{path} is damaged: looks must be numbers of seeds")
+    if not all(isinstance(axis, str) for axis in manifest["axes"]):
+        raise UserError(f"{path} is damaged: axes must be names of keys and groups")
+    for name in manifest["arms"].values():
+        # A folder outside of the study would be written to.
+        if not (isinstance(name, str) and safe_name(name) == name and name.strip(".")):
+            raise UserError(f"{path} has {name!r} as the folder of an arm, which must be a plain name")
 
 
 def read_looks(study: Path) -> tuple[int, ...]:
@@ -111,6 +131,9 @@ def enter(
             if arm not in arms:
                 taken = set(arms.values())
                 arms[arm] = wanted if wanted not in taken else f"{wanted}-{arm[:6]}"
+        for arm in names:
+            if (study / arms[arm]).is_symlink():
+                raise UserError(f"{study / arms[arm]} is a link; an arm must be a folder of its study")
         manifest |= {"axes": axes, "roots": {**manifest["roots"], **roots}, "arms": arms, "ends": dict(ends)}
         write_atomically(study / "study.json", json.dumps(manifest, indent=1) + "\n")
         return {arm: arms[arm] for arm in names}
