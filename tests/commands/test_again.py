@@ -8,7 +8,8 @@ from helpers.processes import lines_of
 from hydra import compose, initialize_config_dir
 
 from mixup_lab.commands.again import replaced
-from mixup_lab.config.schema import parse
+from mixup_lab.config.launch import find_plugins
+from mixup_lab.config.schema import parse, register
 from mixup_lab.config.words import config_dir
 from mixup_lab.types import UserError
 
@@ -23,6 +24,8 @@ def line(monkeypatch, capsys, tmp_path):
 
 def configuration(words):
     """What Hydra composes of these words."""
+    find_plugins()
+    register()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return parse(compose("train", overrides=list(words)))
 
@@ -61,7 +64,7 @@ def test_a_run_again_has_the_settings_of_the_first_and_a_place_of_its_own(line, 
     [
         ["aug=cutmix", "aug.alpha=0.3", "optimizer=adam", "optimizer.lr=1e-5", "trainer.clip_grad_norm=1.5"],
         ["dataset=table", "dataset.root=a b,c", "dataset.target=it's", "dataset.categorical=[x y]"],
-        ["model=torchvision", "model.name=vgg11", "+model.model_args.dropout=0.3", "transform=crop_flip"],
+        ["model=torchvision", "model.name=vgg11", "model.model_args={dropout: 0.3}", "transform=crop_flip"],
         ["scheduler=multistep", "scheduler.milestones=[0.2,0.7]", "trainer.deterministic=true"],
     ],
 )
