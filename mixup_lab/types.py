@@ -24,6 +24,14 @@ class Batch(NamedTuple):
     target: Tensor  # (B,) for classification: class indices, int64
 
 
+class View(NamedTuple):
+    """The part of a picture that an example (C, H, W) shows. Pixels are those of the file, upright."""
+
+    size: tuple[int, int]  # width and height of the whole picture
+    corner: tuple[float, float]  # left and top edge of the part, from the left and the top of the picture
+    step: tuple[float, float]  # width and height of a pixel of the example
+
+
 class Mixed(NamedTuple):
     """A batch after mixing. `lam` is the share of the sample's own input and own label; 1 means unmixed."""
 

@@ -78,8 +78,8 @@ class Trained(nn.Module):
         Raises:
             UserError: as `new` does.
         """
-        names, _, pool = self.new(list(map(Path, paths)))
-        return names, pool.rows(np.arange(len(names))).to(self._parts.device)
+        new = self.new(list(map(Path, paths)))
+        return new.names, new.pool.rows(np.arange(len(new.names))).to(self._parts.device)
 
     def sample(self, count: int) -> Tensor:
         """The first examples of val, at most `count`, as they are stored."""

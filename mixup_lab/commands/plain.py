@@ -35,7 +35,7 @@ class Words(NamedTuple):
             raise UserError(f"out {given}; it must be a file {' or '.join(f'*{ending}' for ending in endings)}")
         path = Path(name).expanduser()
         if path.exists() and not self.flag("overwrite"):
-            raise UserError(f"out={name} exists; choose another file, or add overwrite=true")
+            raise UserError(f"out={name} exists; choose another name, or add overwrite=true")
         return path
 
 

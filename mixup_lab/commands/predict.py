@@ -1,12 +1,12 @@
-"""`mixup-lab predict RUN... INPUT...`: what trained models say about new files, as a table."""
+"""`mixup-lab predict RUN... INPUT...`: what trained models say about new files, as a table, masks or boxes."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from mixup_lab.types import UserError
 if TYPE_CHECKING:
     from mixup_lab.commands.loaded import Trained
     from mixup_lab.data.source import New
-    from mixup_lab.targets.target import Columns
+    from mixup_lab.targets.target import Columns, Shown
 
 RECORD = "record.jsonl"
 
@@ -32,58 +32,76 @@ RECORD = "record.jsonl"
 def main(words: Sequence[str]) -> int:
     """Run the command with these words and return the exit code."""
     line = words_of(words, "predict", PREDICT)
-    out = line.out("predictions.csv", [".csv"])
-    chosen = _named(line.values.get("columns"))
+    chosen, calibrated = _named(line.values.get("columns")), line.flag("calibrated")
     folders, inputs = _divided(line.places)
     find_plugins()
+    from mixup_lab.commands.loaded import trained
+
     runs = _runs(folders)
-    with TemporaryDirectory() as folder, remembering(Path(folder)):  # all runs say the same about their data
-        names, ids, columns = predict(runs, inputs, line.machine, line.flag("calibrated"))
-    text = _text(names, columns) if chosen is None else _chosen(chosen, ids, columns)
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, text)
-    how = "" if len(runs) == 1 else f", the mean of {len(runs)} runs"
-    print(f"{out}: {len(names):,} predictions{how}")
+    with TemporaryDirectory(ignore_cleanup_errors=True) as name, remembering(folder := Path(name)):
+        # All runs say the same about their data: it is printed once.
+        each = (trained(run, line.machine, "when a run predicts") for run in runs)
+        first = next(each)
+        kind, one = first.kind, len(runs) == 1
+        # What cannot be written is refused before anything is computed.
+        out = line.out(kind.predictions, [Path(kind.predictions).suffix])
+        if chosen is not None and kind.columns(np.zeros((0, len(kind.names)))) is None:
+            raise UserError(f"columns are those of a table, and predictions of {kind.kind} are not rows of one")
+        if not one and not first.task.labels.averaged:
+            raise UserError(f"{kind.kind} of several runs have no mean, and there are {len(runs)} runs; choose one")
+        new = first.new(inputs)
+        title = f"predicting {len(new.names):,} {first.encoder.noun} with {len(runs)} run{'s'[: not one]}"
+        with track(title, len(runs) * len(new.names)) as advance:
+            chances = predict(chain([first], each), inputs, calibrated, folder, advance)
+        columns = kind.columns(chances)
+        if columns is None:
+            for below, content in kind.documents(chances, _shown(new, inputs)):
+                _write(out / below, content)
+        else:
+            _write(out, _text(new.names, columns) if chosen is None else _chosen(chosen, new.ids, columns))
+    print(f"{out}: {len(new.names):,} predictions{'' if one else f', the mean of {len(runs)} runs'}")
     return 0
 
 
+def _write(path: Path, content: str | bytes) -> None:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+
+
 def predict(
-    runs: Sequence[Run], inputs: Sequence[Path], changes: Sequence[str], calibrated: bool
-) -> tuple[list[str], list[str], Columns]:
-    """The predictions of some runs for new files: the mean of their probabilities, or of their numbers.
+    models: Iterable[Trained], inputs: Sequence[Path], calibrated: bool, folder: Path, advance: Callable[[int], None]
+) -> np.ndarray:
+    """What trained models predict for new files, see `Task.chances`: the mean over the models, (N, ...) float32.
 
     Args:
-        runs: finished, with targets of one kind and of the same names.
+        models: with targets of one kind and of the same names.
         inputs: files and folders.
-        changes: settings of the machine.
-        calibrated: whether the logits of each run are divided by the temperature that suits its val.
-
-    Returns:
-        Names and ids of the N inputs, and the columns of their predictions.
+        calibrated: whether the logits of each are divided by the temperature that suits its val.
+        folder: of a file that holds the result, since the probabilities of all pixels may not fit into memory.
+        advance: is called with the number of inputs that a model has done.
 
     Raises:
-        UserError: for what cannot be read, and for predictions that are not rows of a table.
+        UserError: for what cannot be read, and for predictions of different shapes.
     """
-    from mixup_lab.commands.loaded import trained
+    total: np.ndarray | None = None
+    for count, model in enumerate(models, 1):
+        new = model.new(inputs)
+        for rows, chances in _chances(model, new, model.temperature() if calibrated else 1.0):
+            if total is None:
+                shape = len(new.names), *chances.shape[1:]
+                total = np.lib.format.open_memmap(folder / "chances.npy", "w+", np.dtype(np.float32), shape)
+            elif total.shape[1:] != chances.shape[1:]:
+                both = " and ".join("x".join(map(str, each.shape[1:])) for each in (total, chances))
+                raise UserError(f"the runs predict {both} values for an example: there is no mean of them")
+            total[rows] += (chances - total[rows]) / count
+            advance(len(rows))
+    assert total is not None
+    return total
 
-    parts = []
-    with ExitStack() as stack:
-        advance: Callable[[int], None] | None = None
-        for run in runs:
-            model = trained(run, changes, "when a run predicts")
-            model.kind.columns(np.zeros((0, len(model.class_names))))  # refused before anything is computed
-            new = model.new(inputs)
-            temperature = model.temperature() if calibrated else 1.0
-            if advance is None:
-                title = f"predicting {len(new.names):,} {model.encoder.noun} with {len(runs)} run{'s'[: len(runs) > 1]}"
-                advance = stack.enter_context(track(title, len(runs) * len(new.names)))
-            parts.append(_chances(model, new, temperature, advance))
-    return new.names, new.ids, model.kind.columns(np.mean(parts, axis=0))
 
-
-def _chances(model: Trained, new: New, temperature: float, advance: Callable[[int], None]) -> np.ndarray:
-    """The probabilities, or the numbers, that a run predicts: (N, ...) float64."""
+def _chances(model: Trained, new: New, temperature: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The places of some examples (n,) and what a model predicts for them (n, ...), batch by batch."""
     import torch
 
     from mixup_lab.data.feeds import Streaming
@@ -93,16 +111,26 @@ def _chances(model: Trained, new: New, temperature: float, advance: Callable[[in
     workers = model.config.data.workers if len(rows) > size else 0
     feed = Streaming(new.pool, model.run.parts.device, workers)
     split = Split("new", rows, new.pool.target, feed, new.pool.lengths)
-    found = []
+    groups = np.split(rows, range(size, len(rows), size))
     with torch.inference_mode():
-        for batch in split.batches(np.split(rows, range(size, len(rows), size))):
+        for group, batch in zip(groups, split.batches(groups), strict=True):
             with model.run.evaluator.precision.autocast():  # as the run evaluates
                 answer = model(batch.inputs)
-            chances = model.task.chances(answer.double() / temperature)
-            assert chances is not None
-            found.append(chances.cpu().numpy())
-            advance(len(answer))
-    return np.concatenate(found)
+            yield group, model.task.chances(answer / temperature).cpu().numpy()
+
+
+def _shown(new: New, inputs: Sequence[Path]) -> list[Shown]:
+    """The pictures, by their paths below the folders that were given."""
+    from mixup_lab.targets.target import Shown
+
+    if new.view is None:
+        raise UserError("the source of the run does not tell the sizes of new pictures")
+    paths = map(Path, new.names)
+    names = [
+        next((path.relative_to(place) for place in inputs if place in path.parents), Path(path.name)).as_posix()
+        for path in paths
+    ]
+    return [Shown(name, new.view(i)) for i, name in enumerate(names)]
 
 
 def _divided(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:

@@ -40,7 +40,7 @@ COMMANDS = {
         program="mixup_lab.commands.report:main",
     ),
     "predict": Command(
-        "Let trained models predict new files: pictures, sounds, rows of a table, texts.",
+        "Let trained models predict new files: pictures, sounds, rows of a table, texts; masks and boxes too.",
         program="mixup_lab.commands.predict:main",
     ),
     "export": Command(
@@ -118,10 +118,10 @@ EVALUATE = {
 _MACHINE = "where the model runs; other settings of the machine likewise, such as dataset.root"
 _OVERWRITE = "true: replace the file if it exists (default false)"
 PREDICT = {
-    "out": "FILE.csv for the predictions (default predictions.csv)",
+    "out": "FILE.csv (default predictions.csv); for masks a DIR of PNGs (predictions); for boxes a FILE.json",
     "calibrated": "true: divide logits by the temperature that suits the run's val (default false)",
     "columns": "[ID,LABEL]: write these two columns alone, ids and predictions, as competitions want it",
-    "overwrite": _OVERWRITE,
+    "overwrite": "true: replace the file, or files in DIR, if they exist (default false)",
     "trainer.device": _MACHINE,
 }
 EXPORT = {

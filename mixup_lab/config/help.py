@@ -25,7 +25,8 @@ FILES = {  # input and output of the commands that compose no configuration
     "predict": "First the runs: a run directory, or folders of runs, whose probabilities (or numbers) are averaged."
     " Then the inputs, of the kind that the runs were trained on: pictures, sounds, tables, .txt files, or folders of"
     " them. The data of training must be there. It writes a row for each input: its path (for a row of a table the path"
-    " and the number of the row), the prediction, and the probability p_NAME of each class or tag.",
+    " and the number of the row), the prediction, and the probability p_NAME of each class or tag; or a PNG of labels"
+    " for each picture; or one file of boxes, as COCO has them.",
     "export": "A run directory, whose data must be there. The file holds the model with its preprocessing, for batches"
     " of any size, and in the extra file mixup_lab.json the names of the classes and the form of the inputs.",
 }
@@ -52,6 +53,7 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab predict RUN_DIR new_pictures", "a folder, into predictions.csv"),
         ("mixup-lab predict outputs/titanic/mixup-a0.4 test.csv calibrated=true", "the mean of all seeds of an arm"),
         ("mixup-lab predict RUN_DIR test.csv columns=[id,label] out=submission.csv", "two columns, for a competition"),
+        ("mixup-lab predict RUN_DIR new_scans out=masks", "a mask for each picture"),
     ),
     "preview": (
         ("mixup-lab preview aug=mixup aug.alpha=0.4", "the embedded digits and their mixtures"),

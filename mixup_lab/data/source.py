@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.targets.target import Target
-from mixup_lab.types import Pool, UserError
+from mixup_lab.types import Pool, UserError, View
 
 
 class ArrayPool(Pool):
@@ -62,11 +62,15 @@ class ArrayPool(Pool):
 
 
 class New(NamedTuple):
-    """N new examples, to be predicted, read as those of training were. The targets of the pool mean nothing."""
+    """N new examples, to be predicted, read as those of training were. The targets of the pool mean nothing.
+
+    `view(i)` is the part of a picture that example `i` shows; it raises UserError for a file that cannot be read.
+    """
 
     names: list[str]  # what a table of predictions calls each: the path of a file, or of a table with the row
     ids: list[str]  # short names: the stem of the file, or the number of the row from 1
     pool: Pool
+    view: Callable[[int], View] | None = None  # None: examples are not pictures in files
 
 
 @dataclass(frozen=True)

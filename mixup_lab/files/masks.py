@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from mixup_lab.files.picture import reason_of
+from mixup_lab.files.picture import covering, reason_of
 from mixup_lab.files.threads import in_threads
 from mixup_lab.types import VOID, UserError
 
@@ -36,6 +36,19 @@ class Labels:
     def __post_init__(self) -> None:
         if len(self.names) > UNKNOWN:
             raise UserError(f"masks may have at most {UNKNOWN} classes, found {len(self.names)}{self.hint}")
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The labels that stand for the C classes in a file, and the one for void pixels: 255 if it has no other."""
+        free = (label for label in (VOID, *range(LABELS)) if label not in self.index)
+        first: dict[int, int] = {}
+        for label in sorted(self.index):
+            first.setdefault(self.index[label], label)
+        if self.otherwise is not None:
+            other = next(label for label in range(1, LABELS) if label not in self.index)
+            first.setdefault(self.otherwise, other)
+        first.setdefault(VOID, next(free))
+        return *(first[k] for k in range(len(self.names))), first[VOID]
 
     def apply(self, masks: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """From labels (N, H, W) to class indices, uint8 (N, H, W).
@@ -101,10 +114,9 @@ def _one_channel(pixels: np.ndarray) -> np.ndarray:
 def _covering(labels: np.ndarray, height: int, width: int) -> np.ndarray:
     """The nearest label for each pixel, with the geometry of a picture that is scaled to cover and cropped."""
     high, wide = labels.shape
-    scale = max(width / wide, height / high)
+    across, down = covering((wide, high), (width, height))
     picked = []
-    for old, new in ((high, height), (wide, width)):
-        scaled = max(new, round(old * scale))
+    for old, new, scaled in ((high, height, down), (wide, width, across)):
         place = np.arange(new) + (scaled - new) // 2 + 0.5  # centres of pixels
         picked.append((place * old / scaled).astype(np.int64))
     return np.asarray(labels[picked[0][:, None], picked[1]])

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from mixup_lab.files.keys import SKIP_HINT
 from mixup_lab.notices import say
-from mixup_lab.types import UserError
+from mixup_lab.types import UserError, View
 
 LARGEST = 224  # short side that pictures of unequal sizes are reduced to, if they are larger
 GREY_MODES = ("1", "L", "LA", "La", "F", "I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -67,6 +67,25 @@ def decode(path: str, shape: tuple[int, int, int], stretch: bool = False) -> np.
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
+def view_of(path: str, shape: tuple[int, ...], stretch: bool = False) -> View:
+    """The part of a picture that `decode` returns.
+
+    Raises:
+        UserError: for a file that cannot be read.
+    """
+    height, width = shape[1:]
+    own = read_header(path)[:2]
+    scaled = (width, height) if stretch else covering(own, (width, height))
+    step = own[0] / scaled[0], own[1] / scaled[1]
+    return View(own, ((scaled[0] - width) // 2 * step[0], (scaled[1] - height) // 2 * step[1]), step)
+
+
+def covering(own: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
+    """The smallest width and height with the aspect ratio of `own` that cover those that are wanted."""
+    scale = max(wanted[0] / own[0], wanted[1] / own[1])
+    return max(wanted[0], round(own[0] * scale)), max(wanted[1], round(own[1] * scale))
+
+
 def common_shape(
     headers: Mapping[str, np.ndarray], origin: str, channels: int | None, size: tuple[int, int] | None, crop: bool
 ) -> tuple[int, int, int]:
@@ -115,9 +134,7 @@ def _converted(image: Image.Image, channels: int) -> Image.Image:
 def _sized(image: Image.Image, height: int, width: int, stretch: bool) -> Image.Image:
     if image.size == (width, height):
         return image
-    scale = max(width / image.width, height / image.height)
-    covering = max(width, round(image.width * scale)), max(height, round(image.height * scale))
-    size = (width, height) if stretch else covering
+    size = (width, height) if stretch else covering(image.size, (width, height))
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)  # Pillow's resizing is antialiased
     left, top = (size[0] - width) // 2, (size[1] - height) // 2

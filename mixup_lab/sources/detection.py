@@ -38,13 +38,16 @@ class BoxSource(PictureSource):
     area or of an unknown class is left out, and so is a picture that cannot be read.
     """
 
-    def load_boxes(self, splits: dict[str, list[Annotated]], names: Sequence[str], problems: Problems) -> Loaded:
+    def load_boxes(
+        self, splits: dict[str, list[Annotated]], names: Sequence[str], problems: Problems, ids: Sequence[int] = ()
+    ) -> Loaded:
         """Read the sizes of pictures, check and scale the boxes.
 
         Args:
             splits: `train`, and `val` and `test` if they exist.
             names: of the classes.
             problems: of the annotations so far.
+            ids: of the classes in files of COCO; empty: 1, 2, ...
 
         Raises:
             UserError: for a picture that is in two splits, cannot be read or has another size than in its annotation,
@@ -69,7 +72,7 @@ class BoxSource(PictureSource):
                 scale = np.array([*opened.shape[:0:-1]] * 2) / np.tile(opened.headers[split][i, :2], 2)
                 target[i, : len(rows)] = np.hstack([rows[:, :1], rows[:, 1:] * scale])
             pools[split] = opened.pool(split, [p.name for p in pictures], target)
-        kind, keep = Boxes(tuple(names)), pools["train"].keep
+        kind, keep = Boxes(tuple(names), tuple(ids)), pools["train"].keep
         return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, keep=keep, new=opened.new)
 
     def _header(self, picture: Annotated) -> Header:

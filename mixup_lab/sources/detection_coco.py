@@ -71,7 +71,8 @@ class DetectionCOCO(BoxSource):
             except (OSError, ValueError, KeyError, TypeError) as error:
                 reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
                 raise UserError(f"{path} cannot be read as instances of COCO ({reason})") from error
-        return self.load_boxes(splits, [categories[key] for key in sorted(categories)], self.problems())
+        ids = sorted(categories)
+        return self.load_boxes(splits, [categories[key] for key in ids], self.problems(), ids)
 
 
 def _pictures(path: str, content: Any, images: str, categories: dict[int, str]) -> list[Annotated]:

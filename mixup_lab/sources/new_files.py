@@ -13,9 +13,9 @@ from mixup_lab.data.source import New
 from mixup_lab.files.cache import Cache
 from mixup_lab.files.folders import SUFFIXES, files_below
 from mixup_lab.files.keys import SKIP_HINT
-from mixup_lab.files.picture import decode
+from mixup_lab.files.picture import decode, view_of
 from mixup_lab.files.pool import FilePool
-from mixup_lab.types import UserError
+from mixup_lab.types import UserError, View
 
 
 @contextmanager
@@ -53,6 +53,7 @@ def decoded(
     suffixes: tuple[str, ...],
     things: str,
     dtype: Any = np.uint8,
+    view: Callable[[str], View] | None = None,
 ) -> Callable[[Sequence[Path]], New]:
     """`Loaded.new` of a source whose examples are a file each.
 
@@ -62,13 +63,15 @@ def decoded(
         suffixes: of the files that are taken from a folder.
         things: what messages call the files.
         dtype: of an example.
+        view: from a path to the part of the picture that its example shows.
     """
 
     def new(paths: Sequence[Path]) -> New:
         files = files_of(paths, suffixes, things)
         one = partial(_read, read)
         pool = FilePool("", "new", files, np.zeros(len(files)), shape, one, "", Cache(None, ""), dtype)
-        return New(files, [Path(file).stem for file in files], pool)
+        view_at = None if view is None else (lambda i: view(files[i]))
+        return New(files, [Path(file).stem for file in files], pool, view_at)
 
     return new
 
@@ -87,4 +90,5 @@ def pictures(shape: tuple[int, ...], stretch: bool = False) -> Callable[[Sequenc
         return None
     channels, height, width = shape
     whole = (channels, height, width)
-    return decoded(partial(decode, shape=whole, stretch=stretch), whole, SUFFIXES, "pictures")
+    read = partial(decode, shape=whole, stretch=stretch)
+    return decoded(read, whole, SUFFIXES, "pictures", view=partial(view_of, shape=whole, stretch=stretch))

@@ -43,7 +43,7 @@ class MaskSource(PictureSource):
         for split, listed in opened.splits.items():
             target = labels.apply(raw[split], [f"{self.root}/{mask}" for _, mask in listed])
             pools[split] = opened.pool(split, [picture for picture, _ in listed], target)
-        kind, keep = Pixels(labels.names), pools["train"].keep
+        kind, keep = Pixels(labels.names, labels.written), pools["train"].keep
         return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, keep=keep, new=opened.new)
 
     def _header(self, pair: Pair) -> Header:

@@ -7,8 +7,10 @@ class -1), K: boxes found.
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
-from typing import NamedTuple, Unpack
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from mixup_lab.targets.average_precision import coco_average_precision, require_pycocotools
 from mixup_lab.targets.points import CELLS, Points, assign, centerness, distances, edges, giou, grid
-from mixup_lab.targets.target import Moves, Settings, Target, Task, label_shift
+from mixup_lab.targets.target import Moves, Settings, Shown, Target, Task, label_shift
 from mixup_lab.types import Labels, UserError
 
 EXTRA = 5  # channels besides the classes: four distances and the centerness
@@ -29,11 +31,17 @@ SURE = 0.5  # the score from which a box is named and drawn among mistakes
 GOLDEN = 0.618034  # turn of the hue from one class to the next: neighbours differ, however many there are
 
 
+@dataclass(frozen=True)
 class Boxes(Target):
-    """Boxes with a class: float32 (N, M, 5) of class, left, top, right, bottom in pixels; class -1: none."""
+    """Boxes with a class: float32 (N, M, 5) of class, left, top, right, bottom in pixels; class -1: none.
 
+    `ids` are the numbers of the C classes in files; empty: 1..C.
+    """
+
+    ids: tuple[int, ...] = field(default=(), compare=False)
     kind, noun = "boxes", "class"
     placed = True
+    predictions = "predictions.json"
     models = "dense_detector or torchvision_detection"
 
     def check(self, where: str, target: np.ndarray) -> None:
@@ -78,6 +86,25 @@ class Boxes(Target):
 
     def legend(self) -> list[tuple[str, np.ndarray]]:
         return [(name, np.array(colour(number), dtype=np.uint8)) for number, name in enumerate(self.names)]
+
+    def documents(self, chances: np.ndarray, shown: Sequence[Shown]) -> Iterator[tuple[str, bytes]]:
+        """One file of COCO instances with scores, from boxes found (n, 100, 6), see `Detection.decode`."""
+        ids = self.ids or range(1, len(self.names) + 1)
+        images: list[dict[str, Any]] = []
+        boxes: list[dict[str, Any]] = []
+        for number, (found, (name, view)) in enumerate(zip(chances, shown, strict=True), 1):
+            width, height = view.size
+            images.append({"id": number, "file_name": name, "width": width, "height": height})
+            corner, step = np.tile(view.corner, 2), np.tile(view.step, 2)
+            for kind, score, *corners in found[found[:, 0] >= 0].tolist():
+                left, top, right, bottom = corner + np.array(corners) * step
+                box = [round(float(edge), 3) for edge in (left, top, right - left, bottom - top)]
+                if min(box[2:]) > 0:  # one without an area cannot be read again
+                    about = {"id": len(boxes) + 1, "image_id": number, "category_id": ids[int(kind)], "bbox": box}
+                    boxes.append({**about, "area": box[2] * box[3], "iscrowd": 0, "score": score})
+        categories = [{"id": key, "name": name} for key, name in zip(ids, self.names, strict=True)]
+        content = {"images": images, "annotations": boxes, "categories": categories}
+        yield "", json.dumps(content, ensure_ascii=False).encode()
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Detection:
         self._refuse_class_settings(settings)
@@ -245,6 +272,10 @@ class Detection(Task):
             kept = batched_nms(likely[:, 2:], likely[:, 1], likely[:, 0], OVERLAP)[:MOST]
             best[: len(kept)] = likely[kept]
         return found.to(output.device)
+
+    def chances(self, answer: Tensor) -> Tensor:
+        """The boxes found, (B, 100, 6)."""
+        return self.decode(answer)
 
     def as_target(self, output: Tensor) -> Tensor:
         """The boxes that the model is sure of, (B, 100, 5)."""

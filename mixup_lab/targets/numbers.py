@@ -97,9 +97,6 @@ class Regression(Task):
         """(B, T) in the targets' own units."""
         return output * self.std + self.mean
 
-    def chances(self, answer: Tensor) -> Tensor:
-        return answer
-
     def constant(self, target: np.ndarray) -> Tensor:
         """The mean."""
         return self.regressed(torch.from_numpy(target).double().mean(0).to(self.mean.device))

@@ -7,17 +7,21 @@ N: examples, n: some of them, B: examples in a batch, C: classes, H x W: pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Unpack
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from mixup_lab.targets.classes import log_shares, weights_of
-from mixup_lab.targets.target import Moves, Settings, Target, Task
-from mixup_lab.types import VOID, Labels, UserError
+from mixup_lab.targets.target import Moves, Settings, Shown, Target, Task
+from mixup_lab.types import VOID, Labels, UserError, View
 
 # Okabe and Ito (2008), then Tol's muted scheme (2021): neighbours differ for colour-blind eyes too. Further
 # classes have the same colours, darker.
@@ -28,14 +32,21 @@ COLOURS = (
 UNTINTED = "background"  # a class of this name gets no tint
 OPACITY = 0.55
 COUNTED = 2**25  # pixels, at most, for the shares of the classes: a tenth of a second
+STRIP = 256  # rows of a picture whose probabilities are in memory at a time
 DARK, STRIPE = 40, 4  # grey level of void, and width of its stripes in pixels of the tile
 
 
+@dataclass(frozen=True)
 class Pixels(Target):
-    """A class for each pixel: uint8 (N, H, W), 255 (void) for pixels that do not count."""
+    """A class for each pixel: uint8 (N, H, W), 255 (void) for pixels that do not count.
 
+    `labels` are the values of the C classes in files of masks, then that of void; empty: 0..C-1 and 255.
+    """
+
+    labels: tuple[int, ...] = field(default=(), compare=False)
     kind, noun = "masks", "class"
     placed = True
+    predictions = "predictions"
 
     def check(self, where: str, target: np.ndarray) -> None:
         self._require_two()
@@ -76,6 +87,28 @@ class Pixels(Target):
     def legend(self) -> list[tuple[str, np.ndarray]]:
         named = zip(self.names, colours(len(self.names)), strict=True)
         return [(name, colour) for name, colour in named if name != UNTINTED]
+
+    def documents(self, chances: np.ndarray, shown: Sequence[Shown]) -> Iterator[tuple[str, bytes]]:
+        """A PNG with the labels for each picture, from probabilities (n, C, H, W).
+
+        They are interpolated bilinearly to the pixels of the picture. What the model did not see is void.
+        """
+        names = [str(PurePath(picture.name).with_suffix(".png")) for picture in shown]
+        for k, name in enumerate(names):
+            if name in names[:k]:
+                raise UserError(f"{shown[names.index(name)].name} and {shown[k].name} would both be written to {name}")
+        labels = np.array(self.labels or (*range(len(self.names)), VOID))
+        labels = labels.astype(np.uint8 if labels.max() <= 255 else np.uint16)
+        palette = np.full((256, 3), 255, dtype=np.uint8)
+        for label, name, colour in zip(labels.tolist(), self.names, colours(len(self.names)), strict=False):
+            palette[label % 256] = 0 if name == UNTINTED else colour
+        for name, maps, picture in zip(names, chances, shown, strict=True):
+            image = Image.fromarray(labels[_seen(maps, picture.view)])
+            if labels.dtype == np.uint8:
+                image.putpalette(palette.tobytes())
+            file = io.BytesIO()
+            image.save(file, "PNG")
+            yield name, file.getvalue()
 
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Segmentation:
         kind, smoothing = settings.get("class_weights"), settings.get("label_smoothing", 0.0)
@@ -205,6 +238,10 @@ class Segmentation(Task):
         shares = log_shares(label_counts(some)[: self.num_classes])
         return shares.float()[:, None, None].expand(-1, *target.shape[1:])
 
+    def chances(self, answer: Tensor) -> Tensor:
+        """Probabilities (B, C, H, W)."""
+        return answer.softmax(1)
+
     def as_target(self, output: Tensor) -> Tensor:
         """The predicted mask, uint8 (B, H, W)."""
         return predicted(output).byte()
@@ -258,6 +295,25 @@ def colours(count: int) -> np.ndarray:
     base = np.array([list(bytes.fromhex(code)) for code in COLOURS], dtype=float)
     number = np.arange(count)
     return np.asarray((base[number % len(base)] * 0.6 ** (number // len(base))[:, None]).round().astype(np.uint8))
+
+
+def _seen(maps: np.ndarray, view: View) -> np.ndarray:
+    """The most likely class at each pixel of a whole picture, from (C, H, W); C where the view does not reach."""
+    classes, high, wide = maps.shape
+    # Centres of the picture's pixels; the view is -1..1.
+    across, down = (
+        (torch.arange(size, dtype=torch.float64) + 0.5 - corner) / (step * side) * 2 - 1
+        for size, corner, step, side in zip(view.size, view.corner, view.step, (wide, high), strict=True)
+    )
+    tensor, rows = torch.from_numpy(maps)[None], []
+    for part in down.split(STRIP):
+        grid = torch.stack(torch.meshgrid(across, part, indexing="xy"), 2)[None].to(tensor.dtype)
+        sampled = F.grid_sample(tensor, grid, padding_mode="border", align_corners=False)
+        rows.append(predicted(sampled)[0])
+    found = torch.cat(rows)
+    found[:, across.abs() > 1] = classes
+    found[down.abs() > 1] = classes
+    return found.numpy()
 
 
 def _over(tiles: np.ndarray, colour: np.ndarray, opacity: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ N: examples; n: some of them; B: examples in a batch; `...`: the shape of one ta
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, TypedDict, Unpack
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixup_lab.types import Labels, UserError
+from mixup_lab.types import Labels, UserError, View
 
 
 class Settings(TypedDict, total=False):
@@ -30,6 +30,13 @@ class Columns(NamedTuple):
 
     decided: dict[str, list[str]]  # what the model decides for: `prediction`, or one column for each number
     shares: dict[str, np.ndarray]  # the probabilities behind it, (n,) each: `p_NAME`
+
+
+class Shown(NamedTuple):
+    """A picture that a model predicted something for."""
+
+    name: str  # of the file, with its path below the folder that the user gave
+    view: View  # the part that the model saw
 
 
 class Moves(Protocol):
@@ -56,6 +63,7 @@ class Target(ABC):
     placed: ClassVar[bool] = False
     strata_are_classes: ClassVar[bool] = False  # rare ones are reported, and splits by groups keep each in train
     models: ClassVar[str] = ""  # options of conf/model for this kind, if no others work
+    predictions: ClassVar[str] = "predictions.csv"  # where `predict` writes by default; without an ending a folder
 
     @abstractmethod
     def check(self, where: str, target: np.ndarray) -> None:
@@ -106,13 +114,22 @@ class Target(ABC):
         """Name and colour, uint8 (3,), of everything that `draw` distinguishes by colour."""
         return []
 
-    def columns(self, chances: np.ndarray) -> Columns:
-        """Predictions as columns of a table, from `Task.chances` (n, ...).
+    def columns(self, chances: np.ndarray) -> Columns | None:
+        """Predictions as columns of a table, from `Task.chances` (n, ...). Default: None, they are `documents`."""
+        return None
+
+    def documents(self, chances: np.ndarray, shown: Sequence[Shown]) -> Iterator[tuple[str, bytes]]:
+        """Predictions of n pictures as files, from `Task.chances` (n, ...), in the pixels of the pictures.
+
+        Default: none, they are `columns`.
+
+        Yields:
+            The path of a file below the folder `predictions`, "" if that is a file, and the content.
 
         Raises:
-            UserError: if such predictions are not rows of a table. Default.
+            UserError: if two pictures would have one file.
         """
-        raise UserError(f"predictions of {self.kind} are not rows of a table: classes, tags and numbers can be written")
+        yield from ()
 
     @abstractmethod
     def task(self, target: np.ndarray, device: torch.device, **settings: Unpack[Settings]) -> Task:
@@ -212,9 +229,12 @@ class Task(ABC):
         """The output (B, ...) as users take it: logits, or numbers in the units of the targets. Default: unchanged."""
         return output
 
-    def chances(self, answer: Tensor) -> Tensor | None:
-        """An answer as it may be averaged over models: probabilities (B, ...), or numbers. Default: None."""
-        return None
+    def chances(self, answer: Tensor) -> Tensor:
+        """What an answer (B, ...) predicts: probabilities, numbers or boxes. Default: the answer.
+
+        Those of several models have a mean where `labels.averaged`.
+        """
+        return answer
 
     def as_target(self, output: Tensor) -> Tensor | None:
         """The model's answer in the form of targets (B, ...), to be drawn. Default: None, for targets without place."""

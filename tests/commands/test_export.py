@@ -2,14 +2,16 @@
 
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import mask_examples
+from helpers import detection_examples, mask_examples
 from helpers.command_line import in_this_process
+from PIL import Image
 from torch import nn
 
 import mixup_lab
@@ -130,7 +132,7 @@ def test_a_loaded_run_predicts_and_leaves_torch_alone(run):
     assert (-shift / scale, 1 / scale) == pytest.approx((model.encoder.mean[0], model.encoder.std[0]), rel=1e-4)
 
 
-def test_masks_are_exported_and_not_rows_of_a_table(run):
+def test_masks_are_exported_and_predicted_as_pictures(run):
     for split, seed in (("train", 0), ("val", 1), ("test", 2)):
         mask_examples.write(Path("scans"), split, *mask_examples.shapes(16, seed=seed, size=16))
     train(run, "dataset=segmentation_folder", "dataset.root=scans", "model=unet", "model.width=4", "model.depth=1")
@@ -142,8 +144,57 @@ def test_masks_are_exported_and_not_rows_of_a_table(run):
     maps = program(stored)
     assert maps.shape == (3, len(about["class_names"]), 16, 16)
     np.testing.assert_allclose(program(stored[1:2]).numpy(), maps[1:2].numpy(), atol=1e-4)
-    code, _, err = run("predict", "R", "scans/test/images")
-    said = "predictions of masks are not rows of a table: classes, tags and numbers can be written"
+
+    shutil.copytree("scans/test/images", "new/sub")
+    mask_examples.save(Path("new/wide.jpg"), np.zeros((20, 30, 3), np.uint8))
+    code, out, err = run("predict", "R", "new", "out=a/masks")
+    assert (code, out) == (0, "a/masks: 17 predictions\n"), err
+    written = {str(path.relative_to("a/masks")) for path in Path("a/masks").rglob("*.*")}
+    assert written == {"wide.png", *(f"sub/{i}.png" for i in range(16))}
+    for i in range(3):
+        assert np.array_equal(np.asarray(Image.open(f"a/masks/sub/{i}.png")), maps[i].argmax(0).numpy())
+    assert np.asarray(Image.open("a/masks/wide.png")).shape == (20, 30)
+
+    code, out, err = run("predict", "R", "new/wide.jpg", "scans/test/images/1.png", "out=masks", "columns=[id,mask]")
+    said = "columns are those of a table, and predictions of masks are not rows of one"
+    assert (code, err.splitlines()[-1]) == (2, f"mixup-lab predict: {said}")
+    code, out, err = run("predict", "R", "new", "out=a/masks")
+    said = "out=a/masks exists; choose another name, or add overwrite=true"
+    assert (code, err.splitlines()[-1]) == (2, f"mixup-lab predict: {said}")
+    train(
+        run, "dataset=segmentation_folder", "dataset.root=scans", "dataset.image_size=8", "model=unet",
+        "model.width=4", "model.depth=1", "hydra.run.dir=S",
+    )  # fmt: skip
+    code, out, err = run("predict", "R", "S", "new", "out=masks")
+    said = "the runs predict 3x16x16 and 3x8x8 values for an example: there is no mean of them"
+    assert (code, err.splitlines()[-1]) == (2, f"mixup-lab predict: {said}")
+    assert not Path("masks").exists()
+
+
+def test_boxes_are_predicted_in_the_pixels_of_the_pictures(run):
+    pytest.importorskip("pycocotools")
+    rectangles = detection_examples.rectangles(8, seed=0)
+    detection_examples.coco_tree(Path("cells"), {"train": rectangles, "val": rectangles}, {7: "bar", 9: "dot"})
+    words = ("train_json=train.json", "train_images=train", "val_json=val.json", "val_images=val", "image_size=32")
+    train(
+        run, *detection_examples.SMALL, "dataset=detection_coco", "dataset.root=cells", "dataset.test_fraction=0.2",
+        *(f"dataset.{word}" for word in words), "model.width=8", "trainer.batch_size=4",
+    )  # fmt: skip
+    Image.fromarray(rectangles[0][0]).resize((120, 40)).save("wide.png")
+    code, out, err = run("predict", "R", "wide.png", "cells/val")
+    assert (code, out) == (0, "predictions.json: 9 predictions\n"), err
+    found = json.loads(Path("predictions.json").read_text())
+    assert found["categories"] == [{"id": 7, "name": "bar"}, {"id": 9, "name": "dot"}]
+    assert found["images"][0] == {"id": 1, "file_name": "wide.png", "width": 120, "height": 40}
+    assert found["images"][1]["file_name"] == "0.png"
+    model = mixup_lab.load("R")
+    with torch.inference_mode():
+        left, top, right, bottom = model.task.decode(model(model.read(["wide.png"])[1]))[0, 0, 2:].tolist()
+    expected = [left * 3.75, top * 1.25, (right - left) * 3.75, (bottom - top) * 1.25]
+    np.testing.assert_allclose(found["annotations"][0]["bbox"], expected, atol=2e-3)
+    shutil.copytree("R", "S")
+    code, out, err = run("predict", "R", "S", "cells/val", "out=b.json")
+    said = "boxes of several runs have no mean, and there are 2 runs; choose one"
     assert (code, err.splitlines()[-1]) == (2, f"mixup-lab predict: {said}")
 
 
@@ -157,7 +208,7 @@ def test_mistakes_are_one_sentence_and_nothing_is_written(run):
         (("R", "R", "out=a.pt2"), "export needs one run: mixup-lab export RUN_DIR out=model.pt2"),
         (("R",), "out has no value; it must be a file *.pt2 or *.onnx"),
         (("R", "out=model.pth"), "out model.pth has another ending; it must be a file *.pt2 or *.onnx"),
-        (("R", "out=old.pt2"), "out=old.pt2 exists; choose another file, or add overwrite=true"),
+        (("R", "out=old.pt2"), "out=old.pt2 exists; choose another name, or add overwrite=true"),
         (("empty", "out=a.pt2"), "empty is not the directory of a run: it has no record.jsonl"),
         (("nowhere", "out=a.pt2"), "nowhere is not the directory of a run: it has no record.jsonl"),
         (("R", "out=a.pt2", "trainer.epochs=3"), "unknown key 'trainer.epochs'"),
