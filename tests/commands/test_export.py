@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 import mixup_lab
+from mixup_lab.commands.export import ONNX
 from mixup_lab.sources.digits import Digits
 from mixup_lab.types import UserError
 
@@ -227,11 +228,34 @@ def test_mistakes_are_one_sentence_and_nothing_is_written(run):
         mixup_lab.load("R")
 
 
+@pytest.mark.parametrize("words", [("model=simple_net",), ("dataset=iris", "model=mlp")])
+def test_onnx_gives_the_outputs_of_the_run(run, words):
+    runtime = [pytest.importorskip(name) for name in ("onnx", "onnxscript", "onnxruntime")][-1]
+    train(run, *words, "trainer.batch_size=64")
+    code, out, err = run("export", "R", "out=model.onnx")
+    assert code == 0, err
+    assert out.startswith("model.onnx: the largest difference from the run, on 1")
+    assert float(out.split()[-1]) < 1e-3
+    session = runtime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+    assert [(put.name, put.shape[0]) for put in (*session.get_inputs(), *session.get_outputs())] == [
+        ("stored", "batch"), ("answer", "batch"),
+    ]  # fmt: skip
+    model = mixup_lab.load("R")
+    about = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+    assert about["class_names"] == model.class_names
+    stored = model.sample(5)
+    with torch.inference_mode():
+        expected = model(stored).numpy()
+    for count in (1, 5):
+        (found,) = session.run(None, {"stored": stored[:count].contiguous().numpy()})
+        np.testing.assert_allclose(found, expected[:count], atol=1e-4)
+
+
 def test_without_the_packages_onnx_names_them(run, monkeypatch):
     train(run, "dataset=iris", "model=mlp")
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ONNX[1:] else found(name))
     code, _, err = run("export", "R", "out=model.onnx")
     assert code == 2
-    assert err.endswith("onnxscript: pip install 'mixup-lab[onnx]'\n")
+    assert err.endswith("onnxscript, onnxruntime: pip install 'mixup-lab[onnx]'\n")
     assert not Path("model.onnx").exists()
