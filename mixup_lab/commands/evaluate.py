@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -89,13 +89,15 @@ def look(places: Sequence[Path], lenses: Mapping[str, Lens], machine: Sequence[s
     runs = [run for run in read(places) if run.status == "ok" and run.path is not None]
     if not runs:
         raise UserError(f"{', '.join(map(str, places))}: no finished run was found")
-    finished = [_finished(run, machine) for run in runs]
+    from mixup_lab.commands.loaded import finished
+
+    every = [finished(run, machine, "when a run is evaluated") for run in runs]
     reasons: dict[tuple[str, str], list[str]] = {}
     found: dict[str, list[tuple[Run, Finding]]] = {name: [] for name in lenses}
     with track(f"{', '.join(lenses)} on {len(runs)} runs", len(runs) * len(lenses)) as advance:
-        for run, one in zip(runs, finished, strict=True):
+        for run, one in zip(runs, every, strict=True):
             for name, lens in lenses.items():
-                finding = _measured(name, lens, one, finished, again, reasons)
+                finding = _measured(name, lens, one, every, again, reasons)
                 if finding is not None:
                     found[name].append((run, finding))
                 advance(1)
@@ -138,23 +140,6 @@ def _measured(
     )  # fmt: skip
     write_finding(run.run_dir, finding)
     return finding
-
-
-def _finished(run: Run, machine: Sequence[str]) -> Finished:
-    from mixup_lab.evaluation.finished import Finished
-
-    assert run.path is not None
-    return Finished(run.path, run.start, run.scalars, _rebuilder(run.path, machine))
-
-
-def _rebuilder(run_dir: Path, machine: Sequence[str]) -> Callable[[], Any]:
-    def rebuild() -> Any:
-        from mixup_lab.commands.saved import saved_config
-        from mixup_lab.config.assemble import ingredients
-
-        return ingredients(saved_config(run_dir, machine, "when a run is evaluated"))
-
-    return rebuild
 
 
 def _sorted(words: Sequence[str], tree: Tree) -> Line:

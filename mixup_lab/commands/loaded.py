@@ -123,12 +123,17 @@ def finished_run(folder: Path) -> Run:
     return run
 
 
+def finished(run: Run, changes: Sequence[str], purpose: str) -> Finished:
+    """A finished run for lenses; its configuration is read when its parts are needed. Arguments: see `saved_config`."""
+    run_dir = run.path
+    assert run_dir is not None
+    return Finished(run_dir, run.start, run.scalars, lambda: ingredients(saved_config(run_dir, changes, purpose)))
+
+
 def trained(run: Run, changes: Sequence[str], purpose: str) -> Trained:
     """The trained model of a finished run; arguments and errors as those of `saved_config`, and of `Trained`."""
     assert run.path is not None
-    config = saved_config(run.path, changes, purpose)
-    finished = Finished(run.path, run.start, run.scalars, lambda: ingredients(config))
-    return Trained(finished, config)
+    return Trained(finished(run, changes, purpose), saved_config(run.path, changes, purpose))
 
 
 @contextmanager
