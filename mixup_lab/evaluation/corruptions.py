@@ -33,13 +33,14 @@ class Corruptions(Lens):
     title = "Corruptions"
     about = (
         "The metric of the study on test examples that were spoilt in several ways, each at 5 severities. For pictures"
-        " these are 14 of the 15 kinds of Hendrycks and Dietterich (2019): noise (gaussian, shot, impulse), blur"
-        " (defocus, glass, motion, zoom), weather (snow, fog, brightness) and digital (contrast, elastic, pixelate,"
-        " jpeg). Frost is missing, as it needs photographs. The parameters are those of CIFAR-10-C, with lengths in"
-        " proportion to the side of the picture; the code is our own, so that numbers are close to published ones and"
-        " not the same. For sounds: noise on the spectrogram and shifts in time. For rows of tables: noise on the"
-        " encoded values, and missing values. The mean corruption error (mce) divides the errors of each kind, summed"
-        " over severities, by those of the baseline of the same seed: below 100 % a run loses less than its baseline."
+        " these are the 15 kinds of Hendrycks and Dietterich (2019): noise (gaussian, shot, impulse), blur (defocus,"
+        " glass, motion, zoom), weather (snow, frost, fog, brightness) and digital (contrast, elastic, pixelate, jpeg)."
+        " The ice of frost is a generated texture, in place of their photographs. The parameters are those of"
+        " CIFAR-10-C, with lengths in proportion to the side of the picture; the code is our own, so that numbers are"
+        " close to published ones and not the same. For sounds: noise on the spectrogram and shifts in time. For rows"
+        " of tables: noise on the encoded values, and missing values. The mean corruption error (mce) divides the"
+        " errors of each kind, summed over severities, by those of the baseline of the same seed: below 100 % a run"
+        " loses less than its baseline."
     )
     needs_weights = True
     examples: int = 500

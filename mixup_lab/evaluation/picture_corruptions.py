@@ -1,7 +1,7 @@
 """The corruptions of pictures of Hendrycks and Dietterich (2019), with the parameters of CIFAR-10-C.
 
 Their parameters are for pictures of 32 pixels; lengths in pixels grow with the shorter side of a picture. The code is
-our own, for whole batches. Frost is missing, as it needs photographs.
+our own, for whole batches. Frost lies in textures that are generated; theirs are cut from five photographs.
 
 B: pictures in a batch, C: channels. Pictures are float32 (B, C, H, W) in [0, 1], on any device; random numbers are
 drawn on the host, so that they are the same on every device.
@@ -193,6 +193,38 @@ def _grey(x: Tensor) -> Tensor:
     return (x * x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
 
 
+def frost(x: Tensor, severity: int, rng: np.random.Generator) -> Tensor:
+    """Ice on a window: the picture and a texture of ice, added."""
+    keep, more = ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))[severity - 1]
+    return keep * x + more * ice(x, rng)
+
+
+def ice(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Textures of ice (B, C, H, W) for pictures: needles in three directions at 60 degrees, and clouds.
+
+    Lightness, contrast, length of structures and the blue tint are about those of the photographs of the published
+    code, as it cuts them to 32 pixels.
+    """
+    count, channels, height, width = x.shape
+    scale, first = _scale(x), rng.uniform(0, 60, count)
+    border = 2 * math.ceil(4 * scale)  # as far as a needle reaches
+    noise = _on(x, rng.standard_normal((3, count, 1, height + 2 * border, width + 2 * border)))
+    needles = torch.stack(
+        [_moved(_gaussian(one, 0.6 * scale), 4 * scale, 3 * scale, first + 60 * k) for k, one in enumerate(noise)]
+    ).amax(0)[..., border:-border, border:-border]
+    cloud = plasma(count, 2 ** math.ceil(math.log2(max(2, height, width))), 2.0, rng)[:, None, :height, :width]
+    texture = _standardised(needles) + _standardised(_on(x, cloud))
+    lightness, contrast = (_on(x, rng.uniform(*ends, (count, 1, 1, 1))) for ends in ((0.45, 0.8), (0.03, 0.06)))
+    tint = _on(x, np.array([-1.0, 0.0, 1.0])).view(3, 1, 1) if channels == 3 else 0.0
+    return (lightness + contrast * texture + _on(x, rng.uniform(0, 0.1, (count, 1, 1, 1))) * tint).clamp(0, 1)
+
+
+def _standardised(x: Tensor) -> Tensor:
+    """Each plane with mean 0 and standard deviation 1; a constant one is 0."""
+    centred = x - x.mean((2, 3), keepdim=True)
+    return centred / centred.square().mean((2, 3), keepdim=True).sqrt().clamp(min=1e-6)
+
+
 def fog(x: Tensor, severity: int, rng: np.random.Generator) -> Tensor:
     """A cloud in front of the picture, with less contrast."""
     strength, decay = ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))[severity - 1]
@@ -311,6 +343,6 @@ NOISE: dict[str, Corruption] = {
 BLUR: dict[str, Corruption] = {
     "defocus_blur": defocus_blur, "glass_blur": glass_blur, "motion_blur": motion_blur, "zoom_blur": zoom_blur,
 }  # fmt: skip
-WEATHER: dict[str, Corruption] = {"snow": snow, "fog": fog, "brightness": brightness}
+WEATHER: dict[str, Corruption] = {"snow": snow, "frost": frost, "fog": fog, "brightness": brightness}
 DIGITAL: dict[str, Corruption] = {"contrast": contrast, "elastic": elastic, "pixelate": pixelate, "jpeg": jpeg}
 SEVERITIES: Sequence[int] = range(1, 6)
