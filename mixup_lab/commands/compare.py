@@ -9,13 +9,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mixup_lab.commands import before, report
-from mixup_lab.commands.evaluate import GROUP, lenses_of, look, names_of, settings_of
+from mixup_lab.commands.evaluate import GROUP, lenses_of, look, look_by_jobs, names_of, of_launcher, settings_of
 from mixup_lab.commands.line import SEEDS, Line, complete
 from mixup_lab.commands.plan import jobs_of, make_plan
 from mixup_lab.commands.watch import WORTH_SAYING, Place, Watch, time_left
 from mixup_lab.config.commands import FLAGS
 from mixup_lab.config.launch import SweepError, launch
-from mixup_lab.config.words import quote, tree_of
+from mixup_lab.config.words import flag_value, quote, tree_of
 from mixup_lab.runs import store
 from mixup_lab.runs.record import read_result
 from mixup_lab.runs.settings import MACHINE_KEYS
@@ -53,7 +53,12 @@ def main(words: Sequence[str]) -> int:
         done = _confirm(line, study, answer, seeds) and done
         answer = _answer(line, study, options)
     if lenses and any(cell.status == "ok" for arm in answer.arms for cell in arm.cells):
-        done = look([study], lenses, _machine_words(line)).complete and done
+        machine = _machine_words(line)
+        words = [str(study), f"lens={line.own['lenses']}", *line.lens_settings, *machine]
+        folder = flag_value(line.typed, "--config-dir", "-cd")
+        words += [] if folder is None else ["--config-dir", folder]
+        look_by_jobs([study], words, machine, list(filter(of_launcher, line.overrides)))
+        done = look([study], lenses, machine).complete and done
         answer = _answer(line, study, options)
     report.show(answer, report.write(answer, study, aggregate=True))
     return 0 if done else 1

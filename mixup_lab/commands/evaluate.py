@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from mixup_lab.commands import report
 from mixup_lab.config.commands import ANALYSIS, EVALUATE
-from mixup_lab.config.launch import find_plugins
+from mixup_lab.config.launch import find_plugins, launch
 from mixup_lab.config.nearest import hint, unknown_key
 from mixup_lab.config.tree import Tree
-from mixup_lab.config.words import tree_of
+from mixup_lab.config.words import quote, tree_of
+from mixup_lab.disk import writing
 from mixup_lab.notices import say, track
 from mixup_lab.runs import store
 from mixup_lab.runs.findings import Finding, read_finding, write_finding
@@ -45,6 +48,7 @@ class Line:
     settings: dict[str, dict[str, Any]]  # by lens
     machine: list[str]  # overrides of the configuration of the runs
     analysis: dict[str, str]  # of the report
+    launcher: list[str]  # its overrides
     again: bool
 
 
@@ -59,12 +63,14 @@ class Looks:
 def main(words: Sequence[str]) -> int:
     """Run the command with these words and return the exit code: 1 if a run could not be looked at."""
     tree = tree_of(words, "evaluate")
-    line = _sorted(words, tree)
+    line = line_of(words, tree)
     if not line.places:
         raise UserError("evaluate needs a folder of runs: mixup-lab evaluate outputs/STUDY")
     lenses = lenses_of(line.lenses, line.settings, line.machine, tree)
     options = report.options_of(line.analysis)
-    looks = look(line.places, lenses, line.machine, line.again)
+    spread = [word for word in words if word not in line.launcher]
+    launched = look_by_jobs(line.places, spread, line.machine, line.launcher)
+    looks = look(line.places, lenses, line.machine, line.again and not launched)
     for name, findings in looks.found.items():
         _print(name, findings)
     if len(line.places) == 1 and _has_report(line.places[0]):
@@ -72,6 +78,43 @@ def main(words: Sequence[str]) -> int:
         written = report.write(answer, line.places[0], aggregate=False)
         report.show_lenses(answer, written)
     return 0 if looks.complete else 1
+
+
+def look_by_jobs(places: Sequence[Path], words: Sequence[str], machine: Sequence[str], launcher: Sequence[str]) -> bool:
+    """Look at finished runs by a launcher of Hydra, in a job for each run. What is found is on the disk then.
+
+    Args:
+        places: folders of runs.
+        words: of the line, without those of the launcher.
+        machine: overrides among them.
+        launcher: overrides that choose and set the launcher; none, or the basic one: nothing is done.
+
+    Returns:
+        Whether jobs have looked.
+
+    Raises:
+        SweepError: if a job failed.
+        UserError: for places without finished runs.
+    """
+    if not launcher or "hydra/launcher=basic" in launcher:
+        return False
+    runs = [quote(str(run.path)) for run in _finished_runs(places)]
+    device = [f"+{word}" for word in machine if word.startswith("trainer.device=")]
+    say(f"looking at {len(runs)} runs in jobs ...")
+    with writing(places[0]):  # for the files of Hydra and its launcher
+        temporary = TemporaryDirectory(prefix=".evaluate-", dir=places[0], ignore_cleanup_errors=True)
+    with temporary as folder:
+        own = [f"+run={','.join(runs)}", f"+words={quote(json.dumps(list(words)))}", f"hydra.sweep.dir={quote(folder)}"]
+        launch("evaluate", ["-m", *own, *device, *launcher])
+    return True
+
+
+def look_at(run_dir: Path, places: Sequence[Path], lenses: Mapping[str, Lens], line: Line) -> None:
+    """Look at one of the finished runs below some places, and write what is found; what cannot be is left out."""
+    every = _finished(_finished_runs(places), line.machine)
+    one = next(run for run in every if run.run_dir == run_dir)
+    for name, lens in lenses.items():
+        _measured(name, lens, one, every, line.again, {})
 
 
 def look(places: Sequence[Path], lenses: Mapping[str, Lens], machine: Sequence[str], again: bool = False) -> Looks:
@@ -86,12 +129,8 @@ def look(places: Sequence[Path], lenses: Mapping[str, Lens], machine: Sequence[s
     Raises:
         UserError: for places without finished runs.
     """
-    runs = [run for run in read(places) if run.status == "ok" and run.path is not None]
-    if not runs:
-        raise UserError(f"{', '.join(map(str, places))}: no finished run was found")
-    from mixup_lab.commands.loaded import finished
-
-    every = [finished(run, machine, "when a run is evaluated") for run in runs]
+    runs = _finished_runs(places)
+    every = _finished(runs, machine)
     reasons: dict[tuple[str, str], list[str]] = {}
     found: dict[str, list[tuple[Run, Finding]]] = {name: [] for name in lenses}
     with track(f"{', '.join(lenses)} on {len(runs)} runs", len(runs) * len(lenses)) as advance:
@@ -105,6 +144,19 @@ def look(places: Sequence[Path], lenses: Mapping[str, Lens], machine: Sequence[s
     for (name, reason), where in reasons.items():
         say(f"{name}: {reason} ({f'{len(where)} runs' if len(where) > 1 else where[0]})")
     return Looks(found, not reasons)
+
+
+def _finished_runs(places: Sequence[Path]) -> list[Run]:
+    runs = [run for run in read(places) if run.status == "ok" and run.path is not None]
+    if not runs:
+        raise UserError(f"{', '.join(map(str, places))}: no finished run was found")
+    return runs
+
+
+def _finished(runs: Sequence[Run], machine: Sequence[str]) -> list[Finished]:
+    from mixup_lab.commands.loaded import finished
+
+    return [finished(run, machine, "when a run is evaluated") for run in runs]
 
 
 def _has_report(place: Path) -> bool:
@@ -142,12 +194,14 @@ def _measured(
     return finding
 
 
-def _sorted(words: Sequence[str], tree: Tree) -> Line:
+def line_of(words: Sequence[str], tree: Tree) -> Line:
+    """Sort the words of a line. Raises UserError for a word that means nothing here."""
     places: list[Path] = []
     lenses: list[str] = []
     words_of_lenses: list[str] = []
     machine: list[str] = []
     analysis: dict[str, str] = {}
+    launcher: list[str] = []
     again = False
     skip = False
     for word in words:
@@ -166,13 +220,20 @@ def _sorted(words: Sequence[str], tree: Tree) -> Line:
             if value not in ("true", "false"):
                 raise UserError(f"again must be true or false, got {value}")
             again = value == "true"
+        elif of_launcher(word):
+            launcher.append(word)
         elif key in MACHINE_KEYS:
             machine.append(word)
         elif key in ANALYSIS:
             analysis[key] = value
         else:
             raise UserError(unknown_key(key, EVALUATE))
-    return Line(places, lenses, settings_of(words_of_lenses), machine, analysis, again)
+    return Line(places, lenses, settings_of(words_of_lenses), machine, analysis, launcher, again)
+
+
+def of_launcher(word: str) -> bool:
+    """Whether a word chooses or sets the launcher."""
+    return word.startswith(("hydra/launcher=", "hydra.launcher."))
 
 
 def names_of(text: str) -> list[str]:

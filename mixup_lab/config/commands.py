@@ -33,6 +33,7 @@ COMMANDS = {
     ),
     "evaluate": Command(
         "Look closer at finished runs: calibration, robustness and other lenses.",
+        job="mixup_lab.commands.look_job:look_at_one",
         program="mixup_lab.commands.evaluate:main",
     ),
     "report": Command(
@@ -112,6 +113,7 @@ EVALUATE = {
     "lens": "NAMES of lenses, such as [calibration,gap]; default: all that need no more than the predictions",
     "lens.NAME.KEY": "a setting of a lens, such as lens.calibration.bins=20",
     "again": "true: look again where there is a finding already (default false)",
+    "hydra/launcher": "slots, joblib, ...: a job for each run, set by hydra.launcher.KEY; default: one after the other",
     "trainer.device": "where models are evaluated; other settings of the machine likewise, such as dataset.root",
     **{key: f"{about}; for the report of a study" for key, about in ANALYSIS.items()},
 }

@@ -44,6 +44,7 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab evaluate outputs/digits-mlp", "a study, by all lenses that need predictions alone"),
         ("mixup-lab evaluate outputs/digits-mlp lens=[calibration,robustness]", "by these lenses"),
         ("mixup-lab evaluate RUN_DIR lens=[calibration] lens.calibration.bins=20", "one run"),
+        ("mixup-lab evaluate outputs/digits-mlp lens=[corruptions] hydra.launcher.slots=4", "four runs at a time"),
     ),
     "export": (
         ("mixup-lab export RUN_DIR out=model.pt2", "for torch.export.load"),

@@ -178,8 +178,10 @@ class Tree:
 
 def groups_of(command: str, tree: Tree) -> list[str]:
     """The groups that a line of this command chooses from: those of a run, lenses, or none."""
+    if LENS in OWN.get(command, {}):
+        return [LENS]
     if COMMANDS[command].job is None:
-        return [LENS] if LENS in OWN.get(command, {}) else []
+        return []
     return [group for group in tree.groups() if group != LENS]
 
 

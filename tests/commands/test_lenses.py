@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from helpers.cases import each
 from helpers.command_line import in_this_process
+from omegaconf import OmegaConf
 
+from mixup_lab.commands.look_job import look_at_one
 from mixup_lab.config.completion import complete
 
 STUDY = ("compare", "dataset=iris", "model=mlp", "model.hidden=[8]", "trainer.batch_size=32", "trainer.epochs=2",
@@ -46,6 +48,19 @@ def test_a_study_is_looked_at_in_the_end_and_again_later(line):
     results = (study / "results.csv").read_bytes()
     looks = json.loads((study / "study.json").read_text()).get("looks")
 
+    # As a job of a launcher, which looks at one run.
+    own, other = (study / run / "lens/calibration.json" for run in RUNS[1:3])
+    before = own.read_bytes()
+    own.unlink()
+    other.unlink()
+    words = [str(study), "lens=[calibration,intrusion]", "lens.calibration.bins=3", "trainer.device=cuda"]
+    look_at_one(
+        OmegaConf.create({"run": str(study / RUNS[1]), "words": json.dumps(words), "trainer": {"device": "cpu"}})
+    )
+    assert own.read_bytes() == before
+    assert own.with_name("intrusion.json").is_file(), "the model is on the device of the job"
+    assert not other.exists()
+
     code, out, err = line("evaluate", str(study), "lens=[calibration]", "min_effect=5")
     assert code == 0, err
     assert {one["settings"]["bins"] for one in found(study).values()} == {15}, "other settings: looked at again"
@@ -71,6 +86,32 @@ def test_a_study_is_looked_at_in_the_end_and_again_later(line):
     assert f"no readable predictions.npz; train with trainer.save_predictions=true ({study / RUNS[0]})" in err
     notes = sections(study)["calibration"]["notes"]
     assert notes[0] == "1 of 4 runs were not looked at: baseline seed 0."
+
+
+@pytest.mark.slow
+def test_a_launcher_looks_at_each_run_in_a_job_and_finds_the_same(line):
+    study = Path("outputs/s")
+    slots = "hydra/launcher=slots", "hydra.launcher.slots=1"
+    lens = "lenses=[calibration,corruptions]", "lens.corruptions.examples=10"
+    code, _, err = line(*STUDY[:-1], *slots, *lens)
+    assert code == 0, err
+    assert "looking at 4 runs in jobs ..." in err
+    assert list(found(study)) == RUNS
+    files = {path: path.read_bytes() for path in study.rglob("lens/*.json")}
+    assert len(files) == 8
+    evaluate = "evaluate", str(study), "lens=[calibration,corruptions]", "lens.corruptions.examples=10", "again=true"
+    for words in ((), slots[1:]):
+        times = {path: path.stat().st_mtime_ns for path in files}
+        code, _, err = line(*evaluate, *words)
+        assert code == 0, err
+        assert ("in jobs" in err) == bool(words)
+        assert {path: path.read_bytes() for path in files} == files
+        assert all(path.stat().st_mtime_ns > before for path, before in times.items())
+    assert not list(study.glob(".evaluate-*"))
+    code, _, err = line(*evaluate, "hydra.launcher.slot=1")
+    assert (code, err.splitlines()[-1]) == (
+        2, "mixup-lab evaluate: unknown key 'hydra.launcher.slot'; did you mean 'hydra.launcher.slots'?"
+    )  # fmt: skip
 
 
 @each(
