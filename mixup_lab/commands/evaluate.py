@@ -264,7 +264,8 @@ def lenses_of(
     """The lenses by name; those that need predictions alone if there are no names.
 
     Raises:
-        UserError: for a lens or a setting that does not exist, and for a setting of a lens that is not among them.
+        UserError: for a lens or a setting that does not exist, for a setting of a lens that is not among them, and for
+            settings that suit no run.
     """
     find_plugins()
     from mixup_lab.config.build import build
@@ -292,6 +293,8 @@ def lenses_of(
     for name, given in settings.items():
         if name not in built:
             raise UserError(f"{SETTING}{name}.{next(iter(given))} is for a lens that this line does not use: {name}")
+    for lens in built.values():
+        lens.prepare()
     return built
 
 

@@ -162,6 +162,8 @@ def show(answer: Answer, written: Sequence[Path]) -> None:
             _line(f"{title}{part.sentence}", style="bold")
             for detail in part.details:
                 _line(detail)
+            for sentence in part.trend.sentences if part.trend else ():
+                _line(sentence)
     show_lenses(answer, written)
     for name in ("confirm", "extend", "look"):
         if name in answer.commands:

@@ -41,10 +41,10 @@ class Calibration(Lens):
     about = (
         "Whether the probabilities that a model gives are the shares in which it is right. The expected calibration"
         " error (ece) is the distance between the two, averaged over bins of the largest probability. Errors of this"
-        " kind are never 0 for a finite test set: compare arms, not with 0. `_scaled` is after temperature scaling: all"
-        " logits are divided by one number that is fitted on val, which costs nothing and changes no decision; if an"
-        " arm is better before it and not after it, one number does the same. Each tag is a problem of its own. For"
-        " numbers the lens looks at residuals, target minus prediction."
+        " kind are never 0 for a finite test set: compare arms, not with 0. Scores that end in _scaled are after"
+        " temperature scaling: all logits are divided by one number that is fitted on val, which costs nothing and"
+        " changes no decision; if an arm is better before it and not after it, one number does the same. Each tag is a"
+        " problem of its own. For numbers the lens looks at residuals, target minus prediction."
     )
     bins: int = 15
 

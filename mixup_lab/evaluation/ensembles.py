@@ -36,9 +36,9 @@ class Ensembles(Lens):
         "Runs of one arm combined, which the tutorials call model fusion, against single ones. The numbers of a seed"
         " are those of the ensemble of all other seeds of its arm, so that arms are paired by the seed that is left"
         " out. These ensembles share most of their members. So an interval over seeds is far too narrow (by the"
-        " jackknife a standard error is seeds - 1 times as large), and there are no verdicts. `_logits` averages logits"
-        " instead of probabilities; `_weighted` has one weight for each member and `_greedy` selects members with"
-        " repetition (Caruana et al., 2004), both by the loss on val; `_single` is the mean over the members by"
+        " jackknife a standard error is seeds - 1 times as large), and there are no verdicts. Scores with _logits"
+        " average logits instead of probabilities; _weighted has one weight for each member and _greedy selects members"
+        " with repetition (Caruana et al., 2004), both by the loss on val; _single is the mean over the members by"
         " themselves."
     )
     rounds: int = 30

@@ -93,14 +93,12 @@ class Gap(Lens):
         np.fill_diagonal(shift, 0)
         pairs = np.argsort(-np.abs(shift), axis=None, kind="stable")[: self.shown].tolist()
         changes = [
-            f"{names[true]} taken for {names[answer]} {int(tally.confusion[true, answer])} times"
+            f"{names[true]} taken for {names[answer]}: {int(tally.confusion[true, answer])}"
             f" ({int(shift[true, answer]):+d})"
             for true, answer in (divmod(pair, len(shift)) for pair in pairs) if shift[true, answer] != 0
         ]  # fmt: skip
         if changes:
-            found.notes.append(
-                f"Largest changes of confusions against the baseline of this seed: {'; '.join(changes)}."
-            )
+            found.notes.append(f"How often, and the change against the baseline of this seed: {'; '.join(changes)}.")
 
     def _groups(self, groups: np.ndarray, terms: Floats, maximize: bool, found: Found) -> None:
         place, count = np.unique(groups, return_inverse=True, return_counts=True)[1:]
@@ -186,8 +184,9 @@ def _same_test(arrays: Arrays, base: Finished) -> bool:
 
 
 def _line(name: str, y_label: str, values: Floats, names: Sequence[str]) -> Line:
-    listed = ", ".join(f"{k} {label}" for k, label in enumerate(names))
-    x_label = f"class ({listed})" if len(names) <= LISTED else "class, in the order of the data set"
+    listed = ", ".join(f"{k} {label}" for k, label in enumerate(names) if label != str(k))
+    x_label = f"class ({listed})" if listed else "class"
+    x_label = x_label if len(names) <= LISTED else "class, in the order of the data set"
     return Line(name, x_label, y_label, tuple(map(float, range(len(values)))), tuple(values.tolist()))
 
 

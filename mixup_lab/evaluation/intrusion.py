@@ -35,8 +35,8 @@ class Intrusion(Lens):
     about = (
         "Where mixed training examples lie in the feature space of the model, the inputs of its last linear layer. An"
         " intrusion is a mixture of parents of different classes that lies nearer to the mean of a third class than to"
-        " those of its parents: there its label misleads. `half_way` mixes random pairs with lam = 0.5, in all runs"
-        " alike; `own_mixing` mixes as the training did at its full strength, without its transform. `unmixed` is the"
+        " those of its parents: there its label misleads. half_way mixes random pairs with lam = 0.5, in all runs"
+        " alike; own_mixing mixes as the training did at its full strength, without its transform. unmixed is the"
         " share of training examples that lie nearest to another class than their own, without any mixing. More"
         " intrusions are neither good nor bad by themselves."
     )

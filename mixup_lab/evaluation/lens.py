@@ -38,6 +38,15 @@ class Lens(ABC):
     about: ClassVar[str]  # what it looks at and how to read the numbers, in some sentences of plain English
     needs_weights: ClassVar[bool] = False  # whether the model is needed, not its predictions alone
 
+    def prepare(self) -> None:  # noqa: B027
+        """Do what all runs need before the first one is looked at, and refuse settings that suit no run.
+
+        Default: nothing.
+
+        Raises:
+            UserError: for such settings; the command ends.
+        """
+
     def companions(self, run: Finished, others: Sequence[Finished]) -> Sequence[Finished]:
         """Those of the other runs that the finding in this run depends on: with others the lens looks again.
 

@@ -14,6 +14,7 @@ from mixup_lab.evaluation.finished import Finished
 from mixup_lab.evaluation.lens import Found, Lens, Unsuited
 from mixup_lab.evaluation.looks import chosen, need_classes
 from mixup_lab.runs.findings import Score
+from mixup_lab.types import UserError
 
 FOUND = 0.95  # share of the familiar examples that are accepted, for the false positives
 # Name -> from logits (n, C) to a number that is larger for familiar examples, and what it is.
@@ -56,9 +57,21 @@ class Unfamiliar(Lens):
         self._load = load_data
         self._loaded: Loaded | None = None  # kept for the next run
 
-    def measure(self, run: Finished, others: Sequence[Finished]) -> Found:
+    def prepare(self) -> None:
+        """Load the other data set."""
         if self.dataset is None or self._load is None:
-            raise Unsuited("unfamiliar needs another data set, such as lens.unfamiliar.dataset=svhn")
+            raise UserError("lens=unfamiliar needs another data set, such as lens.unfamiliar.dataset=svhn")
+        try:
+            self._loaded = self._loaded or self._load(self._words)
+        except UserError as error:
+            raise UserError(f"lens.unfamiliar.dataset: {error}") from error
+
+    @property
+    def _words(self) -> list[str]:
+        return [self.dataset] if isinstance(self.dataset, str) else list(self.dataset or ())
+
+    def measure(self, run: Finished, others: Sequence[Finished]) -> Found:
+        self.prepare()
         need_classes(run, "unfamiliar")
         encode = run.parts.data.encode
         if not encode.planar:
@@ -76,11 +89,8 @@ class Unfamiliar(Lens):
 
     def _other(self, run: Finished, found: Found) -> Tensor:
         """Examples of the other data set as the run's own are stored, (n, ...), on the device."""
-        words = [self.dataset] if isinstance(self.dataset, str) else list(self.dataset or ())
-        if self._loaded is None:
-            assert self._load is not None
-            self._loaded = self._load(words)
-        loaded, encode = self._loaded, run.parts.data.encode
+        assert self._loaded is not None
+        words, loaded, encode = self._words, self._loaded, run.parts.data.encode
         pool = loaded.train if loaded.test is None else loaded.test
         if loaded.fit is not None or (loaded.encoder is None) != encode.pictures:
             raise Unsuited(f"the examples of {words[0]} are not {encode.noun}, as those of this run are")

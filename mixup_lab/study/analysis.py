@@ -16,6 +16,7 @@ from mixup_lab.study.reading import Run
 from mixup_lab.study.results import Answer, Arm, Cell, Choice, Comparison, Curve, Metric, Moments
 from mixup_lab.study.sentences import say
 from mixup_lab.study.statistics import Paired, compare_arms, honest_estimate, optimism_of_choosing, seed_interval
+from mixup_lab.study.trend import trend_of
 from mixup_lab.types import UserError
 
 CURVES = ("train_clean/{}", "val/{}", "train_clean/loss", "val/loss")
@@ -117,9 +118,13 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
         facts=facts(runs, seeds),
         commands=dict(commands),
     )
+    if not options.confirm:  # which trains some arms alone
+        answer = replace(answer, trend=trend_of(answer))
     sentence, details = say(answer, groups.blocks, options.confirm)
-    weak = [weaker_than_linear(groups.runs[base], metric, min_effect) for base in groups.blocks]
-    details = (*details, *dict.fromkeys(line for line in weak if line))
+    for base, block in groups.blocks.items():
+        weak = weaker_than_linear(groups.runs[base], metric, min_effect)
+        if weak is not None:
+            details = (*details, f"With {block}: {weak[0].lower()}{weak[1:]}" if block else weak)
     if explained and details and not options.confirm:
         details = (*details, explained)
     return replace(answer, sentence=sentence, details=details)

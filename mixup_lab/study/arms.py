@@ -149,7 +149,7 @@ def _baselines(
         raise UserError(f"no arm is a baseline (alpha 0); choose one with baseline=NAME: {', '.join(names)}")
     if len(unmixed) == len(groups):  # no arm mixes: the first one is the baseline
         return {arm: None if arm == unmixed[0] else unmixed[0] for arm in groups}
-    others = _unmixed_axes(axes)
+    others = unmixed_axes(axes)
     block = {arm: tuple(axes[axis][arm] for axis in others) for arm in groups}
     baselines: dict[str, str | None] = {}
     for arm in groups:
@@ -161,13 +161,13 @@ def _baselines(
     return baselines
 
 
-def _unmixed_axes(axes: Iterable[str]) -> list[str]:
+def unmixed_axes(axes: Iterable[str]) -> list[str]:
     """The axes that make a block: those that are not about mixing. A variant does not make a block."""
     return [axis for axis in axes if axis.partition(".")[0] not in (*MIXING, "arm", "variant")]
 
 
 def _block_name(arm: str, axes: Mapping[str, Mapping[str, Any]]) -> str:
-    return ", ".join(f"{axis}={setting(axes[axis][arm])}" for axis in _unmixed_axes(axes))
+    return ", ".join(f"{axis}={setting(axes[axis][arm])}" for axis in unmixed_axes(axes))
 
 
 def _unique_names(groups: Mapping[str, Sequence[Run]]) -> dict[str, str]:

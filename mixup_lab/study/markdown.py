@@ -27,6 +27,7 @@ def _lines(answer: Answer) -> Iterator[str]:
         yield from _bullets(answer.confirmed.problems)
         yield f"\n## The study that chose {chosen}: {text(answer.sentence)}"
         yield from _bullets(answer.details)
+    yield from _trend(answer)
     yield "\n## Arm by arm"
     yield from _arms(answer)
     yield from _classes(answer)
@@ -38,6 +39,26 @@ def _lines(answer: Answer) -> Iterator[str]:
     yield from _facts(answer)
     yield "\n## How to read this"
     yield from (f"\n**{text(term)}.** {text(words)}" for term, words in explanation(answer).items())
+
+
+def _trend(answer: Answer) -> Iterator[str]:
+    if answer.trend is None:
+        return
+    yield f"\n## The answer by {text(answer.trend.axis)}"
+    yield from _bullets(answer.trend.sentences)
+    for rows in shown.trend_tables(answer):
+        unit = formats.difference_heading(answer.metric)
+        names = [f"{name}{unit}" for name, _ in rows[0].cells]
+        body = [[row.value, row.baseline, *(_trend_cell(cell) for _, cell in row.cells)] for row in rows]
+        yield from _table(
+            [answer.trend.axis, f"baseline, test {answer.metric.name}", *names], body, "r" * (2 + len(names))
+        )
+
+
+def _trend_cell(row: shown.Row | None) -> str:
+    if row is None:
+        return ""
+    return f"{shown.SIGNS[row.code]} {row.difference} ({row.interval}): {shown.short_verdict(row.verdict)}"
 
 
 def _arms(answer: Answer) -> Iterator[str]:

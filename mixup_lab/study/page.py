@@ -54,6 +54,8 @@ def _views(answer: Answer) -> dict[str, Any]:
         ],
         "lenses": [_lens(answer, section, f"lens{k}") for k, section in enumerate(answer.lenses)],
         "by_alpha": all(arm.alpha is not None for arm in answer.arms if arm.test.n),
+        "trend": _drawn(plots.trend, answer, "trend"),
+        "trend_left_out": plots.trend_lines(answer)[1],
         "curves_left_out": plots.curve_arms(answer)[1],
     }
 

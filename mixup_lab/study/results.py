@@ -153,6 +153,24 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class TrendLine:
+    """Arms that differ in the setting of a trend alone."""
+
+    name: str  # "mixup-a0.4"
+    arms: tuple[str | None, ...]  # ids, by the values of the trend; None where the study has no such arm
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The answer over a numeric setting that is not about mixing; each value has a baseline of its own."""
+
+    axis: str  # "dataset.label_noise"
+    values: tuple[float, ...]  # ascending
+    lines: tuple[TrendLine, ...]  # that of the baselines first
+    sentences: tuple[str, ...]  # for each other line: at which values it helps, by its verdicts
+
+
+@dataclass(frozen=True)
 class LensScore:
     """A score of a lens: the arms of the study, compared by it."""
 
@@ -214,3 +232,4 @@ class Answer:
     references: tuple[Reference, ...] = ()
     obstacles: dict[str, str] = field(default_factory=dict)  # id of a baseline -> why its block has no verdict
     lenses: tuple[LensSection, ...] = ()
+    trend: Trend | None = None  # of a study whose blocks differ in one numeric setting

@@ -135,7 +135,7 @@ def _clauses(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> dic
             clauses[base] = f"no verdict, since {answer.obstacles[base]}"
             continue
         arm, comparison = _compared(answer, choice)
-        role, name = _role(choice, confirming), _name_in_block(arm, answer)
+        role, name = _role(choice, confirming), name_in_block(arm, answer)
         clauses[base] = _clause(name if role == last else f"{name} ({role})", comparison)
         last = role
     return clauses
@@ -144,21 +144,27 @@ def _clauses(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> dic
 def _summary(answer: Answer, blocks: Mapping[str, str]) -> str:
     """How many blocks have each verdict."""
     counts = Counter(_compared(answer, choice)[1].code for choice in answer.choices)
-    place = "these data" if answer.carved else "this test set"
-    words = {
-        "helps_here": f"helps on {place} alone",
-        "hurts_here": f"hurts on {place} alone",
-        "no_difference": f"makes no difference larger than {magnitude(answer.min_effect, answer.metric)}",
-    }
-    effects = [f"helps in {counts['helps']}", f"hurts in {counts['hurts']}"]
-    effects += [f"{phrase} in {counts[code]}" for code, phrase in words.items() if counts[code]]
+    found = [f"{phrase} in {counts[code]}" for code, phrase in effects(answer).items()
+             if counts[code] or code in ("helps", "hurts")]  # fmt: skip
     open_ones = {
         "cannot tell": counts["cannot_tell"],
         "no verdict": counts["no_verdict"],
         "no answer yet": len(blocks) - len(answer.choices),
     }
     ends = [f"{phrase} in {number}" for phrase, number in open_ones.items() if number]
-    return "; ".join([f"Of {len(blocks)} settings, mixing {', '.join(effects)}", *ends]) + "."
+    return "; ".join([f"Of {len(blocks)} settings, mixing {', '.join(found)}", *ends]) + "."
+
+
+def effects(answer: Answer) -> dict[str, str]:
+    """The verdicts that name an effect, by their codes, as predicates."""
+    place = "these data" if answer.carved else "this test set"
+    return {
+        "helps": "helps",
+        "hurts": "hurts",
+        "helps_here": f"helps on {place} alone",
+        "hurts_here": f"hurts on {place} alone",
+        "no_difference": f"makes no difference larger than {magnitude(answer.min_effect, answer.metric)}",
+    }
 
 
 # ---- parts of sentences ---------------------------------------------------------------------------------------------
@@ -190,7 +196,7 @@ def _role(choice: Choice, confirming: bool) -> str:
     return f"best on val of {choice.candidates} arms" if choice.candidates > 1 else "the only arm"
 
 
-def _name_in_block(arm: Arm, answer: Answer) -> str:
+def name_in_block(arm: Arm, answer: Answer) -> str:
     """An arm's name without the settings in the name of its block, if it is still unique there."""
     keys = {axis.rpartition(".")[2] for axis in answer.axes if axis.partition(".")[0] not in MIXING}
 
@@ -199,7 +205,8 @@ def _name_in_block(arm: Arm, answer: Answer) -> str:
         parts = name.partition(" (")[0].split(",")
         return ",".join(part for part in parts if part.partition("=")[0] not in keys)
 
-    names = [short(other.name) for other in answer.arms if other.baseline == arm.baseline]
+    base = arm.baseline or arm.id
+    names = [short(other.name) for other in answer.arms if base in (other.id, other.baseline)]
     return short(arm.name) if names.count(short(arm.name)) == 1 else arm.name
 
 
@@ -232,7 +239,9 @@ def _common_details(answer: Answer) -> list[str]:
 
 
 def _other_effects(answer: Answer) -> list[str]:
-    """Arms that help or hurt although val did not choose them."""
+    """Arms that help or hurt although val did not choose them; the sentences of a trend name them better."""
+    if answer.trend is not None:
+        return []
     chosen = {choice.arm for choice in answer.choices}
     others = [(arm.name, arm.comparison) for arm in answer.arms if arm.comparison and arm.id not in chosen]
     return [f"{name}: {comparison.words}." for name, comparison in others if comparison.code in ("helps", "hurts")]

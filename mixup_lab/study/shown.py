@@ -1,9 +1,22 @@
 """The parts of an answer that all views share: the table of arms, classes, unfinished runs, sums over runs."""
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from mixup_lab.study.formats import DASH, difference, difference_heading, duration, interval, p_value, spread, value
+from mixup_lab.study.formats import (
+    DASH,
+    difference,
+    difference_heading,
+    duration,
+    interval,
+    p_value,
+    setting,
+    spread,
+    value,
+)
 from mixup_lab.study.results import Answer, Arm, Cell, ClassDifference, LensScore, LensSection, Metric, Reference
 
 RECALL = Metric("recall", maximize=True, percent=True)  # of a class, for any metric of the study
@@ -12,7 +25,7 @@ SIGNS = {
     "helps": "▲", "helps_here": "△", "hurts": "▼", "hurts_here": "▽", "no_difference": "=", "cannot_tell": "?",
     "no_verdict": "–",
 }  # fmt: skip
-MAX_SCORES = 6  # of a lens next to each other
+MAX_COLUMNS = 6  # scores of a lens, or lines of a trend, next to each other
 HOLM_OF_LENSES = (
     "p and verdicts are corrected (Holm) for the number of arms within one score, not for the number of scores and"
     " lenses looked at: among many, some are clear of zero by luck."
@@ -35,6 +48,11 @@ class Row:
     code: str  # "baseline" for a baseline
     verdict: str
     more_seeds: str
+
+    @property
+    def interval(self) -> str:
+        """That for new data, or for retraining where it is not known."""
+        return self.new_data if self.new_data != DASH else self.retraining
 
 
 def blocks(answer: Answer) -> list[list[Arm]]:
@@ -89,11 +107,48 @@ class LensCell:
 
 def lens_tables(answer: Answer, section: LensSection) -> list[list[list[list[LensCell]]]]:
     """The tables of a lens, each with so many scores that it can be read: blocks of rows, arms, of cells, scores."""
-    n = len(section.scores)
-    wide = math.ceil(n / max(1, math.ceil(n / MAX_SCORES)))  # equal parts
-    scores = [section.scores[k : k + wide] for k in range(0, n, max(1, wide))]
     return [[[[_lens_cell(arm, score) for score in part] for arm in block] for block in blocks(answer)]
-            for part in scores]  # fmt: skip
+            for part in _parts(section.scores)]  # fmt: skip
+
+
+def _parts(columns: Sequence[Any]) -> list[Sequence[Any]]:
+    """The columns in equal parts that can be read."""
+    n = len(columns)
+    wide = math.ceil(n / max(1, math.ceil(n / MAX_COLUMNS)))
+    return [columns[k : k + wide] for k in range(0, n, max(1, wide))]
+
+
+@dataclass(frozen=True)
+class TrendRow:
+    """A value of a trend with the baseline there and some lines, formatted."""
+
+    value: str
+    baseline: str  # test, over seeds
+    cells: list[tuple[str, Row | None]]  # name of the line, and its arm; None where the study has no such arm
+
+
+def trend_tables(answer: Answer) -> list[list[TrendRow]]:
+    """The tables of the trend, each with so many lines that it can be read, by ascending values."""
+    if answer.trend is None:
+        return []
+    by_id = {row.arm.id: row for block in rows(answer) for row in block}
+    base, *lines = answer.trend.lines
+    return [
+        [
+            TrendRow(
+                setting(value),
+                by_id[base.arms[k] or ""].test,
+                [(line.name, by_id[arm] if (arm := line.arms[k]) is not None else None) for line in part],
+            )
+            for k, value in enumerate(answer.trend.values)
+        ]
+        for part in _parts(lines)
+    ]
+
+
+def short_verdict(words: str) -> str:
+    """A verdict without its reasons."""
+    return re.split("[:,;]", words, maxsplit=1)[0]
 
 
 def lens_rows(answer: Answer, section: LensSection) -> list[list[LensCell]]:

@@ -1,6 +1,5 @@
 """The table of arms for a terminal of 80 columns."""
 
-import re
 import textwrap
 
 from rich.box import SIMPLE_HEAD
@@ -9,7 +8,7 @@ from rich.text import Text
 
 from mixup_lab.study.formats import DASH, MINUS, difference_heading, value
 from mixup_lab.study.results import Answer
-from mixup_lab.study.shown import Row, references, rows
+from mixup_lab.study.shown import Row, references, rows, short_verdict
 from mixup_lab.visible import visible
 
 _VERDICT_STYLES = {"helps": "green", "helps_here": "green", "hurts": "red", "hurts_here": "red", "cannot_tell": "dim"}
@@ -50,7 +49,7 @@ def terminal_table(answer: Answer) -> Table:
 
 def _short(row: Row) -> str:
     """The verdict without its reasons; the sentences below the table have them."""
-    head = re.split("[:,;]", row.verdict, maxsplit=1)[0]
+    head = short_verdict(row.verdict)
     more = row.arm.comparison.more_seeds if row.arm.comparison else None
     return f"{head} (+{more} seeds)" if more else head
 

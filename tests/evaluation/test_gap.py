@@ -57,6 +57,9 @@ def test_recalls_of_classes(tmp_path):
     assert found.scores["worst_recall"].value == pytest.approx(recall[:3].min())
     assert found.lines[0].y == pytest.approx(recall)
     assert found.lines[0].x_label == "class (0 cat, 1 dog, 2 cow, 3 elk)"
+    digits = run_of(tmp_path / "digits", classes_of(target, answer))
+    digits.start["data"]["class_names"] = ["0", "1", "2", "3"]
+    assert measured(digits).lines[0].x_label == "class"
     assert measured(run_of(tmp_path / "2", classes_of(target, answer)), least=2).scores["worst_recall"].value == 0
 
 
@@ -78,7 +81,7 @@ def test_who_gains_and_who_loses_against_the_baseline(tmp_path):
     assert "gains for cat +50.0; losses for dog -20.0." in gains
     shift = confusion_matrix(target, own) - confusion_matrix(target, base)
     assert shift[0, 1] == -5
-    assert "cat taken for dog 1 times (-5); dog taken for cow 2 times (+2)." in confusions
+    assert "cat taken for dog: 1 (-5); dog taken for cow: 2 (+2)." in confusions
     assert len(measured(partner, run, other_seed).lines) == 1
     assert len(measured(run, other_seed).lines) == 1
 

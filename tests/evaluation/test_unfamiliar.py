@@ -15,6 +15,7 @@ from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.evaluation.lens import Unsuited
 from mixup_lab.evaluation.unfamiliar import Unfamiliar, auroc, false_positives, fitted
 from mixup_lab.targets.classes import Classes
+from mixup_lab.types import UserError
 
 DIGITS = ("dataset=digits", "model=mlp", "model.hidden=[16]", "trainer.device=cpu")
 KIND = Classes(("a", "b"))
@@ -74,8 +75,8 @@ def test_pictures_are_fitted_to_those_of_the_run(tmp_path):
 
 def test_what_it_does_not_suit(tmp_path):
     run = run_with_weights(tmp_path, *DIGITS)
-    with pytest.raises(Unsuited, match=r"needs another data set, such as lens\.unfamiliar\.dataset=svhn"):
-        Unfamiliar(load_data=lambda words: other()).measure(run, [])
+    with pytest.raises(UserError, match=r"needs another data set, such as lens\.unfamiliar\.dataset=svhn"):
+        Unfamiliar(load_data=lambda words: other()).prepare()
     with pytest.raises(Unsuited, match="examples of odd cannot be brought from 4 x 8 x 8 to 1 x 8 x 8"):
         Unfamiliar("odd", load_data=lambda words: other((4, 8, 8))).measure(run, [])
     table = Loaded(other().train, None, None, KIND, fit=lambda rows: other())
@@ -92,8 +93,8 @@ def test_a_line_with_another_data_set(tmp_path, monkeypatch, capsys):
     assert line(*train)[0] == 0
     look = ("evaluate", "run", "lens=[unfamiliar]", "trainer.device=cpu")
     code, _, err = line(*look)
-    assert code == 1
-    assert "unfamiliar needs another data set, such as lens.unfamiliar.dataset=svhn" in err
+    assert code == 2
+    assert "lens=unfamiliar needs another data set, such as lens.unfamiliar.dataset=svhn" in err
     code, _, err = line(*look, "lens.unfamiliar.dataset=[fake,noise=2.0]", "lens.unfamiliar.examples=50")
     assert code == 0, err
     written = json.loads((tmp_path / "run" / "lens" / "unfamiliar.json").read_text())
@@ -104,7 +105,12 @@ def test_a_line_with_another_data_set(tmp_path, monkeypatch, capsys):
         ("sVhn", "dataset=sVhn does not exist; did you mean 'svhn'?"),
         ("[fake,nose=2]", "nose"),
         ("image_folder", "dataset=image_folder needs a root: [image_folder,root=...]"),
+        ("[image_folder,root=nowhere]", "nowhere"),
     ):
-        code, _, err = line(*look, f"lens.unfamiliar.dataset={words}")
-        assert code == 1
-        assert sentence in err
+        for before in (look, ("compare", *DIGITS, "lenses=[unfamiliar]")):
+            code, out, err = line(*before, f"lens.unfamiliar.dataset={words}")
+            assert (code, out) == (2, "")
+            assert "lens.unfamiliar.dataset: " in err
+            assert sentence in err
+            assert len(err.strip().splitlines()) == 1, "before the first look, and once"
+    assert not (tmp_path / "outputs").exists(), "nor a training"

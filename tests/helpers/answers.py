@@ -20,6 +20,7 @@ from mixup_lab.study.results import (
     Metric,
     Moments,
 )
+from mixup_lab.study.trend import trend_of
 
 ACCURACY = Metric("accuracy", maximize=True, percent=True)
 RMSE = Metric("rmse", maximize=False, percent=False)
@@ -174,7 +175,7 @@ def build(
             band = None if seeds < 2 else (change - 0.01, change + 0.01)
             per_class.append(ClassDifference(arm.id, f"class {k}{mark}", change, band, 36.4))
     keys = ("aug", "aug.alpha", *(("optimizer.weight_decay",) if len(decays) > 1 else ()))
-    return Answer(
+    answer = Answer(
         study=f"digits{mark}",
         metric=metric,
         min_effect=min_effect,
@@ -197,6 +198,7 @@ def build(
         facts={"mixup-lab": "0.1.0", "torch": "2.15.0", "device": f"cpu{mark}", "data": "digits: 1078 / 359 / 360"},
         commands={"repeat": f"mixup-lab compare aug.alpha=0,0.1 {mark}", "look": "tensorboard --logdir outputs/x"},
     )
+    return replace(answer, trend=trend_of(answer))
 
 
 def with_confirmation(**settings):

@@ -73,7 +73,7 @@ def dose_response(answer: Answer, prefix: str = "dose", width: float = WIDE) -> 
         ax.set_xlim(min(place.values()) - 0.5, max(place.values()) + 0.5)
         zero = "baseline" if all(arm.alpha == 0 for arm in arms if arm.baseline is None) else "no mixing"
         ax.set_xlabel(folded(f"alpha (0 = {zero}), {scale}", width))
-        ax.set_ylabel(_score_label(answer.metric))
+        ax.set_ylabel(score_label(answer.metric))
         ax.grid(axis="y")
         keys = [line_key(line.name, line.colour, line.marker, line.style) for line in series] if many else []
         legend(figure, [*_marks(BLUE if not many else MUTED), *keys])
@@ -91,7 +91,7 @@ def _by_name(answer: Answer, arms: list[Arm], prefix: str, width: float) -> str:
                 _band(ax, arm, answer.metric, MUTED, "--", upright=True)
             _dots(ax, arm, answer.metric, y, 0.12, colour, "o", upright=True)
         name_rows(ax, [arm.name for arm in arms], width)
-        ax.set_xlabel(folded(_score_label(answer.metric), width))
+        ax.set_xlabel(folded(score_label(answer.metric), width))
         ax.grid(axis="x")
         legend(figure, _marks(BLUE))
         return inline_svg(figure, prefix, f"Test {short(answer.metric.name)} by arm, study {answer.study}")
@@ -101,19 +101,24 @@ def _alpha_axis(alphas: list[float], labels: int) -> tuple[dict[float, float], l
     """The place of each alpha, the labelled alphas, and the name of the scale; there is room for so many labels."""
     if len(alphas) <= labels:
         return {alpha: float(k) for k, alpha in enumerate(alphas)}, alphas, "evenly spaced"
-    least = min(alpha for alpha in alphas if alpha > 0)
-    # As symlog: a straight step from 0 to the least alpha, logarithmic above it.
-    raw = {alpha: 1 + math.log10(alpha / least) if alpha > 0 else 0.0 for alpha in alphas}
+    raw = log_places(alphas)
     stretch = labels / max(raw.values())
     place = {alpha: stretch * x for alpha, x in raw.items()}
     ticks: list[float] = []
     for alpha in alphas:
         if not ticks or place[alpha] - place[ticks[-1]] > 0.9:
             ticks.append(alpha)
-    return place, ticks, f"logarithmic from {least:g} on"
+    return place, ticks, f"logarithmic from {min(alpha for alpha in alphas if alpha > 0):g} on"
 
 
-def _score_label(metric: Metric) -> str:
+def log_places(values: list[float]) -> dict[float, float]:
+    """The place of each value >= 0 as on a symlog axis: a straight step from 0 to the least other value, 1 a decade."""
+    least = min(x for x in values if x > 0)
+    return {x: 1 + math.log10(x / least) if x > 0 else 0.0 for x in values}
+
+
+def score_label(metric: Metric) -> str:
+    """The label of an axis of test scores."""
     unit = " (%)" if metric.percent else ""
     return f"test {short(metric.name)}{unit}" + ("" if metric.maximize else "; lower is better")
 

@@ -29,7 +29,7 @@ def lens_curves(answer: Answer, curves: Sequence[LensCurve], prefix: str = "lens
                 lines = (curve.x, curve.mean, curve.low, curve.high)
                 draw_curve(ax, *lines, arm=arm, k=k, arms=len(shown), width=width)
         ax.set_xlabel(folded(short(x_label, 80), 0.8 * width))  # it is centred below axes that are narrower
-        ax.set_ylabel(short(y_label, 32))
+        ax.set_ylabel(folded(short(y_label, 64), 200))  # of the height of the axes
         ax.grid()
         legend(figure, [line_key(arm.name, *curve_look(arm, k)) for k, arm in drawn])
         return inline_svg(figure, prefix, f"{short(name, 80)}, study {answer.study}")
