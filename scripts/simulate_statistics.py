@@ -400,6 +400,71 @@ def equivalence(arms: int, m: int, count: int, n: int = 8, least: float = 0.02, 
     return float(any_of(codes, "no_difference").any(1).mean())
 
 
+OTHERS = 20  # partitions over which the truth for these data is averaged
+FOLDED = (
+    (60, 5, 1),
+    (60, 5, 2),
+    (60, 5, 4),
+    (60, 2, 4),
+    (60, 10, 1),
+    (60, 10, 2),
+    (200, 5, 1),
+    (200, 5, 2),
+    (200, 5, 4),
+)  # examples, folds, partitions
+
+
+class Folded(NamedTuple):
+    """Shares of cross-validations."""
+
+    naive: float  # the interval over seeds contains the truth for new data
+    new_data: float  # so does the interval of Nadeau and Bengio
+    these_data: float  # the interval over seeds contains the truth for these data, over other splits and trainings
+    found: float  # helps or hurts
+
+
+def ridge_differences(
+    rng: np.random.Generator, size: int, folds: int, partitions: int, features: int = 5
+) -> tuple[Array, Array]:
+    """Accuracy of one ridge classifier minus that of another on each fold, (CHUNK, partitions * folds), and what it
+    is on average over further partitions of the same data, (CHUNK,).
+
+    Each sees features of its own, drawn from one law, so that on average over data neither is better. Every training
+    leaves out a tenth of its examples, as if for val.
+    """
+    label = rng.choice([-1.0, 1.0], (CHUNK, size))
+    inputs = rng.standard_normal((CHUNK, 2, size, features)) + 0.5 / features**0.5 * label[:, None, :, None]
+    products = inputs[..., :, None] * inputs[..., None, :]
+    tests: list[Array] = []
+    for _ in range(partitions + OTHERS):
+        order = rng.random((CHUNK, size)).argsort(1).argsort(1)
+        for fold in range(folds):
+            tested = order % folds == fold
+            weight = (~tested & (rng.random((CHUNK, size)) < 0.9)).astype(np.float64)
+            spread = np.einsum("bn,banpq->bapq", weight, products, optimize=True) + np.eye(features)
+            along = np.einsum("bn,banp->bap", weight * label, inputs, optimize=True)
+            direction = np.linalg.solve(spread, along[..., None])
+            right = ((inputs @ direction)[..., 0] * label[:, None] > 0) & tested[:, None]
+            accuracy = right.sum(2) / tested.sum(1)[:, None]
+            tests.append(accuracy[:, 0] - accuracy[:, 1])
+    own = partitions * folds
+    return np.stack(tests[:own], 1), np.stack(tests[own:], 1).mean(1)
+
+
+def folded(size: int, folds: int, partitions: int, count: int, seed: int = 0) -> Folded:
+    """Cross-validations of two ridge classifiers that are equally good."""
+    rng = np.random.default_rng([seed, size, folds, partitions])
+    tested = list(np.ndindex(partitions, folds))
+    shares = []
+    for _ in range(0, count, CHUNK):
+        for row, own in zip(*ridge_differences(rng, size, folds, partitions), strict=True):
+            pairs = statistics.Paired(range(len(row)), row, folds=statistics.Folds(folds, tested))
+            (found,) = statistics.compare_arms([pairs], 0.0)
+            covered = [inside(found.retraining, 0.0), inside(found.new_data, 0.0), inside(found.retraining, own)]
+            shares.append([*covered, found.code in ("helps", "hurts")])
+    return Folded(*np.mean(shares, 0).tolist())
+
+
 def _row(*cells: object) -> None:
     widths = (38, 9, 6, 6, 11, 11, 11, 11)
     words = [f"{100 * c:.1f} %" if isinstance(c, float) else str(c) for c in cells]
@@ -456,6 +521,10 @@ def main() -> None:
     print("\n8. True difference exactly the least of interest: some arm with 'no difference' (at most 5 % allowed)")
     for arms, m in ((1, 100), (4, 100), (1, 400), (4, 400), (4, 1000)):
         _row("", arms, 8, m, equivalence(arms, m, count))
+    print("\n9. Cross-validations of two ridge classifiers, no effect: coverage, helps or hurts (at most 5 % allowed)")
+    _row("", "examples", "folds", "divided", "naive", "new data", "these data", "helps/hurts")
+    for size, folds, partitions in FOLDED:
+        _row("", size, folds, partitions, *folded(size, folds, partitions, count // 200 * 100))
     print(f"\n{time.perf_counter() - begun:.0f} s")
 
 

@@ -1,5 +1,6 @@
 """What can be known of a study before its first run: impossible arms, no baseline, too few seeds, its time."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -90,6 +91,19 @@ def too_few_seeds(plan: Plan, study: Path, there: dict[str, tuple[str, bool]], c
         if arms and smallest_p(n, arms) > level:
             shown = f"{n} seed{'s' * (n != 1)} cannot reach p <= {level:g} with {arms} arm{'s' * (arms != 1)}"
             sentences.append(f"{where}{': ' * bool(where)}{shown}; {seeds_needed(arms, level)} can")
+    return sentences
+
+
+def about_folds(plan: Plan) -> list[str]:
+    """A sentence for each number of folds of the line."""
+    seeds = sorted({seed for _, seed in plan.cells})
+    sentences = []
+    for folds in dict.fromkeys(config.data.folds for config in plan.configs.values() if config.data.folds):
+        tested = Counter(seed // folds for seed in seeds)
+        part = "" if all(count == folds for count in tested.values()) else "; not all folds are tested equally often"
+        sentences.append(
+            f"dataset.folds={folds}: seed s tests fold s mod {folds}, so {folds} seeds test every example once{part}"
+        )
     return sentences
 
 

@@ -112,7 +112,8 @@ def _sweep(
     size = f"{len(plan.names)} arms x {len({seed for _, seed in plan.cells})} seeds, {len(places)} runs"
     print(f"study {study}: {size}{f', {done} finished before' if done else ''}", flush=True)
     if first:
-        for sentence in before.too_few_seeds(plan, study, there, int(line.own.get("confirm", "0"))):
+        confirm = int(line.own.get("confirm", "0"))
+        for sentence in (*before.about_folds(plan), *before.too_few_seeds(plan, study, there, confirm)):
             print(sentence, flush=True)
     if done < len(places):
         seconds = before.seconds_needed(study, len(places) - done)

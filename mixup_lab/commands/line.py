@@ -34,6 +34,7 @@ class Line:
 
 def complete(words: Sequence[str]) -> Line:
     """Sort the words of a line and add what is missing: the axes alpha and seed, and the name of the study."""
+    words = _with_seeds_of_folds(words)
     own: dict[str, str] = {}
     rest: list[str] = []
     flags: list[str] = []
@@ -72,7 +73,9 @@ def complete(words: Sequence[str]) -> Line:
         based, dose = _with_dose(tree, values, [*axes, *rest])
         axes, rest = [*based[: len(axes)], *dose], based[len(axes) :]
     if "seed" not in values:
-        axes.append(f"seed=range({SEEDS})")
+        folds = values.get("dataset.folds", "")
+        whole = max(1, int(folds)) if folds.isdigit() else 1
+        axes.append(f"seed=range({-(-SEEDS // whole) * whole})")  # whole cross-validations
     if "study" not in own:
         own["study"] = _default_study(tree, values, tree.choices([w for w in rest if "=" in w]))
     if not re.fullmatch(r"[\w.,=+\-]+(/[\w.,=+\-]+)*", own["study"]) or ".." in own["study"]:
@@ -80,6 +83,27 @@ def complete(words: Sequence[str]) -> Line:
     # Seeds outermost, so that a study that is cut short has complete pairs.
     overrides = sorted([*axes, *rest], key=lambda word: not word.startswith("seed="))
     return Line(own, overrides, flags, list(words), _bundled(tree, values), lens_settings)
+
+
+def _with_seeds_of_folds(words: Sequence[str]) -> Sequence[str]:
+    """`dataset.fold=range(5) seed=range(2)` as the seeds that test these folds, `seed=0,1,2,...`.
+
+    A fold is no arm. With a seed of its own, it also has first weights of its own: luck that all folds share would be
+    in no interval.
+    """
+    values = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in words if "=" in word}
+    if "dataset.fold" not in values or values["dataset.fold"] == "null":
+        return words
+    count = values.get("dataset.folds", "")
+    folds, repeats = (_listed(key, values.get(key, "0")) for key in ("dataset.fold", "seed"))
+    if not count.isdigit() or not all(text.isdigit() for text in (*folds, *repeats)):
+        raise UserError("dataset.fold needs dataset.folds=K, and both are whole numbers, as are seeds")
+    wrong = next((text for text in folds if int(text) >= int(count)), None)
+    if wrong is not None:
+        raise UserError(f"dataset.fold must be 0..{int(count) - 1} with dataset.folds={count}, got {wrong}")
+    seeds = ",".join(str(int(count) * int(repeat) + int(fold)) for repeat in repeats for fold in folds)
+    others = [word for word in words if word.partition("=")[0].lstrip("+") not in ("dataset.fold", "seed")]
+    return [*others, f"seed={seeds}"]
 
 
 def _bundled(tree: Tree, values: Mapping[str, str]) -> set[str]:

@@ -189,6 +189,7 @@ def _facts(fit: Any, typed: TrainerSettings) -> dict[str, Any]:
             **{split.name: len(split.ids) for split in data.splits},
             "dropped": data.dropped,
             "carved": list(data.carved),
+            **({} if data.fold is None else {"fold": data.fold._asdict()}),
             **({"groups": groups} if groups else {}),
             **({} if data.duplicates is None else {"duplicates": data.duplicates}),
             "storage": data.storage,

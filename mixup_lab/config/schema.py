@@ -38,6 +38,8 @@ class DatasetSettings:
     label_noise: float = 0.0
     label_noise_pairs: Any = None  # None, or [from, to] classes by name or index
     imbalance: float | None = None
+    folds: int | None = None
+    fold: int | None = None  # None: follows from the seed
 
     def check(self) -> None:
         """Raise UserError for the first value outside its range."""
@@ -66,6 +68,12 @@ class DatasetSettings:
             raise UserError("dataset.label_noise_pairs needs a share of labels to confuse: dataset.label_noise=0.2")
         if self.imbalance is not None and not 1 <= self.imbalance < math.inf:
             raise UserError(f"dataset.imbalance must be null or a finite ratio >= 1, got {self.imbalance}")
+        if self.folds is not None and self.folds < 2:
+            raise UserError(f"dataset.folds must be null or 2 or more, got {self.folds}")
+        if self.fold is not None and self.folds is None:
+            raise UserError(f"dataset.fold={self.fold} needs the number of folds: dataset.folds=5")
+        if self.fold is not None and self.folds is not None and not 0 <= self.fold < self.folds:
+            raise UserError(f"dataset.fold must be null or 0..{self.folds - 1}, got {self.fold}")
         if self.split_seed is not None and self.split_seed < 0:
             raise UserError(f"dataset.split_seed must be null or 0 or more, got {self.split_seed}")
 

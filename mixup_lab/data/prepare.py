@@ -16,7 +16,7 @@ from mixup_lab.data.guessed_groups import guessed
 from mixup_lab.data.source import Loaded, Source
 from mixup_lab.data.split_groups import carve_groups
 from mixup_lab.data.split_times import carve_times
-from mixup_lab.data.splits import Rows, Sizes, carve
+from mixup_lab.data.splits import Fold, Rows, Sizes, carve
 from mixup_lab.data.storage import choose
 from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.inputs.moments import CHUNK, SAMPLE, Moments, checked, moments, spread
@@ -80,6 +80,7 @@ class Data:
     duplicates: dict[str, int] | None = None
     notes: tuple[str, ...] = ()
     true: Split | None = None  # train with its true labels, if some are wrong on purpose
+    fold: Fold | None = None  # that is the test split, in a cross-validation
 
     @property
     def clean(self) -> Split:
@@ -113,6 +114,8 @@ def prepare(
     label_noise: float = 0.0,
     label_noise_pairs: Sequence[Sequence[str | int]] | None = None,
     imbalance: float | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
 ) -> Data:
     """Load a source, carve the splits that it lacks, and make them ready on the device.
 
@@ -124,7 +127,8 @@ def prepare(
         val_fraction: in (0, 1): of the train pool without test; unused if the source has val.
         test_fraction: in (0, 1): of the train pool; unused if the source has test.
         train_size: None = all, int = number of examples, float in (0, 1] = share of them.
-        split_seed: seed of the splits, whatever the run's seed is; None: the run's seed.
+        split_seed: seed of the splits, whatever the run's seed is; None: the run's seed. With folds, seed of the first
+            partition of the pool (None: 0).
         storage: `auto`, `resident` or `streaming`.
         workers: processes that read ahead when streaming; 0 reads in this process.
         mean: per channel on the scale [0, 1]; None: the values of the source, else those of the training split.
@@ -132,20 +136,30 @@ def prepare(
         label_noise: share of the training labels that are made wrong, see `difficulty.corrupted`.
         label_noise_pairs: the classes that are confused; None: all.
         imbalance: ratio of the largest training class to the smallest, see `difficulty.long_tail`; None: as it is.
+        folds: test is one of so many parts of the train pool, instead of a share of it; None: no cross-validation.
+            After every `folds` seeds the pool is divided anew.
+        fold: which part, 0..folds - 1; None: it follows from the seed, `seed % folds`.
 
     Raises:
-        UserError: for data that break the contract of `Loaded`, and for a mean or std that does not suit them.
+        UserError: for data that break the contract of `Loaded`, for a mean or std that does not suit them, and for
+            folds that they do not admit.
     """
     loaded = source.load()
     _check(source, loaded)
+    chance, tested = seed if split_seed is None else split_seed, None
+    if folds is not None:
+        _check_folds(loaded, folds)
+        chance = (split_seed or 0) + seed // folds
+        tested = Fold(seed % folds if fold is None else fold, folds, chance)
     difficult = {"label_noise": label_noise > 0, "imbalance": imbalance is not None}
     for key in (key for key, on in difficult.items() if on and not loaded.kind.strata_are_classes):
         raise UserError(f"dataset.{key} is for classes, and the targets are {loaded.kind.kind}")
     sizes = Sizes(
-        val_fraction if loaded.val is None else None, test_fraction if loaded.test is None else None, train_size
+        val_fraction if loaded.val is None else None,
+        tested or (test_fraction if loaded.test is None else None),
+        train_size,
     )
     groups = _coded_groups(_pools(loaded))
-    chance = seed if split_seed is None else split_seed
     carved = _carved(loaded, groups.get("train"), sizes, chance)
     if imbalance is not None:
         kept = long_tail(loaded.train.target[carved.train], imbalance, chance)
@@ -165,8 +179,8 @@ def prepare(
         name: own if pools[name] is loaded.train else np.arange(len(pools[name].target), dtype=np.int64)
         for name, own in carved._asdict().items()
     }
-    # Splits that follow from times, or from a seed of their own, are the same in all runs of a study.
-    fixed = split_seed is not None or loaded.times is not None
+    # Splits that follow from times, or from a seed of their own, are the same in all runs of a study; folds are not.
+    fixed = tested is None and (split_seed is not None or loaded.times is not None)
     differing = () if fixed else tuple(name for name in ("val", "test") if pools[name] is loaded.train)
     stored = {name: feed.inputs for name, pool in pools.items() if isinstance(feed := feeds[id(pool)], Resident)}
     copies = count_copies(stored, rows) if len(stored) == len(rows) else None
@@ -209,6 +223,7 @@ def prepare(
         duplicates=copies.in_train if copies else None,
         notes=notes,
         true=true,
+        fold=tested,
     )
 
 
@@ -296,6 +311,23 @@ def _check(source: Source, loaded: Loaded) -> None:
         if pool.shape != loaded.train.shape:
             raise UserError(f"examples of {name} have shape {pool.shape}, those of train have {loaded.train.shape}")
         loaded.kind.check(name, pool.target)
+
+
+def _check_folds(loaded: Loaded, folds: int) -> None:
+    """Raise UserError unless every example can be tested once, and every class be in every fold."""
+    if loaded.test is not None:
+        raise UserError(
+            "dataset.folds makes test sets of all examples, and this data set has a test split of its own; leave out"
+            " dataset.folds, or put all examples into train"
+        )
+    most, what = len(loaded.train.target), "the examples"
+    if loaded.kind.strata_are_classes:
+        counts = np.bincount(loaded.train.target, minlength=len(loaded.kind.names))
+        rarest = int(np.where(counts > 0, counts, counts.max() + 1).argmin())
+        most, what = int(counts[rarest]), f"the examples of class {loaded.kind.names[rarest]}"
+    if folds > most:
+        allowed = f"use at most {most}" if most > 1 else "there can be no folds"
+        raise UserError(f"dataset.folds={folds} is more than {what} ({most}); {allowed}")
 
 
 def _check_pictures(pools: Iterable[Pool]) -> None:

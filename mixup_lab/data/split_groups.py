@@ -3,7 +3,7 @@
 Sizes and strata follow the fractions as well as whole groups allow. The search is greedy. In random order, each group
 moves to the new split if that brings the split nearer to its size and to its share of each stratum; this repeats until
 no single move helps. With up to a few hundred groups pairs are then swapped too, the best first; with more there is no
-need. The idea is that of stratified grouped cross-validation, without folds.
+need. Folds are such splits too, one after the other, each from the groups that are left.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mixup_lab.data.splits import TEST, TRAIN, VAL, Rows, Sizes, stratified_order
+from mixup_lab.data.splits import FOLDS, TEST, TRAIN, VAL, Fold, Rows, Sizes, stratified_order
 from mixup_lab.seeding import stream
 from mixup_lab.types import UserError
 
@@ -34,9 +34,12 @@ def carve_groups(strata: np.ndarray, groups: np.ndarray, sizes: Sizes, seed: int
         classes: whether the strata are classes: then each of them must stay in train.
 
     Raises:
-        UserError: for fewer groups than splits, and for a train_size above what is left.
+        UserError: for fewer groups than splits or folds, for a train_size above what is left, and for folds of which
+            one holds all examples of a class.
     """
     count = len(np.unique(groups))
+    if isinstance(sizes.test, Fold) and count < sizes.test.of:
+        raise UserError(f"dataset.folds={sizes.test.of} is more than the {count} groups; use at most {count}")
     if count < 1 + sizes.carved:
         raise UserError(
             f"dataset.group_column has {count} group{'s'[: count != 1]}, but at least {1 + sizes.carved} are"
@@ -45,13 +48,36 @@ def carve_groups(strata: np.ndarray, groups: np.ndarray, sizes: Sizes, seed: int
     rows = np.arange(len(strata), dtype=np.int64)
     carved = {TEST: rows[:0], VAL: rows[:0]}
     for stage, fraction, keep in ((TEST, sizes.test, sizes.carved), (VAL, sizes.val, 1)):
-        if fraction is not None:
+        if isinstance(fraction, Fold):
+            fold = _dealt_groups(strata, groups, fraction.of, stream(seed, "split", FOLDS), classes)
+            carved[stage], rows = rows[fold == fraction.number], rows[fold != fraction.number]
+        elif fraction is not None:
             group_of = np.unique(groups[rows], return_inverse=True)[1]
             table = _Table.of(strata[rows], group_of)
             taken = table.choose(fraction, stream(seed, "split", stage), keep, classes)[group_of]
             carved[stage], rows = rows[taken], rows[~taken]
     part = stratified_order(strata[rows], stream(seed, "split", TRAIN))[: sizes.train_count(len(rows))]
     return Rows(rows[np.sort(part)], carved[VAL], carved[TEST])
+
+
+def _dealt_groups(
+    strata: np.ndarray, groups: np.ndarray, folds: int, rng: np.random.Generator, classes: bool
+) -> np.ndarray:
+    """The fold (N,), 0..folds - 1, of each example; a group is in one fold."""
+    fold, left = np.full(len(strata), folds - 1), np.arange(len(strata))
+    for number in range(folds - 1):
+        group_of = np.unique(groups[left], return_inverse=True)[1]
+        later = folds - number - 1
+        taken = _Table.of(strata[left], group_of).choose(1 / (later + 1), rng, later, classes)[group_of]
+        fold[left[taken]] = number
+        left = left[~taken]
+    pairs = np.unique(np.stack([strata, fold]), axis=1)[0]
+    if classes and (np.unique(pairs, return_counts=True)[1] < 2).any():
+        raise UserError(
+            f"dataset.folds={folds}: all groups of one class are in one fold, so it could not be learnt when this fold"
+            " is tested; each class needs several groups"
+        )
+    return fold
 
 
 class _Table(NamedTuple):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mixup_lab.data.splits import Rows, Sizes
+from mixup_lab.data.splits import Fold, Rows, Sizes
 from mixup_lab.types import UserError
 
 
@@ -16,8 +16,13 @@ def carve_times(times: np.ndarray, sizes: Sizes) -> Rows:
         sizes: of the splits; if train is limited, it keeps its latest examples.
 
     Raises:
-        UserError: for fewer different times than splits, and for a train_size above what is left.
+        UserError: for fewer different times than splits, for a train_size above what is left, and for folds.
     """
+    if isinstance(sizes.test, Fold):
+        raise UserError(
+            "dataset.folds and dataset.time_column cannot be combined: a fold would be tested after training on its"
+            " future"
+        )
     order = np.argsort(times, kind="stable")
     ascending = times[order]
     edges = np.flatnonzero(ascending[1:] != ascending[:-1]) + 1  # where a later time begins

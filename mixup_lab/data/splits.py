@@ -12,6 +12,7 @@ from mixup_lab.seeding import stream
 from mixup_lab.types import UserError
 
 TEST, VAL, TRAIN = 0, 1, 2  # index of each stage's random stream; changing one changes everybody's splits
+FOLDS = 5  # likewise; 3 and 4 belong to `difficulty`
 
 
 class Rows(NamedTuple):
@@ -22,11 +23,19 @@ class Rows(NamedTuple):
     test: np.ndarray
 
 
+class Fold(NamedTuple):
+    """One of the parts of the training pool that take turns as the test split."""
+
+    number: int  # 0..of - 1
+    of: int  # how many parts, >= 2
+    partition: int  # seed that divides the pool; folds of one partition are disjoint
+
+
 class Sizes(NamedTuple):
     """How much of the training pool goes into each split."""
 
     val: float | None  # share in (0, 1) of the pool without test; None: the source has val
-    test: float | None  # share in (0, 1) of the pool; None: the source has test
+    test: float | Fold | None  # share in (0, 1) of the pool, or a fold of it; None: the source has test
     train: int | float | None  # of the rest: None: all; int: examples, >= 1; float: share in (0, 1]
 
     @property
@@ -59,13 +68,28 @@ def carve(target: np.ndarray, sizes: Sizes, seed: int) -> Rows:
     for stage, name, fraction, keep in ((TEST, "test", sizes.test, sizes.carved), (VAL, "val", sizes.val, 1)):
         if fraction is None:
             continue
-        carved[stage], rows = _take(target, rows, fraction, seed, stage, keep)
+        if isinstance(fraction, Fold):
+            taken = dealt(target, fraction.of, stream(seed, "split", FOLDS)) == fraction.number
+            carved[stage], rows = rows[taken], rows[~taken]
+        else:
+            carved[stage], rows = _take(target, rows, fraction, seed, stage, keep)
         if not len(carved[stage]):
             raise UserError(
                 f"no label has enough of the {len(target)} examples to put one into {name}; are the labels classes?"
             )
     chosen = stratified_order(target[rows], stream(seed, "split", TRAIN))[: sizes.train_count(len(rows))]
     return Rows(rows[np.sort(chosen)], carved[VAL], carved[TEST])
+
+
+def dealt(strata: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """The fold (n,), 0..folds - 1, of each example, dealt like cards, stratum after stratum.
+
+    The folds differ by at most one example, and so do their shares of each stratum (n,).
+    """
+    shuffled = rng.permutation(len(strata))
+    fold = np.empty(len(strata), dtype=np.int64)
+    fold[shuffled[np.argsort(strata[shuffled], kind="stable")]] = np.arange(len(strata)) % folds
+    return fold
 
 
 def stratified_order(target: np.ndarray, rng: np.random.Generator, keep: int = 0) -> np.ndarray:

@@ -17,7 +17,12 @@ def explanation(answer: Answer) -> dict[str, str]:
     basis = f" It rests on {shown.basis(answer)}." if shown.basis(answer) else ""
     if any(comparison.test_groups for comparison in against):
         basis += " New data means new groups: the examples of one group are right or wrong together."
-    if not answer.carved:
+    if any(comparison.folds for comparison in against):
+        basis += (
+            " The folds of a cross-validation are trained on overlapping data, so that their differences are not"
+            " independent; the interval is wider to allow for that (Nadeau and Bengio, 2003)."
+        )
+    elif not answer.carved:
         basis += " It does not allow for another training set."
     if against and not shown.knows_new_data(answer):
         basis = " There is none here: it needs a score of the metric for each test example of every run."

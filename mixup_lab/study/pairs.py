@@ -8,7 +8,7 @@ import numpy as np
 from mixup_lab.study.metric import of
 from mixup_lab.study.reading import Run, Scores
 from mixup_lab.study.results import ClassDifference, Metric
-from mixup_lab.study.statistics import MISSING, Paired, by_group, seed_interval
+from mixup_lab.study.statistics import MISSING, Folds, Paired, by_group, seed_interval
 
 
 class Pairs:
@@ -26,6 +26,7 @@ class Pairs:
         """The pairs of an arm."""
         partners = {run.seed: run for run in baseline}
         seeds: list[int] = []
+        tested: list[dict[str, int]] = []  # folds of a cross-validation
         differences: list[float] = []
         examples: list[Scores] | None = []
         for run in members:
@@ -39,18 +40,23 @@ class Pairs:
                 continue
             self.carved |= "test" in run.start.get("data", {}).get("carved", ())
             seeds.append(run.seed)
+            if "fold" in run.start.get("data", {}):
+                tested.append(run.start["data"]["fold"])
             differences.append(own - other)
             if examples is not None:
                 scores = self._differences(run, partner, name)
                 examples = None if scores is None else [*examples, scores]
+        folds = None
+        if tested and len(tested) == len(seeds):
+            folds = Folds(tested[0]["of"], [(one["partition"], one["number"]) for one in tested])
         if not examples:
-            return Paired(seeds, differences)
+            return Paired(seeds, differences, folds=folds)
         size = len(np.unique(np.concatenate([one.ids for one in examples])))
         groups = [by_group(one.groups, one.values) for one in examples if one.groups is not None]
         if len(groups) < len(examples):
-            return Paired(seeds, differences, [(one.ids, one.values) for one in examples], size)
+            return Paired(seeds, differences, [(one.ids, one.values) for one in examples], size, folds=folds)
         count = len(np.unique(np.concatenate([codes for codes, _ in groups])))
-        return Paired(seeds, differences, groups, size, count)
+        return Paired(seeds, differences, groups, size, count, folds)
 
     def _differences(self, run: Run, base: Run, name: str) -> Scores | None:
         """Differences of the scores of single test examples; None, and a problem, where these are not known."""
@@ -62,6 +68,8 @@ class Pairs:
             self._ids = own.ids if self._ids is None else self._ids
             self.carved |= not np.array_equal(self._ids, own.ids)
             return Scores(own.ids, own.values - other.values, own.groups)
+        if "fold" in run.start.get("data", {}):  # a cross-validation needs no scores of single examples
+            return None
         if own is None and other is None and run.predictions() is not None and base.predictions() is not None:
             self.missing = f"since {self.metric.name} has no score of single examples"
             self.problems.append(

@@ -74,6 +74,7 @@ class Comparison:
     look: int = 1  # at this arm
     level: float = 0.04  # that p must reach at this look
     counts: bool = True  # whether this look could have found anything, so that it spends a part of the level
+    folds: int | None = None  # of a cross-validation, whose interval for new data allows for their overlap
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def _without_choice(answer: Answer) -> tuple[str, tuple[str, ...]]:
     sentence = "; ".join(verdicts) or f"None of {len(compared)} arms is shown to help or to hurt"
     details = [f"{_capital(clauses[name])}; {numbers[name]}." for name in clauses]
     details.append("There are no val scores, so no arm is chosen as the best one.")
-    return f"{sentence}.", (*details, *_looks(answer), *_far_out(answer))
+    return f"{sentence}.", (*details, *_folds(answer), *_looks(answer), *_far_out(answer))
 
 
 def _several(answer: Answer, blocks: Mapping[str, str], confirming: bool) -> tuple[str, tuple[str, ...]]:
@@ -235,7 +235,7 @@ def _numbers(comparison: Comparison, mean: float, metric: Metric, honest: Honest
 
 
 def _common_details(answer: Answer) -> list[str]:
-    return [*_other_effects(answer), *_looks(answer), *_far_out(answer)]
+    return [*_other_effects(answer), *_folds(answer), *_looks(answer), *_far_out(answer)]
 
 
 def _other_effects(answer: Answer) -> list[str]:
@@ -245,6 +245,17 @@ def _other_effects(answer: Answer) -> list[str]:
     chosen = {choice.arm for choice in answer.choices}
     others = [(arm.name, arm.comparison) for arm in answer.arms if arm.comparison and arm.id not in chosen]
     return [f"{name}: {comparison.words}." for name, comparison in others if comparison.code in ("helps", "hurts")]
+
+
+def _folds(answer: Answer) -> list[str]:
+    """How a cross-validation was judged."""
+    counts = sorted({arm.comparison.folds for arm in answer.arms if arm.comparison and arm.comparison.folds})
+    if not counts:
+        return []
+    return [
+        f"Cross-validation with {' and '.join(map(str, counts))} folds: the training sets of the folds overlap, so the"
+        " interval for new data is that of Nadeau and Bengio (2003)."
+    ]
 
 
 def _looks(answer: Answer) -> list[str]:

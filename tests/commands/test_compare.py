@@ -20,6 +20,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from mixup_lab.commands import before
 from mixup_lab.commands.compare import _enough_seeds
 from mixup_lab.commands.line import complete
 from mixup_lab.commands.plan import jobs_of, make_plan
@@ -108,6 +109,9 @@ def test_a_line_is_completed(words, hydra, study):
         (["fail_fast=yes"], "fail_fast must be true or false"),
         (["confirm=-1"], "confirm must be a number of seeds, 0 or more, got -1"),
         (["until=now"], "until must be decided, got now"),
+        (["dataset.fold=1"], "dataset.fold needs dataset.folds=K, and both are whole numbers"),
+        (["dataset.folds=5", "dataset.fold=0,5"], "dataset.fold must be 0..4 with dataset.folds=5, got 5"),
+        (["dataset.folds=5", "dataset.fold=-1"], "dataset.fold needs dataset.folds=K, and both are whole numbers"),
         (["max_seeds=12"], "max_seeds is for until=decided"),
         (["until=decided", "max_seeds=4"], "max_seeds must be a number of seeds, 8 or more, got 4"),
         (["until=decided", "seed=range(9)"], "until=decided adds seeds by itself; leave out seed="),
@@ -116,6 +120,33 @@ def test_a_line_is_completed(words, hydra, study):
 def test_a_line_that_is_wrong(words, sentence):
     with pytest.raises(UserError, match=sentence):
         complete(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "seeds"),
+    [
+        (["dataset.folds=5"], "seed=range(10)"),
+        (["dataset.folds=3"], "seed=range(9)"),
+        (["dataset.folds=10"], "seed=range(10)"),
+        (["dataset.folds=5", "seed=range(5)"], "seed=range(5)"),
+        (["dataset.folds=5", "dataset.fold=range(5)"], "seed=0,1,2,3,4"),
+        (["dataset.fold=1,4", "dataset.folds=5", "seed=range(2)"], "seed=1,4,6,9"),
+        (["dataset.folds=5", "dataset.fold=2"], "seed=2"),
+    ],
+)
+def test_seeds_test_the_folds_in_turn(words, seeds):
+    line = complete(["aug=none", *words])
+    assert line.overrides == [seeds, "aug=none", "dataset.folds=5" if "dataset.folds=5" in words else words[0]]
+    assert not any(word.startswith("dataset.fold=") for word in line.typed)
+
+
+def test_folds_are_said_before_the_first_run():
+    sentence = "dataset.folds=5: seed s tests fold s mod 5, so 5 seeds test every example once"
+    words = ["dataset.folds=5", "aug=none"]
+    assert before.about_folds(make_plan(["seed=range(10)", *words])) == [sentence]
+    uneven = [f"{sentence}; not all folds are tested equally often"]
+    assert before.about_folds(make_plan(["seed=range(8)", *words])) == uneven
+    assert before.about_folds(make_plan(["seed=range(8)", "aug=none"])) == []
 
 
 def test_a_plan_names_every_arm_by_what_differs():

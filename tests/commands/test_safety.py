@@ -1,6 +1,5 @@
 """Files of others in the working directory, in a study or in a table: nothing of theirs runs or leads elsewhere."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -8,7 +7,7 @@ import subprocess
 import pytest
 from helpers.command_line import in_this_process
 from helpers.processes import begin, fresh, lines_of
-from helpers.studies import write_study
+from helpers.studies import manifest, write_study
 
 from mixup_lab.runs import store
 from mixup_lab.runs.environment import git_commit
@@ -91,11 +90,10 @@ def test_the_working_directory_is_searched_for_code_only_with_trust(line, tmp_pa
 @pytest.mark.parametrize("place", ["../elsewhere", "/{}/elsewhere", "a/../../elsewhere", "..", ".", "", "a/b", 3, None])
 def test_a_study_file_cannot_lead_elsewhere(place, line, tmp_path):
     words = (*TINY, "aug.alpha=1", "seed=0", "study=s", "hydra/launcher=basic")
-    plan = {"schema": store.SCHEMA, "settings": {}, "axes": [], "roots": {}}
     study = tmp_path / "outputs" / "s"
     write_study(study, {0: [[True]] * 2})  # so that it has begun
     place = place.format(tmp_path) if isinstance(place, str) else place
-    (study / "study.json").write_text(json.dumps({**plan, "arms": {"x": place}}))
+    (study / "study.json").write_text(manifest(arms={"x": place}))
     before = sorted(tmp_path.rglob("*"))
     code, out, err = line("compare", *words)
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -116,7 +114,7 @@ def test_an_arm_that_is_a_link_is_refused(tmp_path):
 DAMAGED = [
     "[]", "{}", "null", "3", '{"schema": 3}', '{"schema": 3, "arms": {}}', "[" * 100_000, "\x00",
     *(
-        json.dumps({"schema": store.SCHEMA, "settings": {}, "axes": [], "roots": {}, "arms": {}, key: value})
+        manifest(**{key: value})
         for key, values in {
             "settings": [None, [], 3], "axes": [{}, "seed", [3], None], "roots": [[], None], "arms": [[], None],
             "ends": [[], {"x": "3"}, {"x": None}], "looks": [3, ["8"], {}],

@@ -88,3 +88,10 @@ def test_a_column_that_nobody_named_is_named(tmp_path, line):
     data, _ = recorded(tmp_path / "other")
     assert line(*words, "dataset.split_seed=0", "dataset.drop=[patient]", "hydra.run.dir=fixed")[0] == 0
     assert recorded(tmp_path / "fixed")[0]["carved"] == []
+
+
+def test_the_fold_of_a_cross_validation(tmp_path, line):
+    assert line("train", "dataset=iris", *QUIET, "dataset.folds=5", "seed=7", "hydra.run.dir=run")[0] == 0
+    data, _ = recorded(tmp_path / "run")
+    assert data["fold"] == {"number": 2, "of": 5, "partition": 1}
+    assert (data["train"], data["val"], data["test"]) == (108, 12, 30)

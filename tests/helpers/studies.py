@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mixup_lab.runs import store
 from mixup_lab.runs.record import SCHEMA
 
 
@@ -99,3 +100,8 @@ def write_study(
                 choices={"aug": "mixup" if alpha else "none", "model": "mlp"}, hits=row,
                 val=vals[alpha][seed] if vals else 0.5 + alpha / 10,
             )  # fmt: skip
+
+
+def manifest(**changes: object) -> str:
+    """A `study.json` without arms, with some of its keys changed."""
+    return json.dumps({"schema": store.SCHEMA, "settings": {}, "axes": [], "roots": {}, "arms": {}, **changes})

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from helpers.studies import config_of, write_run, write_study
+from helpers.studies import config_of, manifest, write_run, write_study
 
 from mixup_lab.commands import report
-from mixup_lab.runs import store
 from mixup_lab.runs.record import SCHEMA
 from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.study.analysis import Options, analyse
@@ -393,7 +392,7 @@ def looked_at(root, seeds):
         shutil.rmtree(folder)
     write_study(root, {alpha: hits[:seeds] for alpha, hits in arms.items()})
     if not (root / "study.json").exists():
-        (root / "study.json").write_text(f'{{"schema": {store.SCHEMA}, "arms": {{}}}}')
+        (root / "study.json").write_text(manifest())
     answer = report.answer_of([root], Options())
     return answer, json.loads((root / "study.json").read_text()).get("looks")
 
@@ -489,7 +488,7 @@ def test_a_confirmation_has_looks_of_its_own(tmp_path):
             moved.parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "s" / arm / f"seed={seed}").rename(moved)
     for folder in ("s", "s/confirm"):
-        (tmp_path / folder / "study.json").write_text(json.dumps({"schema": store.SCHEMA, "arms": {}}))
+        (tmp_path / folder / "study.json").write_text(manifest())
     answer = report.answer_of([tmp_path / "s"], Options())
     looks = [json.loads((tmp_path / folder / "study.json").read_text())["looks"] for folder in ("s", "s/confirm")]
     assert looks == [[6], [8]]
@@ -500,5 +499,5 @@ def test_a_study_that_cannot_be_written_to_is_read_all_the_same(tmp_path):
     answer, _ = looked_at(tmp_path, 8)
     (tmp_path / ".lock").unlink(missing_ok=True)
     (tmp_path / ".lock").mkdir()  # nobody can open it for writing
-    (tmp_path / "study.json").write_text(json.dumps({"schema": store.SCHEMA, "arms": {}}))
+    (tmp_path / "study.json").write_text(manifest())
     assert report.answer_of([tmp_path], Options()).arms == answer.arms

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from helpers import answers
-from helpers.studies import write_study
+from helpers.studies import manifest, write_study
 from rich.console import Console
 
 from mixup_lab.commands import report
@@ -405,7 +405,7 @@ def test_a_line_on_the_terminal_and_nothing_new_in_csv(study, capsys):
 
 
 def test_a_lens_is_not_a_look_at_the_study(study):
-    (study / "study.json").write_text(json.dumps({"schema": store.SCHEMA, "arms": {}, "looks": [4]}))
+    (study / "study.json").write_text(manifest(looks=[4]))
     answer = answer_of(study)
     (section,) = answer.lenses
     assert {arm.comparison.look for arm in answer.arms if arm.comparison} == {2}

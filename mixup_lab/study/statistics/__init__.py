@@ -16,6 +16,7 @@ wrong.
 
 from mixup_lab.study.statistics.choice import honest_estimate, optimism_of_choosing
 from mixup_lab.study.statistics.comparison import Paired, compare_arms
+from mixup_lab.study.statistics.folds import Folds, fold_interval
 from mixup_lab.study.statistics.groups import by_group
 from mixup_lab.study.statistics.intervals import crossed_interval, example_variance, seed_interval
 from mixup_lab.study.statistics.p_values import (
@@ -32,6 +33,7 @@ from mixup_lab.study.statistics.verdicts import MISSING, PValues, equivalence_p,
 __all__ = [
     "LEVEL",
     "MISSING",
+    "Folds",
     "PValues",
     "Paired",
     "by_group",
@@ -39,6 +41,7 @@ __all__ = [
     "crossed_interval",
     "equivalence_p",
     "example_variance",
+    "fold_interval",
     "holm",
     "honest_estimate",
     "look_level",

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from mixup_lab.study.results import Honest, Interval
 from mixup_lab.study.statistics.arguments import Floats
-from mixup_lab.study.statistics.comparison import Paired, measure
+from mixup_lab.study.statistics.comparison import Paired, joined, measure
 from mixup_lab.study.statistics.intervals import CONFIDENCE
 
 
@@ -77,20 +77,14 @@ def honest_estimate(
     scores = np.asarray(val, np.float64)
     if len(arms) < 2 or np.isnan(scores).all():
         return None
-    kept: list[tuple[int, float]] = []
-    examples = []
+    kept: list[Paired] = []
     for seed, row in zip(seeds, chosen_by_others(scores), strict=True):
         if row is None or seed not in arms[row].seeds:
             continue
-        place = list(arms[row].seeds).index(seed)
-        kept.append((seed, float(np.asarray(arms[row].differences)[place])))
-        own = arms[row].examples
-        examples.append(None if own is None else own[place])
+        kept.append(arms[row].at([list(arms[row].seeds).index(seed)]))
     if len(kept) < 2:
         return None
-    complete = [one for one in examples if one is not None]
-    numbers, differences = zip(*kept, strict=True)
-    found = measure(Paired(numbers, differences, complete if len(complete) == len(kept) else None), counted)
+    found = measure(joined(kept), counted)
     mean = float(found.differences.mean())
     own_mean = float(np.mean(np.asarray(arms[_best(scores)[0]].differences)))
     shift = abs(own_mean - mean)

@@ -1,5 +1,7 @@
 """All arms of a study against their baselines: measured one by one, corrected and judged together."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from mixup_lab.study.results import Comparison, Interval
 from mixup_lab.study.statistics.arguments import Examples, Floats, are_whole, sorted_examples, vector
+from mixup_lab.study.statistics.folds import Folds, fold_interval
 from mixup_lab.study.statistics.intervals import Crossed, crossed_interval, seed_interval
 from mixup_lab.study.statistics.p_values import holm, look_level, look_number, sign_flip_p, smallest_p
 from mixup_lab.study.statistics.verdicts import MISSING, PValues, equivalence_p, plain, verdict
@@ -23,6 +26,29 @@ class Paired(NamedTuple):
     examples: Examples | None = None
     size: int | None = None  # different test examples; None: as many as ids
     groups: int | None = None  # of test examples, if the ids are those of groups
+    folds: Folds | None = None  # in a cross-validation: what each seed tested
+
+    def at(self, places: Sequence[int]) -> Paired:
+        """The pairs of some seeds."""
+        return Paired(
+            [self.seeds[k] for k in places],
+            np.asarray(self.differences, np.float64)[list(places)],
+            None if self.examples is None else [self.examples[k] for k in places],
+            folds=None if self.folds is None else Folds(self.folds.of, [self.folds.tested[k] for k in places]),
+        )
+
+
+def joined(parts: Sequence[Paired]) -> Paired:
+    """The pairs of all parts, which have different seeds and the same number of folds."""
+    examples = [one for part in parts if part.examples is not None for one in part.examples]
+    folds = [part.folds for part in parts if part.folds is not None]
+    seeds = [seed for part in parts for seed in part.seeds]
+    return Paired(
+        seeds,
+        np.concatenate([np.asarray(part.differences, np.float64) for part in parts]),
+        examples if len(examples) == len(seeds) else None,
+        folds=Folds(folds[0].of, [test for one in folds for test in one.tested]) if folds else None,
+    )
 
 
 class Measured(NamedTuple):
@@ -79,7 +105,7 @@ def compare_arms(
             level=look_level(look), next_level=look_level(look + counts), carved=carved, show=plain(percent),
             missing=missing,
         )  # fmt: skip
-        units = None if one.crossed is None else one.crossed.examples
+        units = None if one.crossed is None or arm.examples is None else one.crossed.examples
         comparisons.append(
             Comparison(
                 seeds=one.seeds,
@@ -99,6 +125,7 @@ def compare_arms(
                 code=judged.code,
                 words=judged.words,
                 more_seeds=judged.more_seeds,
+                folds=None if arm.folds is None else arm.folds.of,
             )
         )
     return comparisons
@@ -123,10 +150,7 @@ def _until(arm: Paired, measured: Measured, end: int, counted: bool) -> Measured
     """The arm as it was when `end` was its last seed."""
     if not measured.seeds or measured.seeds[-1] <= end:
         return measured
-    kept = [k for k, seed in enumerate(arm.seeds) if seed <= end]
-    values = np.asarray(arm.differences, np.float64)[kept]
-    examples = None if arm.examples is None else [arm.examples[k] for k in kept]
-    return measure(Paired([arm.seeds[k] for k in kept], values, examples), counted)
+    return measure(arm.at([k for k, seed in enumerate(arm.seeds) if seed <= end]), counted)
 
 
 def measure(arm: Paired, counted: bool) -> Measured:
@@ -139,12 +163,11 @@ def measure(arm: Paired, counted: bool) -> Measured:
             f"an arm needs one difference and one set of examples for each seed, each seed once; "
             f"got seeds {list(seeds)}, {n} differences and {count} sets of examples"
         )
-    order = sorted(range(n), key=lambda i: seeds[i])
-    values = values[order]
+    arm = arm.at(sorted(range(n), key=lambda i: seeds[i]))
+    values, examples = vector(arm.differences), arm.examples
     crossed, resolution = None, 0.0
     if examples is not None:
-        ordered = [examples[i] for i in order]
-        ids, scores = sorted_examples(ordered)
+        ids, scores = sorted_examples(examples)
         means = np.array([one.mean() for one in scores])
         scale = max([1.0, *(float(np.abs(one).max()) for one in scores)])
         if (np.abs(means - values) > 1e-4 * scale).any():
@@ -152,8 +175,9 @@ def measure(arm: Paired, counted: bool) -> Measured:
                 f"each difference must be the mean of its per-example differences; "
                 f"got {values.tolist()} and means {means.tolist()}"
             )
-        crossed = crossed_interval(ordered, counted=counted)
+        crossed = crossed_interval(examples, counted=counted) if arm.folds is None else None
         if counted and ids and all(are_whole(one) for one in scores):
             resolution = float(np.mean([1 / len(one) for one in ids]))
-    seeds = tuple(int(seeds[i]) for i in order)
-    return Measured(seeds, values, seed_interval(values, resolution=resolution), crossed)
+    if arm.folds is not None:
+        crossed = fold_interval(values, arm.folds, examples, counted=counted)
+    return Measured(tuple(map(int, arm.seeds)), values, seed_interval(values, resolution=resolution), crossed)

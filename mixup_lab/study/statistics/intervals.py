@@ -98,7 +98,7 @@ def crossed_interval(seeds: Examples, confidence: float = CONFIDENCE, *, counted
     if len(seeds) < 2:
         sorted_examples(seeds)
         return None
-    means, covariance, m, differing, whole, sizes = _summarise(seeds)
+    means, covariance, m, differing, whole, sizes = summarise(seeds)
     result = estimate(means, covariance, m, differing, float(np.mean(sizes**-2.0)) if whole and counted else 0.0)
     mean, se, df, v, c, p = (float(value) for value in result)
     half = float(half_width(result, len(means), (1 + confidence) / 2))
@@ -111,10 +111,10 @@ def example_variance(seeds: Examples) -> float:
     seeds as in `crossed_interval`, at least two of them. Unbiased, so it may be negative where the truth is near zero;
     `crossed_interval` clips it. For full crossing it is (MS_e - MS_r) / (n m) of the two-way analysis of variance.
     """
-    return _summarise(seeds)[1]
+    return summarise(seeds)[1]
 
 
-def _summarise(seeds: Examples) -> tuple[Floats, float, int, int, bool, Floats]:
+def summarise(seeds: Examples) -> tuple[Floats, float, int, int, bool, Floats]:
     """Means (n,), C unclipped, different examples, how many ever differ, whether scores are whole, sizes (n,)."""
     if len(seeds) < 2:
         raise ValueError(f"example_variance needs at least two seeds, got {len(seeds)}")
