@@ -258,7 +258,7 @@ def test_optimizer_lowers_a_loss(option, decay_norm_bias):
 # ---- dataset ------------------------------------------------------------------------------------------------------
 
 
-EMBEDDED = ("digits", "fake", "breast_cancer", "wine", "iris", "diabetes")
+EMBEDDED = ("digits", "fake", "breast_cancer", "wine", "iris", "diabetes", "moons", "circles", "spirals")
 
 
 @pytest.mark.parametrize("option", EMBEDDED)
