@@ -188,7 +188,7 @@ def _measured(
         return None
     finding = Finding(
         name, lens.title, lens.about, settings, run.fingerprint, found.scores, tuple(found.lines), tuple(found.notes),
-        found.examples, companions,
+        found.examples, companions, found.surface,
     )  # fmt: skip
     write_finding(run.run_dir, finding)
     return finding

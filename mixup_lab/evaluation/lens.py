@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from mixup_lab.evaluation.finished import Finished
-from mixup_lab.runs.findings import Line, Score
+from mixup_lab.runs.findings import Line, Score, Surface
 
 
 class Unsuited(Exception):
@@ -23,6 +23,7 @@ class Found:
     lines: list[Line] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     examples: dict[str, np.ndarray] = field(default_factory=dict)
+    surface: Surface | None = None
 
 
 class Lens(ABC):

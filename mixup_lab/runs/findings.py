@@ -1,4 +1,4 @@
-"""What a lens found in a run, on disk: `lens/NAME.json` next to its record, and `lens/NAME.npz` with arrays.
+"""What a lens found in a run, on disk: `lens/NAME.json` next to its record, `lens/NAME.npz` and `lens/NAME.map.npz`.
 
 Written by `mixup-lab evaluate`, read by reports. No torch is needed.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,39 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Surface:
+    """The predictions of a model over a plane, to be drawn as a map.
+
+    Raises:
+        ValueError: for arrays that do not go together.
+    """
+
+    x: np.ndarray  # (2,): of the first and the last column
+    y: np.ndarray  # (2,): of the first and the last row
+    probabilities: np.ndarray  # (K, rows, columns), K >= 2, at evenly spaced points
+    points: np.ndarray  # (n, 2): test examples
+    classes: np.ndarray  # (n,): 0..K-1, their true ones
+    names: np.ndarray  # (K,): of the classes
+
+    def __post_init__(self) -> None:
+        k, n = len(self.names), len(self.points)
+        shapes = self.x.shape, self.y.shape, self.points.shape, self.classes.shape, self.names.shape
+        numbers = self.x, self.y, self.points, self.probabilities
+        if not (
+            shapes == ((2,), (2,), (n, 2), (n,), (k,))
+            and self.probabilities.ndim == 3
+            and len(self.probabilities) == k >= 2
+            and min(self.probabilities.shape) >= 2
+            and all(array.dtype.kind == "f" and np.isfinite(array).all() for array in numbers)
+            and all(low < high for low, high in (self.x, self.y))
+            and self.classes.dtype.kind == "i"
+            and np.isin(self.classes, np.arange(k)).all()
+            and self.names.dtype.kind == "U"
+        ):
+            raise ValueError("the arrays of a surface do not go together")
+
+
+@dataclass(frozen=True)
 class Finding:
     """All that a lens found in one run."""
 
@@ -58,6 +92,7 @@ class Finding:
     # score. With them differences have an interval for new data. NaN where the lens did not look at an example.
     examples: dict[str, np.ndarray] = field(default_factory=dict)
     companions: tuple[str, ...] = ()  # fingerprints of other runs that it depends on: with others it has to look again
+    surface: Surface | None = None
 
     def fits(self, settings: dict[str, Any], fingerprint: str, companions: tuple[str, ...]) -> bool:
         """Whether a lens with these settings would find the same in this run."""
@@ -71,16 +106,18 @@ def write_finding(run_dir: Path, finding: Finding) -> None:
         UserError: if it cannot be written.
     """
     folder = run_dir / FOLDER
-    content = {"format": FORMAT, **asdict(finding)}
-    del content["examples"]
-    arrays = folder / f"{finding.lens}.npz"
+    content = {"format": FORMAT, **asdict(replace(finding, examples={}, surface=None))}
+    del content["examples"], content["surface"]
+    arrays = {"npz": finding.examples, "map.npz": vars(finding.surface) if finding.surface else {}}
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {error.strerror}") from error
-    arrays.unlink(missing_ok=True)  # those of an older finding
-    if finding.examples:
-        write_atomically(arrays, lambda file: np.savez_compressed(file, **finding.examples))  # type: ignore[arg-type]
+    for ending, own in arrays.items():
+        path = folder / f"{finding.lens}.{ending}"
+        path.unlink(missing_ok=True)  # that of an older finding
+        if own:
+            write_atomically(path, partial(np.savez_compressed, **own))
     write_atomically(folder / f"{finding.lens}.json", json.dumps(content, indent=1) + "\n")
 
 
@@ -98,7 +135,8 @@ def read_finding(run_dir: Path, lens: str) -> Finding | None:
             Line(**{**line, **{key: tuple(map(float, line[key])) for key in ("x", "y")}}) for line in content["lines"]
         )
         content |= {key: tuple(content[key]) for key in ("notes", "companions")}
-        return Finding(**content, examples=_examples(path.with_suffix(".npz")))
+        surface = _surface(path.with_suffix(".map.npz"))
+        return Finding(**content, examples=_arrays(path.with_suffix(".npz")), surface=surface)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -109,7 +147,14 @@ def read_findings(run_dir: Path) -> dict[str, Finding]:
     return {name: found for name in names if (found := read_finding(run_dir, name)) is not None}
 
 
-def _examples(path: Path) -> dict[str, np.ndarray]:
+def _surface(path: Path) -> Surface | None:
+    try:
+        return Surface(**_arrays(path))
+    except (TypeError, ValueError):
+        return None
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return {name: arrays[name] for name in arrays.files}

@@ -99,26 +99,26 @@ class Circles(Toy):
 
 @dataclass(kw_only=True)
 class Spirals(Toy):
-    """Spirals from the middle to radius 1, `r = angle / (2 pi turns)`, each turned against the one before.
+    """A spiral for each class, from the middle to radius 1: `radius = angle / (2 pi turns)`, turned for each class.
 
     Args:
-        arms: at least 2, one for each class.
-        turns: greater than 0, of each arm around the middle.
+        num_classes: at least 2.
+        turns: greater than 0, of each spiral around the middle.
     """
 
-    arms: int = 2
+    num_classes: int = 2
     turns: float = 1.0
 
     def __post_init__(self) -> None:
-        check(self.arms >= 2, "arms", self.arms, "at least 2")
+        check(self.num_classes >= 2, "num_classes", self.num_classes, "at least 2")
         check(0 < self.turns < float("inf"), "turns", self.turns, "greater than 0")
         super().__post_init__()
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(f"arm {k + 1}" for k in range(self.arms))
+        return tuple(f"spiral {k + 1}" for k in range(self.num_classes))
 
     def curve(self, k: int, count: int) -> np.ndarray:
         radius = np.sqrt(np.arange(1, count + 1) / count)  # about the same distance between neighbours everywhere
-        angle = 2 * np.pi * (self.turns * radius + k / self.arms)
+        angle = 2 * np.pi * (self.turns * radius + k / self.num_classes)
         return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)

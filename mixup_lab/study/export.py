@@ -53,7 +53,8 @@ def as_json(answer: Answer) -> str:
 
 def _plain(x: Any) -> Any:
     if is_dataclass(x):
-        return {field.name: _plain(getattr(x, field.name)) for field in fields(x)}
+        kept = [field.name for field in fields(x) if field.metadata.get("json", True)]
+        return {name: _plain(getattr(x, name)) for name in kept}
     if isinstance(x, dict):
         return {visible(str(key)): _plain(inner) for key, inner in x.items()}
     if isinstance(x, list | tuple):

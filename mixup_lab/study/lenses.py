@@ -19,7 +19,7 @@ from mixup_lab.study.formats import finite
 from mixup_lab.study.metric import least_effect, of
 from mixup_lab.study.pairs import Pairs
 from mixup_lab.study.reading import Run, Scores, agree
-from mixup_lab.study.results import Answer, Arm, LensCurve, LensScore, LensSection, Metric, Moments
+from mixup_lab.study.results import Answer, Arm, LensCurve, LensMap, LensScore, LensSection, Metric, Moments
 from mixup_lab.study.sentences import say_by_score
 from mixup_lab.study.statistics import MISSING, compare_arms, seed_interval
 
@@ -94,6 +94,7 @@ def _section(answer: Answer, name: str, finished: Mapping[str, Sequence[Run]]) -
         scores=tuple(scores),
         curves=tuple(_curves(kept)),
         notes=(*notes, *_own_notes(answer, kept)),
+        maps=tuple(_maps(kept)),
     )
 
 
@@ -177,7 +178,7 @@ def _as_run(looked: _Looked, name: str) -> Run | None:
     return replace(looked.run, path=None, scalars={f"test/{name}": value}, epochs=(), given=given)
 
 
-# ---- curves and notes -----------------------------------------------------------------------------------------------
+# ---- curves, maps and notes -----------------------------------------------------------------------------------------
 
 
 def _curves(kept: Mapping[str, Sequence[_Looked]]) -> Iterator[LensCurve]:
@@ -208,6 +209,25 @@ def _averaged(arm: str, lines: Sequence[Line]) -> Iterator[LensCurve]:
 def _points(line: Line) -> Iterable[tuple[float, float]]:
     pairs = zip(map(finite, line.x), map(finite, line.y), strict=False)
     return [(x, y) for x, y in pairs if x is not None and y is not None]
+
+
+def _maps(kept: Mapping[str, Sequence[_Looked]]) -> Iterator[LensMap]:
+    """Of the seed that most arms have, then the means over the seeds where their grids have equally many points."""
+    surfaces = {
+        arm: {one.run.seed: one.finding.surface for one in members if one.finding.surface is not None}
+        for arm, members in kept.items()
+    }
+    counts = Counter(seed for own in surfaces.values() for seed in own)
+    shown = min(counts, key=lambda seed: (-counts[seed], seed), default=None)
+    for arm, own in surfaces.items():
+        if shown in own:
+            yield LensMap(arm, shown, own[shown])
+    for arm, own in surfaces.items():
+        several = [surface.probabilities.astype(np.float64) for surface in own.values()]
+        if len(several) > 1 and len({p.shape for p in several}) == 1:
+            first = next(iter(own.values()))
+            nobody = {"points": first.points[:0], "classes": first.classes[:0]}
+            yield LensMap(arm, None, replace(first, probabilities=np.mean(several, 0), **nobody))
 
 
 def _own_notes(answer: Answer, kept: Mapping[str, Sequence[_Looked]]) -> Iterator[str]:

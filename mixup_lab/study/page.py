@@ -12,7 +12,7 @@ from mixup_lab.look import NARROW, WIDE
 from mixup_lab.study import formats, plots, shown
 from mixup_lab.study.glossary import explanation
 from mixup_lab.study.lenses import by_score
-from mixup_lab.study.results import Answer, LensCurve, LensSection
+from mixup_lab.study.results import Answer, LensCurve, LensMap, LensSection
 from mixup_lab.visible import visible
 
 _COMMANDS = {
@@ -65,6 +65,8 @@ def _lens(answer: Answer, section: LensSection, prefix: str) -> dict[str, Any]:
     by = by_score(answer, section.scores[0]) if section.scores else None
     names = dict.fromkeys(curve.name for curve in section.curves)
     parts = {name: [curve for curve in section.curves if curve.name == name] for name in names}
+    seeds = dict.fromkeys(one.seed for one in section.maps)
+    maps = {seed: [one for one in section.maps if one.seed == seed] for seed in seeds}
     drawn_arms = {arm.id for arm in plots.curve_arms(answer)[0]}
     return {
         "section": section,
@@ -79,11 +81,19 @@ def _lens(answer: Answer, section: LensSection, prefix: str) -> dict[str, Any]:
             )
             for k, (name, part) in enumerate(parts.items())
         ],
+        "maps": [
+            (seed, _drawn(partial(_lens_maps, part), answer, f"{prefix}-maps{k}"))
+            for k, (seed, part) in enumerate(maps.items())
+        ],
     }
 
 
 def _lens_curves(curves: Sequence[LensCurve], answer: Answer, prefix: str, width: float) -> str:
     return plots.lens_curves(answer, curves, prefix, width)
+
+
+def _lens_maps(maps: Sequence[LensMap], answer: Answer, prefix: str, width: float) -> str:
+    return plots.lens_maps(answer, maps, prefix, width)
 
 
 def _drawn(draw: Callable[[Answer, str, float], str], answer: Answer, prefix: str) -> Markup:

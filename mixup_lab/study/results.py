@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mixup_lab.runs.findings import Surface
+
 Interval = tuple[float, float]
 
 
@@ -197,6 +199,15 @@ class LensCurve:
 
 
 @dataclass(frozen=True)
+class LensMap:
+    """The map of an arm: of one seed, with test examples, or the mean over seeds, without."""
+
+    arm: str
+    seed: int | None  # None: the mean
+    surface: Surface
+
+
+@dataclass(frozen=True)
 class LensSection:
     """What a lens found in the runs of a study."""
 
@@ -208,6 +219,7 @@ class LensSection:
     scores: tuple[LensScore, ...]  # the first one is the headline
     curves: tuple[LensCurve, ...]
     notes: tuple[str, ...]  # runs without a finding first, then what the lens said about single runs
+    maps: tuple[LensMap, ...] = field(default=(), metadata={"json": False})  # too large for report.json
 
 
 @dataclass(frozen=True)

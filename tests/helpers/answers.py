@@ -6,6 +6,7 @@ from statistics import mean, stdev
 import numpy as np
 from scipy.special import stdtrit
 
+from mixup_lab.runs.findings import Surface
 from mixup_lab.study.results import (
     Answer,
     Arm,
@@ -15,6 +16,7 @@ from mixup_lab.study.results import (
     Comparison,
     Curve,
     LensCurve,
+    LensMap,
     LensScore,
     LensSection,
     Metric,
@@ -218,6 +220,16 @@ def lens_score(answer, metric, rng):
     )  # fmt: skip
 
 
+def lens_surface(rng, mark=""):
+    """A map of three classes with straight boundaries."""
+    y, x = np.mgrid[-1:1:12j, -1:1:10j]
+    logits = np.stack([3 * x, 3 * y, rng.normal(size=x.shape) / 10])
+    p = np.exp(logits) / np.exp(logits).sum(0)
+    names = np.array([f"class {k}{mark}" for k in range(3)])
+    ends = np.array([-1.0, 1.0])
+    return Surface(ends, ends, p, rng.uniform(-1, 1, (40, 2)), rng.integers(0, 3, 40), names)
+
+
 def with_lenses(scores=10, **settings):
     """An answer with the sections of two lenses: one with many scores and curves, one that judges nothing."""
     answer, rng, mark = build(**settings), np.random.default_rng(3), settings.get("mark", "")
@@ -229,11 +241,13 @@ def with_lenses(scores=10, **settings):
                   *(tuple(k / 50 + shift + power for power in np.power(x, 2)) for shift in (0, -0.05, 0.05)))
         for k, arm in enumerate(answer.arms) for name in ("Reliability", "Histogram")
     )  # fmt: skip
+    drawn = [(arm, 0) for arm in answer.arms[:2]] + [(answer.arms[0], None)]
+    maps = tuple(LensMap(arm.id, seed, lens_surface(rng, mark)) for arm, seed in drawn)
     notes = (f"1 of 20 runs were not looked at: baseline{mark} seed 3.", f"A note{mark}.")
     many = LensSection(
         f"calibration{mark}", f"Calibration{mark}", f"Whether probabilities hold{mark}.", {f"bins{mark}": mark or 15},
         f"By nll, mixup helps; nll -0.02 against the baseline{mark}.",
-        tuple(lens_score(answer, metric, rng) for metric in metrics), curves, notes,
+        tuple(lens_score(answer, metric, rng) for metric in metrics), curves, notes, maps,
     )  # fmt: skip
     neither = lens_score(answer, Metric("shift", None, False, ""), rng)
     neither = replace(

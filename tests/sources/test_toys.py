@@ -28,15 +28,17 @@ def test_moons_and_circles_are_those_of_scikit_learn(count):
         np.testing.assert_array_equal(train.target, classes)
 
 
-@pytest.mark.parametrize("arms", [2, 3])
-def test_spirals_solve_their_equation(arms):
-    train, _ = pools(Spirals(train=arms * 50, noise=0, arms=arms, turns=1.5))
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_spirals_solve_their_equation(num_classes):
+    train, _ = pools(Spirals(train=num_classes * 50, noise=0, num_classes=num_classes, turns=1.5))
     z = train.inputs @ np.array([1, 1j])
-    np.testing.assert_allclose(z / np.abs(z), np.exp(2j * np.pi * (1.5 * np.abs(z) + train.target / arms)), atol=1e-5)
+    np.testing.assert_allclose(
+        z / np.abs(z), np.exp(2j * np.pi * (1.5 * np.abs(z) + train.target / num_classes)), atol=1e-5
+    )
     first = z[train.target == 0]
     assert (np.abs(first).min(), np.abs(first).max()) == pytest.approx((50**-0.5, 1))
-    for k in range(arms):
-        np.testing.assert_allclose(z[train.target == k], first * np.exp(2j * np.pi * k / arms), atol=1e-6)
+    for k in range(num_classes):
+        np.testing.assert_allclose(z[train.target == k], first * np.exp(2j * np.pi * k / num_classes), atol=1e-6)
     steps = np.abs(np.diff(first))[10:]
     assert steps.max() < 1.3 * steps.min(), "points are evenly spaced"
 
@@ -60,8 +62,8 @@ def test_noise_is_normal_with_its_deviation_and_differs_between_splits_and_seeds
 
 
 def test_runs_with_other_seeds_have_the_same_test_set_and_other_splits_of_train():
-    one, two = (prepared(Spirals(train=60, test=30, arms=3), seed=seed, val_fraction=0.2) for seed in (0, 1))
-    assert one.kind.names == ("arm 1", "arm 2", "arm 3")
+    one, two = (prepared(Spirals(train=60, test=30, num_classes=3), seed=seed, val_fraction=0.2) for seed in (0, 1))
+    assert one.kind.names == ("spiral 1", "spiral 2", "spiral 3")
     assert one.encode.shape == (2,)
     assert one.carved == ("val",)
     np.testing.assert_array_equal(one.test.target, two.test.target)
@@ -73,10 +75,10 @@ def test_runs_with_other_seeds_have_the_same_test_set_and_other_splits_of_train(
     [
         (lambda: Moons(noise=-1), r"^dataset\.noise=-1 must be 0 or more$"),
         (lambda: Moons(train=1), r"^dataset\.train=1 must be at least 2, the number of classes$"),
-        (lambda: Spirals(arms=3, test=2), r"^dataset\.test=2 must be at least 3, the number of classes$"),
+        (lambda: Spirals(num_classes=3, test=2), r"^dataset\.test=2 must be at least 3, the number of classes$"),
         (lambda: Circles(seed=-1), r"^dataset\.seed=-1 must be 0 or more$"),
         (lambda: Circles(factor=1), r"^dataset\.factor=1 must be greater than 0 and less than 1$"),
-        (lambda: Spirals(arms=1), r"^dataset\.arms=1 must be at least 2$"),
+        (lambda: Spirals(num_classes=1), r"^dataset\.num_classes=1 must be at least 2$"),
         (lambda: Spirals(turns=0), r"^dataset\.turns=0 must be greater than 0$"),
     ],
 )

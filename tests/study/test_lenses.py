@@ -1,8 +1,10 @@
 """What lenses found, in the report: the numbers against independent ones, and what is missing, damaged or hostile."""
 
+import base64
 import io
 import json
 import math
+import re
 import statistics
 from dataclasses import replace
 from html import unescape
@@ -13,17 +15,19 @@ import pytest
 import scipy.stats
 from helpers import answers
 from helpers.studies import manifest, write_study
+from PIL import Image
 from rich.console import Console
 
 from mixup_lab.commands import report
 from mixup_lab.runs import store
-from mixup_lab.runs.findings import Finding, Line, Score, write_finding
+from mixup_lab.runs.findings import Finding, Line, Score, Surface, read_finding, write_finding
+from mixup_lab.study import plots
 from mixup_lab.study.analysis import Options
 from mixup_lab.study.export import as_json
 from mixup_lab.study.lenses import by_score
 from mixup_lab.study.markdown import markdown
 from mixup_lab.study.page import page
-from mixup_lab.study.results import Answer, LensSection
+from mixup_lab.study.results import Answer, LensMap, LensSection
 from mixup_lab.study.sentences import say_by_score
 from mixup_lab.study.statistics import crossed_interval
 
@@ -349,6 +353,72 @@ def test_curves_are_means_over_seeds_where_x_agrees(study):
     assert [curve.x for curve in curves] == [(0.1 * seed, 0.9 + seed) for seed in range(SEEDS)]
     assert all(curve.low == curve.mean == curve.high == (0.0, 1.0) for curve in curves)
     assert "Single seeds." in page(answer_of(study))
+
+
+def mapped(alpha: float, seed: int) -> Surface:
+    return answers.lens_surface(np.random.default_rng([int(10 * alpha), seed]))
+
+
+def test_maps_are_of_one_seed_and_means_over_the_seeds(study):
+    for alpha in ARMS:
+        for seed in range(3):
+            made = finding(alpha, seed, None, surface=mapped(alpha, seed))
+            write_finding(run_dir(study, alpha, seed), made)
+    (run_dir(study, 0.4, 0) / "lens" / "calibration.map.npz").write_bytes(b"PK")
+    odd = replace(mapped(1.0, 2), probabilities=np.full((3, 4, 5), 1 / 3))
+    write_finding(run_dir(study, 1.0, 2), finding(1.0, 2, None, surface=odd))
+    section = section_of(study)
+    assert [(one.arm, one.seed) for one in section.maps] == [
+        ("id0", 1), ("id0.4", 1), ("id1", 1), ("id0", None), ("id0.4", None),
+    ]  # fmt: skip
+    one, mean = section.maps[1].surface, section.maps[4].surface
+    np.testing.assert_equal(vars(one), vars(mapped(0.4, 1)))
+    np.testing.assert_allclose(mean.probabilities, (mapped(0.4, 1).probabilities + mapped(0.4, 2).probabilities) / 2)
+    assert (len(mean.points), len(mean.classes)) == (0, 0)
+    assert "maps" not in json.loads(as_json(replace(answers.build(seeds=1), lenses=(section,))))["lenses"][0]
+    write_finding(run_dir(study, 0.0, 1), finding(0.0, 1, None))
+    assert read_finding(run_dir(study, 0.0, 1), "calibration").surface is None, "the map of an older finding"
+
+
+def test_arrays_that_are_not_a_map_give_none(tmp_path):
+    good = mapped(0.4, 1)
+    for change in (
+        {"x": np.array([1.0, -1.0])}, {"y": np.array([0.0, np.nan])}, {"points": np.zeros((40, 3))},
+        {"classes": np.full(40, 3)}, {"classes": np.zeros(40)}, {"names": np.array(["a", "b"])},
+        {"names": np.arange(3)}, {"probabilities": np.ones((3, 4))}, {"probabilities": np.ones((3, 4, 1))},
+        {"probabilities": np.full((3, 4, 4), np.inf)}, {"x": np.zeros(())}, {"names": np.array("a")},
+    ):  # fmt: skip
+        write_finding(tmp_path, finding(0.4, 1, None, surface=good))
+        assert read_finding(tmp_path, "calibration").surface is not None
+        np.savez(tmp_path / "lens" / "calibration.map.npz", **{**vars(good), **change})
+        assert read_finding(tmp_path, "calibration").surface is None
+
+
+def test_colours_of_a_map_are_those_of_the_most_probable_class():
+    """The picture in the page, against probabilities; its first row is the last one of the grid."""
+    answer = answers.build(alphas=(), seeds=1, epochs=0)
+    surface = answers.lens_surface(np.random.default_rng(0))
+    svg = plots.lens_maps(answer, [LensMap(answer.arms[0].id, 0, surface)])
+    found = re.search(r'<image href="data:image/png;base64,\s*([^"]*)".*?transform="matrix\((.*?)\)', svg)
+    data, matrix = found.groups()
+    with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+        pixels = np.array(picture)
+    across, _, _, up, left, bottom = map(float, matrix.split())
+    p = surface.probabilities if up < 0 else surface.probabilities[:, ::-1]
+    blue, vermillion, green = (0, 114, 178), (213, 94, 0), (0, 158, 115)
+    np.testing.assert_array_equal(pixels[..., :3], np.array([blue, vermillion, green])[p.argmax(0)])
+    np.testing.assert_allclose(pixels[..., 3] / 255, 0.6 * (p.max(0) - 1 / 3) * 1.5, atol=1 / 255)
+    marks = re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', svg)
+    assert len(marks) == 40 + 3, "test examples, and the key"
+    # Where a point lies in the picture, cells being around the points of the grid.
+    own = surface.points[np.argsort(surface.classes, kind="stable")]
+    cells = (own + 1) / 2 * np.array([9, 11]) + 0.5
+    expected = np.array([left, bottom]) + cells * np.array([across, up])
+    np.testing.assert_allclose(np.array(marks[:40], float), expected, atol=0.06)
+    many = replace(surface, points=np.tile(surface.points, (9, 1)), classes=np.tile(surface.classes, 9))
+    svg = plots.lens_maps(answer, [LensMap(answer.arms[0].id, 0, many)])
+    assert len(re.findall("<use ", svg)) == 100 + 3
+    assert plots.lens_maps(answer, []) == plots.lens_maps(answer, [LensMap("another arm", 0, surface)]) == ""
 
 
 def test_notes_of_runs_are_said_once(study):

@@ -113,13 +113,16 @@ def test_a_page_is_whole_self_contained_html(name):
     ids = [attrs["id"] for _, attrs in read.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     asked = re.findall(r"url\(#([^)]+)\)", html) + [
-        attrs["href"].removeprefix("#") for _, attrs in read.tags if attrs.get("href")
+        attrs["href"].removeprefix("#") for tag, attrs in read.tags if attrs.get("href") and tag != "image"
     ]
     assert set(asked) <= set(ids), "what is referred to is there, in this page"
     assert all(attrs.get("aria-labelledby") in (None, *ids) for _, attrs in read.tags)
     kinds = {tag for tag, _ in read.tags}
     assert not kinds & {"script", "link", "img", "iframe", "object", "b"}
     assert "<script" not in html.lower()
+    pictures = [attrs["href"] for tag, attrs in read.tags if tag == "image"]
+    assert len(pictures) == ("lenses" in name) * 2 * 3, "three maps, each for a wide page and for a narrow one"
+    assert all(href.startswith("data:image/png;base64,") for href in pictures)
     assert not any(key.startswith("on") or key == "src" for _, attrs in read.tags for key in attrs)
     assert set(re.findall(r"https?://[^\"'\s<]+", html)) <= {"http://www.w3.org/2000/svg"}
     assert "@import" not in html

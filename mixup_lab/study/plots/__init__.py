@@ -8,8 +8,10 @@ from mixup_lab.study.plots.dose import dose_response
 from mixup_lab.study.plots.epochs import curve_arms, curves
 from mixup_lab.study.plots.forest import class_differences, differences
 from mixup_lab.study.plots.lens_curves import lens_curves
+from mixup_lab.study.plots.lens_maps import lens_maps
 from mixup_lab.study.plots.trend import trend, trend_lines
 
 __all__ = [
-    "class_differences", "curve_arms", "curves", "differences", "dose_response", "lens_curves", "trend", "trend_lines",
+    "class_differences", "curve_arms", "curves", "differences", "dose_response", "lens_curves", "lens_maps", "trend",
+    "trend_lines",
 ]  # fmt: skip

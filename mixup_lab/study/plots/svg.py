@@ -72,11 +72,11 @@ def _tidy(node: ET.Element, prefix: str, used: set[str]) -> None:
     if node.get("transform", "").startswith("rotate(-0 "):
         del node.attrib["transform"]
     for key, value in list(node.attrib.items()):
-        if key == "href":
+        if key == "href" and value.startswith("#"):
             value = f"#{prefix}-{value[1:]}"
         elif key == "clip-path":
             value = value.replace("#", f"#{prefix}-")
-        elif key in ("d", "transform", "x", "y", "width", "height"):
+        elif key in ("d", "transform", "x", "y", "width", "height") and node.tag != "image":  # its scale must be exact
             value = re.sub(r"-?\d+\.\d+", _rounded, value)
             value = re.sub(r"\s*([A-Za-z])\s*", r"\1", value.strip()) if key == "d" else value
         elif key == "style":
