@@ -69,6 +69,8 @@ def _tidy(node: ET.Element, prefix: str, used: set[str]) -> None:
     """Shorten numbers, turn colours into variables, prefix ids; ids without a reference go."""
     if (name := node.attrib.pop("id", None)) in used:
         node.set("id", f"{prefix}-{name}")
+    if node.tag == "image":
+        del node.attrib["style"]  # which would show the points of a grid as squares
     if node.get("transform", "").startswith("rotate(-0 "):
         del node.attrib["transform"]
     for key, value in list(node.attrib.items()):
