@@ -55,8 +55,8 @@ class Boundary(Lens):
         if not (low < high).all():
             raise Unsuited("boundary needs two numbers that are not the same in all examples")
         x, y = np.linspace(low - ROOM * (high - low), high + ROOM * (high - low), self.side, axis=1)
-        grid = torch.from_numpy(np.stack(np.meshgrid(x, y), 2).reshape(-1, 2)).to(every)
-        logits = run.outputs(grid).double().cpu().reshape(self.side, self.side, -1)
+        grid = torch.from_numpy(np.stack(np.meshgrid(x, y), 2).reshape(-1, 2)).float().to(every.device)
+        logits = run.outputs(grid).cpu().double().reshape(self.side, self.side, -1)
         probabilities = logits.softmax(2).numpy()
 
         inputs, target = run.encoded(data.test, np.arange(len(data.test)))

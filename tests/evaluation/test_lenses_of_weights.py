@@ -10,6 +10,7 @@ from helpers.trainings import config_of
 from mixup_lab.config.assemble import ingredients
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.evaluation.between import Between
+from mixup_lab.evaluation.boundary import Boundary
 from mixup_lab.evaluation.corruptions import Corruptions
 from mixup_lab.evaluation.finished import Finished
 from mixup_lab.evaluation.intrusion import Intrusion
@@ -55,9 +56,9 @@ def test_pictures_on_a_gpu(tmp_path, lens):
         assert np.array_equal(found.examples[name], terms, equal_nan=True)
 
 
-@pytest.mark.parametrize("lens", LENSES[1:3], ids=lambda lens: lens.title)
-def test_rows_on_a_gpu(tmp_path, lens):
-    words = ("dataset=wine", "model=mlp", "model.hidden=[8]", "aug=mixup")
+@pytest.mark.parametrize(("lens", "data"), [(LENSES[1], "wine"), (LENSES[2], "wine"), (Boundary(side=8), "moons")])
+def test_rows_on_a_gpu(tmp_path, lens, data):
+    words = (f"dataset={data}", "model=mlp", "model.hidden=[8]", "aug=mixup")
     run = run_with_weights(tmp_path, *words, "trainer.device=cpu", arm="mixup")
     expected = values(lens.measure(run, []).scores)
     with PretendedCuda():
