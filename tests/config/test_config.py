@@ -72,7 +72,7 @@ def test_train_size_as_a_number_or_a_fraction(size):
 @each(
     "target, message",
     [
-        ("os.system", r"aug._target_=os.system is not trusted: .* options of aug \(if .* add trust=\[os\]\)$"),
+        ("os.system", r"aug._target_=os.system is not trusted: .* options of aug.* \(if .* add trust=\[os\]\)$"),
         ("mixup_lab.mixing.mixup.Mixxup", "aug._target_=mixup_lab.mixing.mixup.Mixxup is not trusted: [^(]*$"),
         # Each of these ran code, or wrote a file, while all of torch, torchvision and timm was trusted.
         ("torch.os.system", "is not trusted"),
