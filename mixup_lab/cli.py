@@ -20,7 +20,7 @@ from mixup_lab import __version__
 from mixup_lab.config.commands import COMMANDS, COMPLETION
 from mixup_lab.config.launch import FULL_ERROR, environment, find_own_code, launch
 from mixup_lab.config.nearest import hint
-from mixup_lab.config.words import quote, tree_of, unquoted
+from mixup_lab.config.words import as_typed, quote, tree_of, unquoted
 from mixup_lab.types import Interrupted, RunFailed, UserError
 from mixup_lab.visible import visible
 
@@ -90,7 +90,7 @@ def _run(name: str, words: list[str]) -> int:
         from mixup_lab.commands.again import replaced
 
         words = replaced(words)
-    launch(name, _resuming(words))
+    launch(name, _resuming(list(map(as_typed, words))))
     return 0
 
 

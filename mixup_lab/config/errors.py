@@ -10,6 +10,7 @@ from omegaconf import errors as oc
 from mixup_lab.config.kinds import allowed, several
 from mixup_lab.config.nearest import hint, nearest, nearest_key, unknown_key
 from mixup_lab.config.tree import Tree
+from mixup_lab.config.words import advice
 from mixup_lab.types import UserError
 
 # Options of Hydra's groups that come with an extra of ours.
@@ -83,7 +84,8 @@ def _composition(text: str, overrides: Sequence[str], tree: Tree) -> str | None:
         word = match[1]
         key, _, value = word.partition("=")
         as_list = f", or write {key}=[{value}] if it is a list" if re.fullmatch(r"[^()\[\]{}'\"]+", value) else ""
-        return f"{word} is a sweep; add -m to run each value{as_list}"
+        as_path = f", or {advice(key, value)} if it is one path" if re.search("/|(root|csv|file|dir)=", word) else ""
+        return f"{word} is a sweep; add -m to run each value{as_list}{as_path}"
     if match := re.match(r"Sweeping over Hydra's configuration is not supported : '(.*)'", text):
         return f"{match[1]} is a sweep over a setting of Hydra, which is not possible"
     if match := re.match(r"Could not append to config. An item is already at '(.*)'", text):
@@ -193,11 +195,13 @@ def _grammar(word: str, overrides: Sequence[str], tree: Tree) -> str:
     if value.rstrip().endswith(",") or value.lstrip().startswith(",") or ",," in value.replace(" ", ""):
         return f"cannot read '{word}': a value is missing next to a comma"
     if value.count("'") % 2 or value.count('"') % 2:
-        return f"cannot read '{word}': a quotation mark is not closed"
+        return f"cannot read '{word}': a quotation mark is not closed; as part of the value: {advice(key, value)}"
     for opening, closing in ("()", "[]", "{}"):
         if value.count(opening) != value.count(closing):
             return f"cannot read '{word}': '{opening}' and '{closing}' do not match"
-    return f"cannot read '{word}': put a value with special characters in quotes, twice for the shell: \"{key}='...'\""
+    return (
+        f"cannot read '{word}': a value with special characters needs quotes, two for the shell: {advice(key, value)}"
+    )
 
 
 def _one_line(text: str) -> str:

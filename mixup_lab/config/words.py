@@ -1,6 +1,8 @@
 """The words of a command line: flags and their values, quotation, and the configuration folders that they choose."""
 
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +40,20 @@ def unquoted(value: str) -> str:
     if value[:1] in "'\"" and len(value) > 1 and value[-1] == value[0]:
         return re.sub(rf"\\({value[0]})", r"\1", value[1:-1])
     return value
+
+
+def as_typed(word: str) -> str:
+    """An override whose value is the path of a file or folder, with quotation marks for Hydra if it needs them."""
+    key, equals, value = word.partition("=")
+    special = re.search(r"[^\w./:~-]", value) and key.replace(".", "").replace("_", "").isalnum()
+    if not equals or not special or not os.path.exists(os.path.expanduser(value)):
+        return word
+    return f"{key}={quote(value)}"
+
+
+def advice(key: str, value: str) -> str:
+    """`key=value` that can be pasted into a shell, where Hydra shall take the value as it is."""
+    return shlex.quote(f"{key}={quote(value)}")
 
 
 def quote(text: str) -> str:

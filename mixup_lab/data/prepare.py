@@ -160,6 +160,7 @@ def prepare(
         train_size,
     )
     groups = _coded_groups(_pools(loaded))
+    _announce_missing(loaded.kind, _pools(loaded))
     carved = _carved(loaded, groups.get("train"), sizes, chance)
     if imbalance is not None:
         kept = long_tail(loaded.train.target[carved.train], imbalance, chance)
@@ -282,20 +283,33 @@ def _carved(loaded: Loaded, groups: np.ndarray | None, sizes: Sizes, seed: int) 
     elif loaded.times is not None:
         rows = carve_times(loaded.times, sizes)
     else:
-        if kind.strata_are_classes:
-            _announce_rare_classes(target, kind.names, 1 + sizes.carved)
+        _announce_rare(kind, target, 1 + sizes.carved)
         return carve(kind.strata(target), sizes, seed)
     kind.check("train", target[rows.train])
     return rows
 
 
-def _announce_rare_classes(target: np.ndarray, names: Sequence[str], splits: int) -> None:
-    counts = np.bincount(target, minlength=len(names))
-    rare = [name for name, count in zip(names, counts.tolist(), strict=True) if 0 < count < splits]
+def _announce_rare(kind: Target, target: np.ndarray, splits: int) -> None:
+    counts = kind.counts(target)
+    rare = [kind.names[k] for k in np.flatnonzero((counts > 0) & (counts < splits)).tolist()]
     if rare:
-        shown = ", ".join(rare[:SHOWN]) + (f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else "")
-        what = f"class {shown} has" if len(rare) == 1 else f"{len(rare)} classes ({shown}) have"
-        say(f"{what} fewer than {splits} examples for {splits} splits: train keeps one of each, val or test has none")
+        what = f"{_named(kind, rare)} {'has' if len(rare) == 1 else 'have'} fewer than {splits} examples"
+        say(f"{what} for {splits} splits: train keeps one of each, val or test has none")
+
+
+def _announce_missing(kind: Target, pools: Mapping[str, Pool]) -> None:
+    """Say which names of train a split lacks that was given with it."""
+    train = kind.counts(pools["train"].target) > 0
+    for split, pool in pools.items():
+        if pool is not pools["train"] and (missing := np.flatnonzero(train & (kind.counts(pool.target) == 0)).tolist()):
+            names = [kind.names[k] for k in missing]
+            say(f"{split} has no example of {_named(kind, names)}: its scores are of the others alone")
+
+
+def _named(kind: Target, names: Sequence[str]) -> str:
+    """`class a`, or `3 classes (a, b, c)`."""
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return f"{kind.noun} {shown}" if len(names) == 1 else f"{replace(kind, names=tuple(names)).describe()} ({shown})"
 
 
 def _check(source: Source, loaded: Loaded) -> None:

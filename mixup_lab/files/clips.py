@@ -1,6 +1,7 @@
 """List audio files with their classes, splits and groups: from folders, from file names, or from a table."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,13 +11,18 @@ from typing import NamedTuple
 import numpy as np
 
 from mixup_lab.files.folders import (
+    SPLIT,
     Entry,
     Listing,
     check_folder,
     digest_of,
-    entry_of,
     files_below,
+    find_files,
     list_folder,
+    names_of_splits,
+    say_loose,
+    say_others,
+    say_unused,
 )
 from mixup_lab.files.keys import SPLITS, text_finder
 from mixup_lab.files.labelled import read_rows
@@ -62,16 +68,20 @@ def clips_by_name(root: str, label_pattern: str, group_pattern: str | None) -> L
     check_folder(root)
     label_of = text_finder("label_pattern", label_pattern)
     group_of = None if group_pattern is None else text_finder("group_pattern", group_pattern)
-    by_split = os.path.isdir(os.path.join(root, "train"))
+    found = names_of_splits(root)
+    by_split = "train" in found
+    if by_split:
+        say_unused(root, [SPLIT], found)
+        say_loose(root, "", SUFFIXES, "audio files")
     rows = []
-    for split in SPLITS if by_split else ("train",):
-        prefix = f"{split}/" if by_split else ""
-        if not os.path.isdir(os.path.join(root, prefix)):
-            continue
-        for entry in sorted(files_below(os.path.join(root, prefix), prefix, SUFFIXES)):
+    others: Counter[str] = Counter()
+    for split, folder in found.items() if by_split else (("train", ""),):
+        prefix = f"{folder}/" if by_split else ""
+        for entry in sorted(files_below(os.path.join(root, prefix), prefix, SUFFIXES, others)):
             name = entry[0]
             group = group_of(name) if group_of else None
             rows.append(Row(entry, split, label_of(name), group, partial("{}/{}".format, root, name)))
+    say_others(root, others)
     if not rows:
         raise UserError(f"dataset.root={root} has no audio files; allowed are {' '.join(SUFFIXES)}")
     return clips_of(f"dataset.root={root}", rows)
@@ -106,8 +116,9 @@ def clips_by_csv(
         groups = list(map(text_finder("group_pattern", group_pattern), paths))
     elif columns["group_column"] is not None:
         groups = [str(number) for number in texts.numbered(columns["group_column"])]
+    entries = find_files(root, paths, [str(file.parent)], SUFFIXES)
     rows = [
-        Row(entry_of(root, paths[i]), split, labels[i], groups[i], partial(texts.where, i))
+        Row(entries[i], split, labels[i], groups[i], partial(texts.where, i))
         for split, places in texts.splits(columns["split_column"]).items()
         for i in places.tolist()
     ]

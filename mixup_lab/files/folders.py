@@ -1,4 +1,4 @@
-"""The files of a folder by class: `ROOT/train/CLASS/*`, and `val` and `test` if they exist.
+"""The files of a folder by class: `ROOT/train/CLASS/*`, and `val` and `test` if they exist, or `ROOT/CLASS/*`.
 
 Every start of the program lists the folder, which may hold a million files: so each file is just a tuple.
 """
@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
+from glob import escape, glob
 
 import numpy as np
 
-from mixup_lab.files.keys import SPLITS, few
+from mixup_lab.files.keys import SPLIT_NAMES, SPLITS, few
+from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jpe", ".jfif", ".apng", ".dib",
+    ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga",
+)  # fmt: skip
+SPLIT = "SPLIT"  # stands for the name of a split in the name of a folder
 
 Entry = tuple[str, int, int]  # path below ROOT with "/", size in bytes, time of change in ns
 
@@ -35,13 +45,13 @@ class Listing:
         """The files for which `keep`, bool (n,) of each split, is true.
 
         Raises:
-            UserError: if a class of a split has no file left.
+            UserError: if a class of train, or all of a split, has no file left.
         """
-        for split, target in self.target.items():
-            for k in sorted(set(target.tolist()) - set(target[keep[split]].tolist())):
-                raise UserError(
-                    f"dataset.root={root} has no file of class {self.class_names[k]} in {split} that can be read"
-                )
+        left = set(self.target["train"][keep["train"]].tolist())
+        for name in (name for k, name in enumerate(self.class_names) if k not in left):
+            raise UserError(f"dataset.root={root} has no file of class {name} in train that can be read")
+        for split in (split for split, good in keep.items() if not good.any()):
+            raise UserError(f"dataset.root={root} has no file in {split} that can be read")
 
         def kept(lists: dict[str, list[str]]) -> dict[str, list[str]]:
             return {
@@ -58,39 +68,112 @@ class Listing:
 
 
 def list_folder(root: str, suffixes: tuple[str, ...] = SUFFIXES, things: str = "pictures") -> Listing:
-    """List the files below `root` with these suffixes; hidden files and others are ignored.
+    """List the files below `root` with these suffixes. Hidden files are ignored; what else is left out is reported.
 
     Args:
-        root: holds `train/CLASS/*`.
+        root: holds `train/CLASS/*`, or `CLASS/*`, which is one pool. Folders of splits may have any of their usual
+            names; val and test may lack classes.
         suffixes: in lower case, with the dot.
         things: what messages call such files.
 
     Raises:
-        UserError: for a folder that does not exist, has another layout, or has an empty class.
+        UserError: for a folder that does not exist or has another layout, an empty class of train, and a class that
+            train lacks.
     """
     check_folder(root)
-    if not os.path.isdir(os.path.join(root, "train")):
-        raise UserError(f"dataset.root={root} has no folder train; {things} must be in train/CLASS/")
-    class_names = tuple(_subfolders(root, "train"))
+    folders = _split_folders(root, things)
+    class_names = tuple(subfolders(root, folders["train"]))
     if len(class_names) < 2:
         raise UserError(f"dataset.root={root} must have at least 2 class folders in train, found {len(class_names)}")
     names: dict[str, list[str]] = {}
     target: dict[str, np.ndarray] = {}
     listed: list[Sequence[Entry]] = []
-    for split in SPLITS:
-        if not os.path.isdir(os.path.join(root, split)):
-            continue
-        _check_classes(root, split, class_names)
-        names[split], counts = [], []
+    others: Counter[str] = Counter()
+    for split, folder in folders.items():
+        for name in sorted(set(subfolders(root, folder)).difference(class_names)):
+            raise UserError(f"dataset.root={root}: {folder}/{name} is not a class of train ({few(class_names)})")
+        names[split], counts, before = [], [], f"{folder}/" if folder else ""
         for name in class_names:
-            entries = sorted(files_below(os.path.join(root, split, name), f"{split}/{name}/", suffixes))
-            if not entries:
-                raise UserError(f"dataset.root={root} has no {things} in {split}/{name} ({' '.join(suffixes)})")
+            inside, prefix = Counter[str](), f"{before}{name}/"
+            path = os.path.join(root, prefix)
+            entries = sorted(files_below(path, prefix, suffixes, inside)) if os.path.isdir(path) else []
+            if not entries and split == "train":
+                raise UserError(f"dataset.root={root} has no {things} in {prefix[:-1]}{_only(inside, suffixes)}")
+            others += inside
             listed.append(entries)
             names[split] += [path for path, _, _ in entries]
             counts.append(len(entries))
+        if not names[split]:
+            raise UserError(f"dataset.root={root} has no {things} in {folder}{_only(others, suffixes)}")
         target[split] = np.repeat(np.arange(len(class_names), dtype=np.int64), counts)
+        say_loose(root, folder, suffixes, things)
+    say_others(root, others)
     return Listing(class_names, names, target, digest_of(*listed))
+
+
+def _split_folders(root: str, things: str) -> dict[str, str]:
+    """The folder of each split, or the root itself as that of train, if its folders are classes.
+
+    A folder called train is a class if it has no folders, there are two other classes, and val and test are missing.
+    """
+    found = names_of_splits(root)
+    others = set(subfolders(root)).difference(found.values())
+    flat = not any(subfolders(root, folder) for folder in found.values())
+    if flat and len(found) < 2 and len(others) >= 2:
+        return {"train": ""}
+    if "train" not in found:
+        raise UserError(f"dataset.root={root} has no folder train; {things} must be in train/CLASS/, or in CLASS/")
+    say_unused(root, [SPLIT], found)
+    return found
+
+
+def names_of_splits(root: str, pattern: str = SPLIT, exists: Callable[[str], bool] = os.path.isdir) -> dict[str, str]:
+    """The name that stands for SPLIT in the pattern, for each split that exists below the root.
+
+    Raises:
+        UserError: if there are two names for one split.
+    """
+    found: dict[str, str] = {}
+    for usual, split in SPLIT_NAMES.items():
+        for name in (usual, usual.capitalize(), usual.upper()):
+            path = os.path.join(root, pattern.replace(SPLIT, name))
+            if exists(path):
+                first = os.path.join(root, pattern.replace(SPLIT, found.setdefault(split, name)))
+                if not os.path.samefile(first, path):
+                    raise UserError(f"{first} and {path} are both {split}; keep one of them, or rename one")
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def say_unused(root: str, patterns: Sequence[str], names: Mapping[str, str]) -> None:
+    """Report the folders that look like one of a split, but have another name."""
+    used = {pattern.replace(SPLIT, name) for pattern in patterns for name in names.values()}
+    found = {path for pattern in patterns for path in glob(escape(pattern).replace(SPLIT, "*"), root_dir=root)}
+    unused = sorted(path for path in found - used if os.path.isdir(os.path.join(root, path)))
+    if unused:
+        say(f"folders of {root} are not used: {few(unused)}; those of splits are called {few(list(SPLIT_NAMES), 99)}")
+
+
+def say_others(root: str, others: Counter[str]) -> None:
+    """Report the files that are left out, by their ending."""
+    if others:
+        say(f"{others.total()} files below {root} are left out because of their ending: {_endings(others)}")
+
+
+def say_loose(root: str, folder: str, suffixes: tuple[str, ...], things: str) -> None:
+    """Report files that lie next to the folders that are read."""
+    with os.scandir(os.path.join(root, folder)) as entries:
+        count = sum(e.name.lower().endswith(suffixes) and e.name[0] != "." and e.is_file() for e in entries)
+    if count:
+        say(f"{count} {things} of {os.path.join(root, folder)} are left out: they are not in one of its folders")
+
+
+def _endings(others: Counter[str]) -> str:
+    return few([f"{count} {ending}" for ending, count in others.most_common()])
+
+
+def _only(others: Counter[str], suffixes: tuple[str, ...]) -> str:
+    """The end of a sentence about a folder without suitable files."""
+    return f" ({' '.join(suffixes)})" + (f"; it has {_endings(others)}" if others else "")
 
 
 def check_folder(root: str) -> None:
@@ -100,12 +183,12 @@ def check_folder(root: str) -> None:
 
 
 def entry_of(root: str, name: str) -> Entry:
-    """Name, size and time of one file; size -1 if it does not exist: reading it will raise an error."""
-    try:
+    """Name, size and time of one file; size -1 if there is no such file: reading it will raise an error."""
+    with suppress(OSError):
         status = os.stat(os.path.join(root, name))
-    except OSError:
-        return name, -1, 0
-    return name, status.st_size, status.st_mtime_ns
+        if stat.S_ISREG(status.st_mode):
+            return name, status.st_size, status.st_mtime_ns
+    return name, -1, 0
 
 
 def digest_of(*parts: Iterable[Entry] | str) -> str:
@@ -117,35 +200,97 @@ def digest_of(*parts: Iterable[Entry] | str) -> str:
     return hashed.hexdigest()
 
 
-def _subfolders(root: str, split: str) -> list[str]:
-    with os.scandir(os.path.join(root, split)) as entries:
+def subfolders(root: str, folder: str = "") -> list[str]:
+    """The names of the folders in a folder, sorted, without hidden ones."""
+    with os.scandir(os.path.join(root, folder)) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _check_classes(root: str, split: str, class_names: tuple[str, ...]) -> None:
-    folders = set(_subfolders(root, split))
-    for name in sorted(folders.difference(class_names)):
-        raise UserError(f"dataset.root={root}: {split}/{name} is not a class of train ({few(class_names)})")
-    for name in class_names:
-        if name not in folders:
-            raise UserError(f"dataset.root={root}: class {name} of train has no folder {split}/{name}")
+def files_below(folder: str, prefix: str, suffixes: tuple[str, ...], others: Counter[str]) -> Iterator[Entry]:
+    """The files in a folder and its sub-folders, in any order; their paths begin with `prefix`.
 
-
-def files_below(folder: str, prefix: str, suffixes: tuple[str, ...]) -> Iterator[Entry]:
-    """The files in a folder and its sub-folders, in any order; their paths begin with `prefix`."""
+    Files with other suffixes, pipes and sockets are counted in `others`.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
             if name.startswith("."):
                 continue
-            if name.lower().endswith(suffixes):
+            if entry.is_dir():
+                if not _leads_back(entry):
+                    yield from files_below(entry.path, f"{prefix}{name}/", suffixes, others)
+            elif not name.lower().endswith(suffixes):
+                others[os.path.splitext(name)[1].lower() or "without ending"] += 1
+            else:
                 try:
                     status = entry.stat()
-                    yield prefix + name, status.st_size, status.st_mtime_ns
                 except OSError:  # a broken link: reading it will raise an error
                     yield prefix + name, -1, 0
-            elif entry.is_dir() and not _leads_back(entry):
-                yield from files_below(entry.path, f"{prefix}{name}/", suffixes)
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    yield prefix + name, status.st_size, status.st_mtime_ns
+                else:
+                    others["pipes or sockets"] += 1
+
+
+def by_stem(root: str, folder: str, names: Iterable[str]) -> dict[str, str]:
+    """From paths below the folder, without suffix, to paths below the root.
+
+    Raises:
+        UserError: for two files that differ only in their suffix.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        stem = os.path.splitext(name[len(folder) + 1 if folder else 0 :])[0]
+        if stem in found:
+            raise UserError(f"{root}/{found[stem]} and {root}/{name} differ only in their suffix; keep one of them")
+        found[stem] = name
+    return found
+
+
+def find_files(root: str, names: Iterable[str], places: Sequence[str], suffixes: tuple[str, ...]) -> list[Entry]:
+    """The files that a list names: as written, or with "/" for "\\", from another place, or with a suffix added.
+
+    Args:
+        root: that paths are relative to; those in the result too.
+        names: as the list has them.
+        places: other folders that they may be relative to.
+        suffixes: that may be missing.
+
+    Returns:
+        An entry for each name; size -1 if there is no such file.
+
+    Raises:
+        UserError: if several files fit a name without suffix.
+    """
+    bases = ["", *(os.path.relpath(place, root) for place in places)]
+
+    @cache
+    def stems(folder: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        with suppress(OSError):
+            for name in sorted(os.listdir(os.path.join(root, folder))):
+                if name.lower().endswith(suffixes):
+                    found.setdefault(os.path.splitext(name)[0], []).append(os.path.join(folder, name))
+        return found
+
+    def find(name: str) -> Entry:
+        entry = entry_of(root, name)
+        if entry[1] >= 0:
+            return entry
+        paths = [os.path.normpath(os.path.join(base, name.replace("\\", "/"))) for base in bases]
+        for path in paths:
+            if (entry := entry_of(root, path))[1] >= 0:
+                return entry
+        for folder, stem in map(os.path.split, paths):
+            fitting = stems(folder).get(stem, [])
+            if len(fitting) > 1:
+                raise UserError(f"{name} may be {fitting[0]} or {fitting[1]} in {root}; write it with its ending")
+            if fitting:
+                return entry_of(root, fitting[0])
+        return name, -1, 0
+
+    return [find(name) for name in names]
 
 
 def _leads_back(entry: os.DirEntry[str]) -> bool:

@@ -41,7 +41,7 @@ class Problems:
 
 def read_headers(
     splits: Mapping[str, Sequence[T]],
-    read: Callable[[T], Sequence[int]],
+    read: Callable[[T], Sequence[float]],
     problems: Problems,
     cache: Cache,
     title: str,
@@ -51,7 +51,7 @@ def read_headers(
 
     Args:
         splits: items, such as paths.
-        read: returns K whole numbers, the first greater than 0, or raises UserError for an unusable item.
+        read: returns K numbers, the first greater than 0, or raises UserError for an unusable item.
         problems: collects unusable items; without `skip` the first one raises.
         cache: keeps the headers; those of unusable items are read again.
         title: of the progress display.
@@ -59,7 +59,7 @@ def read_headers(
     """
     items = list(chain.from_iterable(splits.values()))
 
-    def one(i: int) -> Sequence[int] | UserError:
+    def one(i: int) -> Sequence[float] | UserError:
         try:
             return read(items[i])
         except UserError as error:
@@ -79,7 +79,7 @@ def read_headers(
     if table is None:
         width = max((len(header) for header in headers.values() if not isinstance(header, UserError)), default=1)
         rows = [[0] * width if isinstance(header, UserError) else header for header in headers.values()]
-        table = np.array(rows, dtype=np.int64).reshape(-1, width)
+        table = np.array(rows, dtype=None if rows else np.int64).reshape(-1, width)
         cache.write(name, table)
     ends = np.cumsum([len(split) for split in splits.values()])[:-1]
     return dict(zip(splits, np.split(table, ends), strict=True))

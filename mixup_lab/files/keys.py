@@ -7,6 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 from mixup_lab.types import UserError
 
 SPLITS = ("train", "val", "test")
+# The usual names of splits, in lower case: of folders, in lists and tables, and in the names of metrics.
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "eval": "val", "test": "test", "testing": "test",
+}  # fmt: skip
 ON_ERROR = ("raise", "skip")
 SKIP_HINT = "; dataset.on_error=skip leaves it out"
 

@@ -6,7 +6,7 @@ from itertools import compress
 
 import numpy as np
 
-from mixup_lab.files.keys import SKIP_HINT, SPLITS
+from mixup_lab.files.keys import SKIP_HINT, SPLIT_NAMES, SPLITS
 from mixup_lab.files.table import TableFile
 from mixup_lab.notices import say
 from mixup_lab.types import UserError
@@ -46,9 +46,10 @@ class TextRows:
         """
         if column is None:
             return {"train": np.arange(len(self))}
-        texts = np.array(self.columns[column])
-        for i in np.flatnonzero(~np.isin(texts, SPLITS)).tolist():
-            raise UserError(f"{self.where(i)}: {column} must be one of {', '.join(SPLITS)}, found {texts[i]}")
+        texts = np.array([SPLIT_NAMES.get(text.lower(), "") for text in self.columns[column]])
+        for i in np.flatnonzero(texts == "").tolist():
+            found = self.columns[column][i]
+            raise UserError(f"{self.where(i)}: {column} must be one of {', '.join(SPLIT_NAMES)}, found {found}")
         if "train" not in texts:
             raise UserError(f"{self.table.path} has no row whose {column} is train")
         return {split: np.flatnonzero(texts == split) for split in SPLITS if split in texts}

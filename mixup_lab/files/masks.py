@@ -3,13 +3,13 @@
 Shapes: N masks of H x W pixels. Labels are the values in the files, 0..65535; class indices are what a model learns.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from mixup_lab.files.picture import covering, reason_of
+from mixup_lab.files.picture import covering, opened, reason_of, turn
 from mixup_lab.files.threads import in_threads
 from mixup_lab.types import VOID, UserError
 
@@ -69,32 +69,31 @@ class Labels:
         return target
 
 
-def decode_masks(paths: Sequence[str], height: int, width: int, title: str) -> np.ndarray:
+def decode_masks(paths: Sequence[str], height: int, width: int, title: str, upright: bool = True) -> np.ndarray:
     """The labels of all masks (N, H, W): uint8 if they fit, else uint16. Raises UserError for an unreadable file."""
     out = np.empty((len(paths), height, width), dtype=np.uint16)
 
     def one(i: int) -> None:
-        out[i] = decode_mask(paths[i], height, width)
+        out[i] = decode_mask(paths[i], height, width, upright)
 
     in_threads(one, len(paths), title)
     return out.astype(np.uint8) if out.max(initial=0) <= 255 else out
 
 
-def decode_mask(path: str, height: int, width: int) -> np.ndarray:
+def decode_mask(path: str, height: int, width: int, upright: bool = True) -> np.ndarray:
     """The labels of one mask, uint16 (H, W), aligned with its picture from `picture.decode`.
 
     It is scaled to cover H x W and cropped at the centre; each pixel takes the label of the nearest one. In a file with
-    a palette the indices count, not the colours.
+    a palette the indices count, not the colours. `upright` tells whether it is turned by its EXIF orientation.
 
     Raises:
-        UserError: for a file that cannot be read or has colours.
+        UserError: for a file that cannot be read, has colours, or holds other values than labels.
     """
     try:
-        with Image.open(path) as opened:
-            if opened.format == "JPEG":
+        with opened(path, math.inf) as image:  # its header was read within the limit
+            if image.format == "JPEG":
                 raise ValueError("JPEG changes labels; save masks as PNG")
-            ImageOps.exif_transpose(opened, in_place=True)
-            labels = _one_channel(np.asarray(opened))
+            labels = _one_channel(np.asarray(turn(image, upright)))
     except Exception as error:  # Pillow's decoders raise nearly anything
         raise UserError(f"{path} cannot be read as a mask ({reason_of(path, error)})") from error
     return _covering(labels, height, width)
@@ -106,9 +105,12 @@ def _one_channel(pixels: np.ndarray) -> np.ndarray:
         if (colours != colours[..., :1]).any():
             raise ValueError("it has colours; a mask must have one channel with the class number of each pixel")
         pixels = colours[..., 0]
-    if np.issubdtype(pixels.dtype, np.floating):
+    if np.issubdtype(pixels.dtype, np.floating) and not np.array_equal(pixels, np.round(pixels)):
         raise ValueError("its values are not whole numbers")
-    return np.clip(pixels.astype(np.int64), 0, LABELS - 1).astype(np.uint16)
+    low, high = pixels.min(), pixels.max()
+    if low < 0 or high >= LABELS:
+        raise ValueError(f"it holds {low if low < 0 else high:g}; labels are 0..{LABELS - 1}")
+    return pixels.astype(np.uint16)
 
 
 def _covering(labels: np.ndarray, height: int, width: int) -> np.ndarray:

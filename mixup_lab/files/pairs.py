@@ -1,18 +1,30 @@
 """Pairs of picture and mask: from two folders for each split, or from two folders and a table of the splits."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixup_lab.files.folders import SUFFIXES, Entry, check_folder, digest_of, files_below
+from mixup_lab.files.folders import (
+    SPLIT,
+    SUFFIXES,
+    Entry,
+    by_stem,
+    check_folder,
+    digest_of,
+    files_below,
+    names_of_splits,
+    say_others,
+    say_unused,
+)
 from mixup_lab.files.headers import Problems
-from mixup_lab.files.keys import SPLITS
+from mixup_lab.files.keys import SPLITS, few
 from mixup_lab.files.labelled import read_rows
 from mixup_lab.files.table import open_table
+from mixup_lab.notices import say
 from mixup_lab.types import UserError
-
-SPLIT = "SPLIT"  # stands for train, val and test in the name of a folder
 
 Pair = tuple[str, str]  # picture and mask, paths below ROOT with "/"
 
@@ -51,7 +63,7 @@ class Manifest:
 
 
 def find_pairs(root: str, images: str, masks: str, manifest: Manifest | None, problems: Problems) -> Pairs:
-    """Pair pictures and masks that have the same name, apart from the suffix.
+    """Pair pictures and masks that have the same name, apart from the suffix and from what all of them have in common.
 
     Args:
         root: the folder that all names are relative to.
@@ -69,66 +81,98 @@ def find_pairs(root: str, images: str, masks: str, manifest: Manifest | None, pr
         raise UserError(f"dataset.manifest={manifest.name} and {SPLIT} in dataset.images both set the splits")
     check_folder(root)
     parts: list[Sequence[Entry] | str] = [repr((images, masks, manifest))]
-    splits: dict[str, list[Pair]] = {}
-    for split in SPLITS if SPLIT in images else SPLITS[:1]:
-        folders = [folder.replace(SPLIT, split).strip("/") for folder in (images, masks)]
-        if split != "train" and not os.path.isdir(os.path.join(root, folders[0])):
-            continue
-        listed = [_listed(root, folder, key) for folder, key in zip(folders, ("images", "masks"), strict=True)]
+    stems: dict[str, list[dict[str, str]]] = {}
+    others: Counter[str] = Counter()
+    names = {"train": "train"}
+    if SPLIT in images:
+        names |= names_of_splits(root, masks) | names_of_splits(root, images)
+        say_unused(root, [images, masks], names)
+    folders = {
+        split: [folder.replace(SPLIT, name).strip("/") for folder in (images, masks)] for split, name in names.items()
+    }
+    for split, both in folders.items():
+        listed = [_listed(root, folder, key, others) for folder, key in zip(both, ("images", "masks"), strict=True)]
         parts += listed
-        splits[split] = _paired(root, folders, listed, problems)
+        stems[split] = [
+            by_stem(root, folder, (name for name, _, _ in entries))
+            for folder, entries in zip(both, listed, strict=True)
+        ]
+    splits = {split: _paired(root, folders[split], both, problems) for split, both in _alike(stems).items()}
+    say_others(root, others)
     if manifest is not None:
         split_of = manifest.read(root)
         parts.append(repr(sorted(split_of.items())))
-        splits = _divided(root, folders[0], splits["train"], manifest, split_of, problems)
+        splits = _divided(root, folders["train"][0], splits["train"], manifest, split_of, problems)
     return Pairs(root, splits, digest_of(*parts))
 
 
-def _listed(root: str, folder: str, key: str) -> list[Entry]:
+def _listed(root: str, folder: str, key: str, others: Counter[str]) -> list[Entry]:
     path = os.path.join(root, folder)
     if not os.path.isdir(path):
         raise UserError(
             f"dataset.root={root} has no folder {folder}; dataset.{key}=FOLDER names the folder of the {key}"
             f" ({SPLIT} in it stands for train, val and test)"
         )
-    entries = sorted(files_below(path, f"{folder}/" if folder else "", SUFFIXES))
+    entries = sorted(files_below(path, f"{folder}/" if folder else "", SUFFIXES, others))
     if not entries:
         raise UserError(f"dataset.root={root} has no pictures in {folder}; allowed are {' '.join(SUFFIXES)}")
     return entries
 
 
-def _stems(root: str, folder: str, entries: Sequence[Entry]) -> dict[str, str]:
-    """From paths below the folder, without suffix, to paths below the root."""
-    names: dict[str, str] = {}
-    for name, _, _ in entries:
-        stem = os.path.splitext(name[len(folder) + 1 if folder else 0 :])[0]
-        if stem in names:
-            raise UserError(f"{root}/{names[stem]} and {root}/{name} differ only in their suffix; keep one of them")
-        names[stem] = name
-    return names
-
-
-def _paired(root: str, folders: Sequence[str], listed: Sequence[Sequence[Entry]], problems: Problems) -> list[Pair]:
-    pictures, masks = (_stems(root, folder, entries) for folder, entries in zip(folders, listed, strict=True))
-    for these, others, folder, thing in (
-        (pictures, masks, folders[1], "mask"),
-        (masks, pictures, folders[0], "picture"),
-    ):
+def _paired(root: str, folder: Sequence[str], stems: Sequence[dict[str, str]], problems: Problems) -> list[Pair]:
+    pictures, masks = stems
+    for these, others, place, thing in ((pictures, masks, folder[1], "mask"), (masks, pictures, folder[0], "picture")):
         for stem in these.keys() - others.keys():
-            problems.meet(f"{root}/{these[stem]} has no {thing} {folder}/{stem}.*")
+            there = few(sorted(map(os.path.basename, others.values())), 2)
+            problems.meet(f"{root}/{these[stem]} has no {thing} {place}/{stem}.*; there are {there}")
     return [(pictures[stem], masks[stem]) for stem in pictures if stem in masks]
+
+
+def _alike(stems: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, str]]]:
+    """The names of each split without what those of all pictures, or of all masks, have in common.
+
+    `12_image` and `mask-12` both become `12`. They stay as they are if some names fit already, or if none fits then.
+    """
+    if any(pictures.keys() & masks.keys() for pictures, masks in stems.values()):
+        return stems
+    cuts = [_common([stem for both in stems.values() for stem in both[k]]) for k in (0, 1)]
+    short = {
+        split: [
+            {stem[len(before) : len(stem) - len(after)]: name for stem, name in names.items()}
+            for (before, after), names in zip(cuts, both, strict=True)
+        ]
+        for split, both in stems.items()
+    }
+    pairs = [(pictures[stem], masks[stem]) for pictures, masks in short.values() for stem in pictures if stem in masks]
+    if len(pairs) < 2:
+        return stems
+    say(f"pictures and masks are paired like {pairs[0][0]} and {pairs[0][1]}")
+    return short
+
+
+def _common(stems: list[str]) -> tuple[str, str]:
+    """The beginning and the end that all names share, cut where a word or a number begins or ends."""
+    before = re.match(r".*[\W_]|\D*", os.path.commonprefix(stems))  # noqa: RUF071 - of names, not of paths
+    start = before.end() if before else 0
+    rest = os.path.commonprefix([stem[start:][::-1] for stem in stems])[::-1]  # noqa: RUF071
+    after = re.search(r"[\W_].*|\D*$", rest)
+    return stems[0][:start], after[0] if after else ""
 
 
 def _divided(
     root: str, folder: str, pairs: Sequence[Pair], manifest: Manifest, split_of: dict[str, str], problems: Problems
 ) -> dict[str, list[Pair]]:
-    """The pairs by the splits of a manifest; an id is the name of a picture, with or without its suffix."""
+    """The pairs by the splits of a manifest; an id is the path of a picture below the root or its folder.
+
+    It may lack the suffix, or have backslashes.
+    """
+    split_of = {own.replace("\\", "/"): split for own, split in split_of.items()}
     splits: dict[str, list[Pair]] = {split: [] for split in SPLITS if split in split_of.values()}
     left = dict(split_of)
     for pair in pairs:
-        name = pair[0][len(folder) + 1 if folder else 0 :]
-        own = name if name in split_of else os.path.splitext(name)[0]
-        if own in split_of:
+        paths = [pair[0][len(folder) + 1 if folder else 0 :], pair[0]]
+        paths += [os.path.splitext(path)[0] for path in paths]
+        if own := next((path for path in paths if path in split_of), None):
             splits[split_of[own]].append(pair)
             left.pop(own, None)
         else:

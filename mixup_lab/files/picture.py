@@ -4,7 +4,9 @@ Many files are decoded in threads, as Pillow decodes and resizes without holding
 faster than a pool of processes, and later forks cause no warnings. Shapes: `C, H, W` channels, height, width.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -16,65 +18,192 @@ from mixup_lab.types import UserError, View
 
 LARGEST = 224  # short side that pictures of unequal sizes are reduced to, if they are larger
 GREY_MODES = ("1", "L", "LA", "La", "F", "I", "I;16", "I;16L", "I;16B", "I;16N")
-TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+MOST = 178_956_970  # pixels that a picture may have: 512 MiB of RGB, where Pillow stops too
 ORIENTATION = 0x0112
+TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+BACK = {  # from a picture that is displayed to the pixels as they are stored
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}  # fmt: skip
+UPRIGHT, STORED = 1, 2
+BYTES, WHOLE, FLOATS = 0, 1, 2  # values of one byte; whole numbers of more; floating-point numbers
+HEADER = 2  # version of what a header holds
 
 
 class Header(NamedTuple):
-    """Facts about a picture that need no decoding."""
+    """Facts about a picture; all but `low` and `high` need no decoding."""
 
     width: int  # as displayed, after EXIF orientation
     height: int
     grey: bool
+    orientation: int  # of EXIF: 1..8, 1 for upright
+    labels: int = UPRIGHT  # which way up its labels may be: UPRIGHT, STORED or both
+    depth: int = BYTES  # BYTES, WHOLE or FLOATS
+    low: float = 0  # smallest and largest value, if it has more than 8 bits
+    high: float = 0
+
+    def size(self, upright: bool) -> tuple[int, int]:
+        """Width and height, upright or as stored."""
+        turned = not upright and self.orientation in TURNED
+        return (self.height, self.width) if turned else (self.width, self.height)
+
+    def fits(self, size: tuple[int, int]) -> int:
+        """The ways up in which the picture has this size: UPRIGHT, STORED, both or 0."""
+        return UPRIGHT * (size == self.size(True)) + STORED * (size == self.size(False))
 
 
-def read_header(path: str, thorough: bool = False) -> Header:
-    """Size of a picture, and whether it is grey. `thorough` decodes it too: some damage shows only then.
+def sizes(headers: np.ndarray, upright: bool) -> np.ndarray:
+    """From a table of headers to int64 (N, 3): width and height, upright or as stored, and whether they are grey."""
+    table: np.ndarray = headers[:, :3].astype(np.int64)
+    if not upright:
+        turned = np.isin(headers[:, 3], TURNED)
+        table[turned, :2] = table[turned, 1::-1]
+    return table
+
+
+@contextmanager
+def opened(path: str, most: float) -> Iterator[Image.Image]:
+    """A picture, not yet decoded.
 
     Raises:
-        UserError: for a file that cannot be read.
+        ValueError: for a pipe or the like, and for more pixels than `most`.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError("it is not a file")
+    Image.MAX_IMAGE_PIXELS = None  # Pillow has one limit for all pictures of a process; here each source has its own
+    with Image.open(path) as image:
+        if image.width * image.height > most:
+            raise ValueError(
+                f"{image.width}x{image.height} pixels; dataset.max_pixels={image.width * image.height} allows them"
+            )
+        yield image
+
+
+def read_header(path: str, thorough: bool = False, most: int = MOST, values: bool = True) -> Header:
+    """Size of a picture, whether it is grey, and the range of its values if they have more than 8 bits.
+
+    Args:
+        path: of the file.
+        thorough: decode it too: some damage shows only then.
+        most: pixels that it may have.
+        values: whether the range is wanted.
+
+    Raises:
+        UserError: for a file that cannot be read, and for values that are not finite.
     """
     if thorough:
-        decode(path, (1, 1, 1))
+        decode(path, (1, 1, 1), most=most)
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if "exif" in image.info and image.getexif().get(ORIENTATION) in TURNED:
+        with opened(path, most) as image:
+            (width, height), orientation = image.size, orientation_of(image)
+            if orientation in TURNED and image.format != "TIFF":  # of which Pillow gives the displayed size
                 width, height = height, width
-            return Header(width, height, image.mode in GREY_MODES)
+            header = Header(width, height, image.mode in GREY_MODES, orientation)
+            if not values or not _is_deep(image):
+                return header
+            pixels = np.asarray(image)
+            if not np.isfinite(pixels).all():
+                raise ValueError("it holds values that are not finite")
+            depth = FLOATS if image.mode == "F" else WHOLE
+            return header._replace(depth=depth, low=pixels.min().item(), high=pixels.max().item())
     except Exception as error:
         raise _unreadable(path, error) from error
 
 
-def decode(path: str, shape: tuple[int, int, int], stretch: bool = False) -> np.ndarray:
-    """A picture as uint8 (C, H, W): upright, in grey or RGB, scaled to cover H x W and cropped at the centre.
+def orientation_of(image: Image.Image) -> int:
+    """The orientation in the EXIF data of an opened picture: 1..8, 1 if it has none."""
+    has_exif = "exif" in image.info or image.format == "TIFF"
+    found = image.getexif().get(ORIENTATION, 1) if has_exif else 1
+    return found if found in range(1, 9) else 1
 
-    With `stretch` it is scaled to H x W as a whole, whatever its aspect ratio. Transparent pixels become white. 16-bit
-    grey is scaled to 8 bits. Palettes and CMYK become RGB.
+
+def turn(image: Image.Image, upright: bool) -> Image.Image:
+    """The picture, decoded, as displayed or as stored."""
+    orientation = orientation_of(image)
+    if image.format == "TIFF":  # Pillow has turned it upright
+        image.load()
+        back = None if upright else BACK.get(orientation)
+        return image if back is None else image.transpose(back)
+    if upright:
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+class Scale(NamedTuple):
+    """How values of more than 8 bits become 0..255: `floor(value * factor + shift)`, cut off at both ends."""
+
+    factor: float
+    shift: float = 0.0
+
+
+def scale_of(low: float, high: float, depth: int) -> tuple[Scale, str] | None:
+    """The scale for values from `low` to `high`, and the range that becomes 0..255; None for the usual one of a mode.
+
+    Floats up to 1 have the range 0..1, whole numbers that of the fewest bits of 8, 10, 12 and 14. Else the range is
+    from `low` to `high`.
+    """
+    if depth == FLOATS and low >= 0 and high <= 1:
+        return Scale(255, 0.5), "0..1"
+    if depth == WHOLE and low >= 0 and high < 2**16:
+        bits = next(bits for bits in (8, 10, 12, 14, 16) if high < 2**bits)
+        return None if bits == 16 else (Scale(2.0 ** (8 - bits)), f"0..{2**bits - 1}")
+    if depth == FLOATS and low >= 0 and high <= 255:
+        return None
+    factor = 255 / ((high - low) or 1)
+    return Scale(factor, 0.5 - low * factor), f"{low:g}..{high:g}"
+
+
+def decode(
+    path: str,
+    shape: tuple[int, int, int],
+    stretch: bool = False,
+    upright: bool = True,
+    scale: Scale | None = None,
+    most: int = MOST,
+) -> np.ndarray:
+    """A picture as uint8 (C, H, W): in grey or RGB, scaled to cover H x W and cropped at the centre.
+
+    Transparent pixels become white. Palettes and CMYK become RGB.
+
+    Args:
+        path: of the file.
+        shape: (C, H, W).
+        stretch: scale it to H x W as a whole, whatever its aspect ratio.
+        upright: turn it by its EXIF orientation.
+        scale: of values with more than 8 bits; None: 0..65535 of whole numbers, 0..255 of others.
+        most: pixels that it may have.
 
     Raises:
         UserError: for a file that cannot be read.
     """
     channels, height, width = shape
     try:
-        with Image.open(path) as opened:
+        with opened(path, most) as image:
             # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; to keep quality, resizing does the last factor of 2.
-            opened.draft(None, (2 * max(height, width), 2 * max(height, width)))
-            ImageOps.exif_transpose(opened, in_place=True)
-            pixels = np.asarray(_sized(_converted(opened, channels), height, width, stretch))
+            image.draft(None, (2 * max(height, width), 2 * max(height, width)))
+            converted = _converted(turn(image, upright), channels, scale)
+            pixels = np.asarray(_sized(converted, height, width, stretch))
     except Exception as error:  # Pillow's decoders raise nearly anything
         raise _unreadable(path, error) from error
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def view_of(path: str, shape: tuple[int, ...], stretch: bool = False) -> View:
-    """The part of a picture that `decode` returns.
+def view_of(
+    path: str,
+    shape: tuple[int, ...],
+    stretch: bool = False,
+    upright: bool = True,
+    scale: Scale | None = None,
+    most: int = MOST,
+) -> View:
+    """The part of a picture that `decode` returns with these arguments.
 
     Raises:
         UserError: for a file that cannot be read.
     """
     height, width = shape[1:]
-    own = read_header(path)[:2]
+    own = read_header(path, most=most, values=False).size(upright)
     scaled = (width, height) if stretch else covering(own, (width, height))
     step = own[0] / scaled[0], own[1] / scaled[1]
     return View(own, ((scaled[0] - width) // 2 * step[0], (scaled[1] - height) // 2 * step[1]), step)
@@ -119,12 +248,16 @@ def common_shape(
     return channels, side, side
 
 
-def _converted(image: Image.Image, channels: int) -> Image.Image:
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _converted(image: Image.Image, channels: int, scale: Scale | None) -> Image.Image:
     mode = "L" if channels == 1 else "RGB"
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image)
-        values = np.clip(values, 0, 255) if image.mode == "F" else np.clip(values, 0, 65535) >> 8
-        image = Image.fromarray(values.astype(np.uint8))
+    if _is_deep(image):
+        factor, shift = scale or Scale(1 if image.mode == "F" else 2.0**-8)
+        values = np.asarray(image).astype(np.float64) * factor + shift
+        image = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -5,6 +5,7 @@ soundfile decodes in C without Python's lock, so many files are read in threads.
 
 from __future__ import annotations
 
+import os
 from math import gcd
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,11 @@ from mixup_lab.types import UserError
 if TYPE_CHECKING:
     from types import ModuleType
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".mp3", ".wave", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64",
+    ".rf64",
+)  # fmt: skip
+CANCELLED = 0.01  # of the power of the channels: below it their mean has lost the sound
 
 
 class Header(NamedTuple):
@@ -45,6 +50,8 @@ def read_header(path: str, thorough: bool = False) -> Header:
     import soundfile
 
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError("it is not a file")
         info = soundfile.info(path)
     except Exception as error:
         raise _unreadable(path, error) from error
@@ -56,7 +63,7 @@ def read_header(path: str, thorough: bool = False) -> Header:
 
 
 def decode(path: str, rate: int, samples: int) -> np.ndarray:
-    """A clip, float32 (samples,) in [-1, 1]: the mean of its channels, resampled, cut or padded equally at both ends.
+    """A clip, float32 (samples,) in [-1, 1]: one channel (see `read`), resampled, cut or padded equally at both ends.
 
     Raises:
         UserError: for a file that cannot be read, holds no sound, or holds values that are not finite.
@@ -71,7 +78,10 @@ def decode(path: str, rate: int, samples: int) -> np.ndarray:
 
 
 def read(path: str) -> tuple[np.ndarray, int]:
-    """All of a file as float32 (n,), the mean of its channels, and its sample rate in Hz. Raises as `decode` does."""
+    """All of a file as float32 (n,), and its sample rate in Hz. Raises as `decode` does.
+
+    It is the mean of the channels; of channels that cancel out, such as those of opposite sign, the loudest one.
+    """
     import soundfile
 
     try:
@@ -82,7 +92,12 @@ def read(path: str) -> tuple[np.ndarray, int]:
         raise _useless(path, "holds no sound (0 samples)")
     if not np.isfinite(channels).all():
         raise _useless(path, "holds values that are not finite")
-    wave: np.ndarray = channels[:, 0] if channels.shape[1] == 1 else channels.mean(1)
+    if channels.shape[1] == 1:
+        return channels[:, 0], int(rate)
+    wave: np.ndarray = channels.mean(1)
+    powers = np.square(channels, dtype=np.float64).mean(0)
+    if np.square(wave, dtype=np.float64).mean() < CANCELLED * powers.mean():
+        wave = channels[:, powers.argmax()]
     return wave, int(rate)
 
 

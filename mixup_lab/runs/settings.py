@@ -20,6 +20,7 @@ MACHINE_KEYS = frozenset(
         "dataset.workers",
         "dataset.cache",
         "dataset.cache_dir",
+        "dataset.max_pixels",
         "trust",
         "resume",
     }

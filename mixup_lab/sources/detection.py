@@ -6,18 +6,21 @@ Each format lists its pictures and their boxes; here the files are read, the box
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.folders import digest_of, entry_of
 from mixup_lab.files.headers import Problems
-from mixup_lab.files.picture import Header
+from mixup_lab.files.picture import STORED, UPRIGHT, Header
+from mixup_lab.notices import say
 from mixup_lab.sources.file_source import PictureSource
 from mixup_lab.targets.boxes import Boxes
 from mixup_lab.types import UserError
 
-SLACK = 0.5  # pixels by which a box may exceed the border, due to rounding; it is cut off there
+SLACK = 1.0  # pixels by which a box may exceed the border, such as one counted from 1; it is cut off there
+ROUNDING = 0.01  # pixels by which it may do so without a word
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,18 @@ class Annotated:
     """One picture and its boxes, in pixels of the file."""
 
     name: str  # path below the root
-    size: tuple[int, int] | None  # width and height, if the annotation has them
+    size: tuple[int, int] | None  # width and height, if the annotation has them; see `size_of`
     boxes: list[tuple[str, str, float, float, float, float]]  # its name in messages, class, left, top, right, bottom
+
+
+def size_of(width: Any, height: Any) -> tuple[int, int] | None:
+    """Width and height as an annotation has them: numbers or texts; None if one is missing, 0 or negative.
+
+    Raises:
+        ValueError: for other texts.
+    """
+    size = int(float(width or 0)), int(float(height or 0))
+    return size if min(size) > 0 else None
 
 
 @dataclass(kw_only=True)
@@ -34,12 +47,14 @@ class BoxSource(PictureSource):
     """Pictures with boxes; for the keys see `PictureSource`, with one exception.
 
     Every picture is scaled to `image_size` as a whole, so its aspect ratio may change, and that of its boxes. None: the
-    pictures must all have one size, which they keep. With `on_error=skip` a box that is outside the picture, without
-    area or of an unknown class is left out, and so is a picture that cannot be read.
+    pictures must all have one size, which they keep. Pictures with an EXIF orientation are turned if the sizes in their
+    annotations are those of the turned pictures; else boxes are of the pixels as they are stored. A box may reach up to
+    a pixel out of its picture and is cut off there. With `on_error=skip` a box that reaches further, without area or of
+    an unknown class is left out, and so is a picture that cannot be read.
     """
 
     def load_boxes(
-        self, splits: dict[str, list[Annotated]], names: Sequence[str], problems: Problems, ids: Sequence[int] = ()
+        self, splits: dict[str, list[Annotated]], names: Sequence[str], problems: Problems, ids: Sequence[int | str] = ()
     ) -> Loaded:
         """Read the sizes of pictures, check and scale the boxes.
 
@@ -55,15 +70,20 @@ class BoxSource(PictureSource):
         """
         _check_apart(splits)
         every = [picture for pictures in splits.values() for picture in pictures]
+        if any(p.size is None for p in every):
+            say(f"sizes that annotations of {self.root} lack are those of the pictures")
         digest = digest_of(repr([p.size for p in every]), [entry_of(self.root, p.name) for p in every])
         opened = self.open(splits, digest, problems, self._header, crop=False)
         boxes: dict[str, list[np.ndarray]] = {}
+        cut: list[str] = []
         for split, pictures in opened.splits.items():
             headers = zip(pictures, opened.headers[split], strict=True)
-            boxes[split] = [_boxes(self.root, picture, header, names, problems) for picture, header in headers]
+            boxes[split] = [_boxes(self.root, picture, header, names, problems, cut) for picture, header in headers]
             if not any(map(len, boxes[split])):
                 raise UserError(f"dataset.root={self.root} has no box in {split}: there is nothing to detect")
         dropped = problems.report(f"pictures or boxes of {self.root}")
+        if cut:
+            say(f"{len(cut)} boxes reach up to a pixel out of their picture and are cut off there, such as {cut[0]}")
         most = max(len(rows) for listed in boxes.values() for rows in listed)
         pools = {}
         for split, pictures in opened.splits.items():
@@ -77,12 +97,14 @@ class BoxSource(PictureSource):
 
     def _header(self, picture: Annotated) -> Header:
         header = self.header(picture.name)
-        if picture.size is not None and picture.size != header[:2]:
+        labels = UPRIGHT | STORED if picture.size is None else header.fits(picture.size)
+        if picture.size is not None and not labels:
+            turned = f", turned by its EXIF orientation {header.orientation}" * (header.orientation != 1)
             raise UserError(
-                f"{self.root}/{picture.name} is {header.width}x{header.height} pixels, but {picture.size[0]}x"
+                f"{self.root}/{picture.name} is {header.width}x{header.height} pixels{turned}, but {picture.size[0]}x"
                 f"{picture.size[1]} in its annotation"
             )
-        return header
+        return header._replace(labels=labels)
 
 
 def _check_apart(splits: dict[str, list[Annotated]]) -> None:
@@ -95,12 +117,18 @@ def _check_apart(splits: dict[str, list[Annotated]]) -> None:
             split_of[picture.name] = split
 
 
-def _boxes(root: str, picture: Annotated, header: np.ndarray, names: Sequence[str], problems: Problems) -> np.ndarray:
-    """The usable boxes of one picture: (n, 5) of class, left, top, right, bottom in pixels of the file."""
+def _boxes(
+    root: str, picture: Annotated, header: np.ndarray, names: Sequence[str], problems: Problems, cut: list[str]
+) -> np.ndarray:
+    """The usable boxes of one picture: (n, 5) of class, left, top, right, bottom in pixels of the file.
+
+    Boxes that are cut off at the border are appended to `cut`.
+    """
     (width, height), kept = header[:2].tolist(), []
     for title, name, *edges in picture.boxes:
         box = f"{title} of {root}/{picture.name} ({name}, {' '.join(f'{edge:g}' for edge in edges)})"
         left, top, right, bottom = edges
+        inside = [max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)]
         if name not in names:
             problems.meet(f"{box} is of an unknown class; there are {', '.join(names)}")
         elif not all(map(math.isfinite, edges)):
@@ -109,6 +137,10 @@ def _boxes(root: str, picture: Annotated, header: np.ndarray, names: Sequence[st
             problems.meet(f"{box} has no area")
         elif min(left, top) < -SLACK or right > width + SLACK or bottom > height + SLACK:
             problems.meet(f"{box} reaches outside the picture of {width}x{height} pixels")
+        elif not (inside[0] < inside[2] and inside[1] < inside[3]):
+            problems.meet(f"{box} is outside the picture of {width}x{height} pixels")
         else:
-            kept.append([names.index(name), max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)])
+            if max(abs(a - b) for a, b in zip(edges, inside, strict=True)) > ROUNDING:
+                cut.append(box)
+            kept.append([names.index(name), *inside])
     return np.array(kept, dtype=np.float64).reshape(-1, 5)

@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mixup_lab.data.source import Loaded
-from mixup_lab.files.folders import check_folder
+from mixup_lab.files.folders import SUFFIXES, check_folder, find_files
 from mixup_lab.files.keys import SPLITS
 from mixup_lab.notices import say
-from mixup_lab.sources.detection import Annotated, BoxSource
+from mixup_lab.sources.detection import Annotated, BoxSource, size_of
 from mixup_lab.types import UserError
+
+Id = int | str
 
 
 @dataclass
@@ -53,48 +56,55 @@ class DetectionCOCO(BoxSource):
         """Read the annotations and the sizes of pictures; the pixels follow later."""
         check_folder(self.root)
         splits: dict[str, list[Annotated]] = {}
-        categories: dict[int, str] = {}
+        categories: dict[Id, str] = {}
         for split, (instances, images) in self._files.items():
             path = os.path.join(self.root, instances)
             try:
-                with open(path, encoding="utf-8") as file:
+                with open(path, "rb") as file:  # json finds the encoding, and a byte order mark
                     content = json.load(file)
-                own = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
+                own = {_id(entry["id"]): str(entry["name"]) for entry in content["categories"]}
                 if split == "train":
                     categories = own
                     _check_categories(path, content["categories"])
                 elif own != categories:
                     raise UserError(f"{path} has other categories than those of train: {_difference(own, categories)}")
-                splits[split] = _pictures(path, content, images, categories)
+                splits[split] = _pictures(self.root, path, content, images, categories)
             except FileNotFoundError:
                 raise UserError(f"dataset.{split}_json={instances} is not below dataset.root={self.root}") from None
             except (OSError, ValueError, KeyError, TypeError) as error:
                 reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
                 raise UserError(f"{path} cannot be read as instances of COCO ({reason})") from error
-        ids = sorted(categories)
+        ids = sorted(categories, key=lambda key: (isinstance(key, str), key))
         return self.load_boxes(splits, [categories[key] for key in ids], self.problems(), ids)
 
 
-def _pictures(path: str, content: Any, images: str, categories: dict[int, str]) -> list[Annotated]:
+def _id(value: Any) -> Id:
+    """1, "1" and 1.0 are one id."""
+    return value if isinstance(value, int) else int(value) if re.fullmatch(r"-?\d+(\.0*)?", str(value)) else str(value)
+
+
+def _pictures(root: str, path: str, content: Any, images: str, categories: dict[Id, str]) -> list[Annotated]:
     """All pictures of one file, in its order, with their boxes."""
-    pictures: dict[Any, Annotated] = {}
-    for entry in content["images"]:
-        if entry["id"] in pictures:
+    pictures: dict[Id, Annotated] = {}
+    listed = content["images"]
+    files = find_files(os.path.join(root, images), [entry["file_name"] for entry in listed], [root], SUFFIXES)
+    for entry, (file, _, _) in zip(listed, files, strict=True):
+        if _id(entry["id"]) in pictures:
             raise UserError(f"{path} has the picture id {entry['id']} twice")
-        name = os.path.normpath(os.path.join(images, entry["file_name"])).replace(os.sep, "/")
-        pictures[entry["id"]] = Annotated(name, (int(entry["width"]), int(entry["height"])), [])
+        name = os.path.normpath(os.path.join(images, file)).replace(os.sep, "/")
+        pictures[_id(entry["id"])] = Annotated(name, size_of(entry.get("width"), entry.get("height")), [])
     crowds = 0
     for entry in content["annotations"]:
-        if entry["image_id"] not in pictures:
+        picture, category = pictures.get(_id(entry["image_id"])), categories.get(_id(entry["category_id"]))
+        if picture is None:
             raise UserError(f"{path}: annotation {entry['id']} refers to picture {entry['image_id']}, which is missing")
-        if entry["category_id"] not in categories:
+        if category is None:
             raise UserError(f"{path}: annotation {entry['id']} has category {entry['category_id']}, which is missing")
         if entry.get("iscrowd"):
             crowds += 1
             continue
         left, top, width, height = map(float, entry["bbox"])
-        box = f"box {entry['id']}", categories[entry["category_id"]], left, top, left + width, top + height
-        pictures[entry["image_id"]].boxes.append(box)
+        picture.boxes.append((f"box {entry['id']}", category, left, top, left + width, top + height))
     if crowds:
         say(f"{crowds} boxes around crowds in {path} are left out")
     return list(pictures.values())
@@ -107,6 +117,6 @@ def _check_categories(path: str, entries: Sequence[Any]) -> None:
             raise UserError(f"{path} has the category {name!r} more than once, or without a name")
 
 
-def _difference(own: dict[int, str], train: dict[int, str]) -> str:
-    key = min(key for key in {*own, *train} if own.get(key) != train.get(key))
+def _difference(own: dict[Id, str], train: dict[Id, str]) -> str:
+    key = min((key for key in {*own, *train} if own.get(key) != train.get(key)), key=str)
     return f"id {key} is {own.get(key, 'missing')}, in train {train.get(key, 'missing')}"

@@ -1,15 +1,17 @@
 """Pascal VOC: `JPEGImages/ID.jpg`, `Annotations/ID.xml`, and lists of IDs in `ImageSets/Main/{train,val,test}.txt`."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from mixup_lab.data.source import Loaded
-from mixup_lab.files.folders import SUFFIXES, check_folder
+from mixup_lab.files.folders import SPLIT, SUFFIXES, by_stem, check_folder, files_below, names_of_splits, say_others
 from mixup_lab.files.headers import Problems
-from mixup_lab.files.keys import SPLITS, check
-from mixup_lab.sources.detection import Annotated, BoxSource
+from mixup_lab.files.keys import check
+from mixup_lab.sources.detection import Annotated, BoxSource, size_of
 from mixup_lab.types import UserError
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -44,40 +46,43 @@ class DetectionVOC(BoxSource):
         for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
             if not os.path.isdir(os.path.join(self.root, folder)):
                 raise UserError(f"dataset.root={self.root} has no folder {folder}, which Pascal VOC needs")
-        lists = {split: ids for split in SPLITS if (ids := self._ids(split)) is not None}
+        found = names_of_splits(self.root, f"ImageSets/Main/{SPLIT}.txt", os.path.isfile)
+        lists = {split: self._ids(name) for split, name in found.items()}
         if "train" not in lists:
             raise UserError(f"dataset.root={self.root} has no list ImageSets/Main/train.txt")
-        names = os.listdir(os.path.join(self.root, "JPEGImages"))
-        files = {os.path.splitext(n)[0]: f"JPEGImages/{n}" for n in sorted(names) if n.lower().endswith(SUFFIXES)}
+        others = Counter[str]()
+        entries = sorted(files_below(os.path.join(self.root, "JPEGImages"), "JPEGImages/", SUFFIXES, others))
+        files = by_stem(self.root, "JPEGImages", (name for name, _, _ in entries))
+        say_others(self.root, others)
         problems = self.problems()
         splits = {
-            split: [picture for i in ids if (picture := self._picture(split, i, files, problems)) is not None]
+            split: [picture for i in ids if (picture := self._picture(found[split], i, files, problems)) is not None]
             for split, ids in lists.items()
         }
         classes = self.classes or sorted({box[1] for picture in splits["train"] for box in picture.boxes})
         return self.load_boxes(splits, list(classes), problems)
 
-    def _ids(self, split: str) -> list[str] | None:
-        path = os.path.join(self.root, "ImageSets", "Main", f"{split}.txt")
+    def _ids(self, name: str) -> list[str]:
+        """The lines of a list."""
+        path = os.path.join(self.root, "ImageSets", "Main", f"{name}.txt")
         try:
-            with open(path, encoding="utf-8") as file:
-                ids = [line.split()[0] for line in file if line.strip()]
-        except FileNotFoundError:
-            return None
+            with open(path, encoding="utf-8-sig") as file:
+                ids = [line.strip() for line in file if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
         if not ids:
             raise UserError(f"{path} lists no pictures")
         return ids
 
-    def _picture(self, split: str, name: str, files: dict[str, str], problems: Problems) -> Annotated | None:
-        if name not in files:
-            problems.meet(f"{self.root}/JPEGImages has no picture {name}, which ImageSets/Main/{split}.txt lists")
+    def _picture(self, split: str, line: str, files: dict[str, str], problems: Problems) -> Annotated | None:
+        name = _stem(line, files)
+        if name is None:
+            problems.meet(f"{self.root}/JPEGImages has no picture {line}, which ImageSets/Main/{split}.txt lists")
             return None
         path = f"{self.root}/Annotations/{name}.xml"
         try:
             tree = ElementTree.parse(path).getroot()
-            size = tuple(int(float(_text(tree, f"size/{side}"))) for side in ("width", "height"))
+            size = size_of(tree.findtext("size/width"), tree.findtext("size/height"))
             boxes = []
             for number, entry in enumerate(tree.findall("object"), 1):
                 if not self.difficult and (entry.findtext("difficult") or "0").strip() == "1":
@@ -90,7 +95,18 @@ class DetectionVOC(BoxSource):
         except (OSError, ElementTree.ParseError, ValueError) as error:
             problems.meet(f"{path} cannot be read as an annotation ({error})")
             return None
-        return Annotated(files[name], (size[0], size[1]), boxes)
+        return Annotated(files[name], size, boxes)
+
+
+def _stem(line: str, files: dict[str, str]) -> str | None:
+    """The key of the picture that a line of a list means: a name, perhaps with folders, its ending, or a 1, 0 or -1."""
+    for text in (line, re.sub(r"\s+-?[01]$", "", line)):
+        path = text.replace("\\", "/").removeprefix("./").removeprefix("JPEGImages/")
+        for name in (path, path.rpartition("/")[2]):
+            for stem, ending in ((name, ""), os.path.splitext(name)):
+                if stem in files and ending.lower() in ("", *SUFFIXES):
+                    return stem
+    return None
 
 
 def _text(element: ElementTree.Element, path: str) -> str:

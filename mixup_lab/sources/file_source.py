@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from PIL import __version__ as pillow
@@ -15,12 +15,27 @@ from mixup_lab.data.source import New
 from mixup_lab.files.cache import Cache, default_folder
 from mixup_lab.files.headers import Problems, read_headers
 from mixup_lab.files.keys import ON_ERROR, check, check_choice, path_given, text_finder
-from mixup_lab.files.picture import Header, common_shape, decode, read_header
+from mixup_lab.files.picture import (
+    BYTES,
+    HEADER,
+    MOST,
+    STORED,
+    UPRIGHT,
+    Header,
+    Scale,
+    common_shape,
+    decode,
+    read_header,
+    scale_of,
+    sizes,
+)
 from mixup_lab.files.pool import FilePool
+from mixup_lab.notices import say
 from mixup_lab.sources.new_files import pictures
 from mixup_lab.types import UserError
 
 T = TypeVar("T")
+ORIENTED, LABELS, DEPTH, LOW, HIGH = range(3, 8)  # columns of a table of headers, see `Header`
 
 
 @dataclass
@@ -83,21 +98,21 @@ class Opened(Generic[T]):
     keep: dict[str, np.ndarray]  # of each split bool (n,): whether an item is usable
     headers: dict[str, np.ndarray]  # of each split (N, 3): width, height, grey
     cache: Cache
-    stretch: bool = False  # whether pictures are scaled as a whole, not cropped at the centre
+    decoding: dict[str, Any]  # further arguments of `picture.decode`
+    version: str  # of everything that decoding depends on besides the shape
     group_of: Callable[[str], str] | None = None  # from the path of a picture below the root
 
     @property
     def new(self) -> Callable[[Sequence[Path]], New] | None:
         """`Loaded.new`: other pictures, decoded as these."""
-        return pictures(self.shape, self.stretch)
+        return pictures(self.shape, **self.decoding)
 
     def pool(self, split: str, names: Sequence[str], target: np.ndarray, groups: np.ndarray | None = None) -> FilePool:
         """The pictures of a split."""
         if self.group_of is not None:
             groups = np.array(list(map(self.group_of, names)))
-        version = f"{'stretched-' * self.stretch}pillow{pillow}"
-        read = partial(decode, shape=self.shape, stretch=self.stretch)
-        return FilePool(self.root, split, names, target, self.shape, read, version, self.cache, groups=groups)
+        read = partial(decode, shape=self.shape, **self.decoding)
+        return FilePool(self.root, split, names, target, self.shape, read, self.version, self.cache, groups=groups)
 
 
 @dataclass(kw_only=True)
@@ -111,14 +126,17 @@ class PictureSource(CachedSource):
         channels: 1 (grey) or 3 (RGB). None: 1 if all pictures are grey, else 3.
         group_pattern: regular expression with one group, searched in the path of each picture below root. Pictures with
             the same match, such as those of one patient, stay in one split.
+        max_pixels: of a picture; a larger one cannot be used, as a small file may fill the memory.
     """
 
     image_size: int | Sequence[int] | None = None
     channels: int | None = None
     group_pattern: str | None = None
+    max_pixels: int = MOST
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check(self.max_pixels >= 1, "max_pixels", self.max_pixels, "at least 1")
         size = self.image_size
         sides = [size, size] if isinstance(size, int) else size
         right = sides is None or (len(sides) == 2 and all(type(side) is int and side >= 1 for side in sides))
@@ -154,16 +172,54 @@ class PictureSource(CachedSource):
         origin = origin or self.root
         cache = self.cache_of(origin, digest)
         title = f"looking at {sum(map(len, splits.values())):,} pictures in {origin}"
-        tables = read_headers(splits, header, problems, cache, title, f"pillow{pillow}")
+        version = f"pillow{pillow}-{HEADER}-{self.max_pixels}"
+        tables = read_headers(splits, header, problems, cache, title, version)
         keep = {split: table[:, 0] > 0 for split, table in tables.items()}
         for split, good in keep.items():
             if not good.any():
                 raise UserError(f"{origin} has no usable picture in {split}")
-        headers = {split: table[keep[split]] for split, table in tables.items()}
+        found = {split: table[keep[split]] for split, table in tables.items()}
+        every = np.concatenate(list(found.values()))
+        upright, scale = _way_up(origin, every), _scale(origin, every)
+        headers = {split: sizes(table, upright) for split, table in found.items()}
         shape = common_shape(headers, origin, self.channels, self.sides, crop)
         usable = {split: list(compress(items, keep[split])) for split, items in splits.items()}
-        return Opened(self.root, shape, usable, keep, headers, cache, not crop, self.group_of)
+        version = f"{'stretched-' * (not crop)}pillow{pillow}{'-stored' * (not upright)}"
+        version += "" if scale is None else f"-{scale.factor:g}-{scale.shift:g}"
+        decoding = {"stretch": not crop, "upright": upright, "scale": scale, "most": self.max_pixels}
+        return Opened(self.root, shape, usable, keep, headers, cache, decoding, version, self.group_of)
 
-    def header(self, name: str) -> Header:
+    def header(self, name: str, values: bool = True) -> Header:
         """The header of a picture below the root; with `skip` it is decoded too: some damage shows only then."""
-        return read_header(os.path.join(self.root, name), self.skip)
+        return read_header(os.path.join(self.root, name), self.skip, self.max_pixels, values)
+
+
+def _way_up(origin: str, headers: np.ndarray) -> bool:
+    """Whether pictures are turned by their EXIF orientation, as their labels are; all in one way.
+
+    Sizes of labels tell it where width and height differ. Where no size tells it, labels are of the stored pixels.
+    """
+    ways = headers[headers[:, ORIENTED] != 1, LABELS].astype(int)
+    upright, stored = (bool((ways & way).all()) for way in (UPRIGHT, STORED))
+    if not (upright or stored):
+        raise UserError(
+            f"{origin} has pictures with an EXIF orientation whose labels are of the turned picture, and others whose"
+            " labels are of the stored pixels; turn the pictures for good, or remove the orientation"
+        )
+    if (ways & STORED).any():
+        how = "taken as they are stored" if stored else "turned"
+        say(f"{len(ways)} pictures in {origin} have an EXIF orientation: they are {how}, as their labels are")
+    return not stored or not len(ways)
+
+
+def _scale(origin: str, headers: np.ndarray) -> Scale | None:
+    """The scale of pictures with more than 8 bits, from the range of all of them, which is reported."""
+    deep = headers[headers[:, DEPTH] != BYTES]
+    if not len(deep):
+        return None
+    low, high = deep[:, LOW].min().item(), deep[:, HIGH].max().item()
+    found = scale_of(low, high, int(deep[:, DEPTH].max()))
+    if found is None:
+        return None
+    say(f"pictures in {origin} hold values from {low:g} to {high:g}: {found[1]} becomes 0..255 in all of them")
+    return found[0]

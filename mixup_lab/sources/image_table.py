@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mixup_lab.data.source import Loaded
-from mixup_lab.files.folders import check_folder, digest_of, entry_of
+from mixup_lab.files.folders import SUFFIXES, check_folder, digest_of, find_files
 from mixup_lab.files.group_columns import unused_groups
 from mixup_lab.files.keys import SKIP_HINT, check, check_choice, path_given
 from mixup_lab.files.labelled import read_rows
@@ -75,16 +75,19 @@ class ImageTable(PictureSource):
         rows.check_unique(self.path_column)
         splits = rows.splits(self.split_column)
         kind, target = text_targets(rows, self._targets, splits, self.task, self.separator)
-        paths = rows.columns[self.path_column]
+        files = find_files(self.root, rows.columns[self.path_column], [str(self._csv.parent)], SUFFIXES)
+        paths = [path for path, _, _ in files]
 
         def header(i: int) -> Header:
             path = os.path.join(self.root, paths[i])
             if not os.path.exists(path):
                 where = "" if self.skip else f"{rows.where(i)}: "  # finding the line takes a while
-                raise UserError(f"{where}{path} does not exist; paths are relative to dataset.root{SKIP_HINT}")
+                raise UserError(
+                    f"{where}{path} does not exist, nor with an ending; paths are relative to dataset.root{SKIP_HINT}"
+                )
             return self.header(paths[i])
 
-        entries = [[entry_of(self.root, paths[i]) for i in places.tolist()] for places in splits.values()]
+        entries = [[files[i] for i in places.tolist()] for places in splits.values()]
         items = {split: places.tolist() for split, places in splits.items()}
         problems = self.problems()
         opened = self.open(items, digest_of(*splits, *entries), problems, header, origin=str(self._csv))

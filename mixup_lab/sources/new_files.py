@@ -1,6 +1,7 @@
 """New files for a trained model, read as a source reads its own."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +12,7 @@ import numpy as np
 
 from mixup_lab.data.source import New
 from mixup_lab.files.cache import Cache
-from mixup_lab.files.folders import SUFFIXES, files_below
+from mixup_lab.files.folders import SUFFIXES, files_below, say_others
 from mixup_lab.files.keys import SKIP_HINT
 from mixup_lab.files.picture import decode, view_of
 from mixup_lab.files.pool import FilePool
@@ -36,7 +37,9 @@ def files_of(paths: Sequence[Path], suffixes: tuple[str, ...], things: str) -> l
     files: list[str] = []
     for path in paths:
         if path.is_dir():
-            below = sorted(name for name, _, _ in files_below(str(path), "", suffixes))
+            others = Counter[str]()
+            below = sorted(name for name, _, _ in files_below(str(path), "", suffixes, others))
+            say_others(str(path), others)
             if not below:
                 raise UserError(f"{path} has no {things} ({' '.join(suffixes)})")
             files += [os.path.join(path, name) for name in below]
@@ -81,8 +84,8 @@ def _read(read: Callable[[str], np.ndarray], path: str) -> np.ndarray:
         return read(path)
 
 
-def pictures(shape: tuple[int, ...], stretch: bool = False) -> Callable[[Sequence[Path]], New] | None:
-    """`Loaded.new` for pictures of any size: they are scaled to cover (C, H, W) and cropped, or with `stretch` scaled.
+def pictures(shape: tuple[int, ...], **decoding: Any) -> Callable[[Sequence[Path]], New] | None:
+    """`Loaded.new` for pictures of any size, see `picture.decode` for further arguments.
 
     None if they are neither grey nor RGB, which files of pictures are.
     """
@@ -90,5 +93,5 @@ def pictures(shape: tuple[int, ...], stretch: bool = False) -> Callable[[Sequenc
         return None
     channels, height, width = shape
     whole = (channels, height, width)
-    read = partial(decode, shape=whole, stretch=stretch)
-    return decoded(read, whole, SUFFIXES, "pictures", view=partial(view_of, shape=whole, stretch=stretch))
+    read, view = partial(decode, shape=whole, **decoding), partial(view_of, shape=whole, **decoding)
+    return decoded(read, whole, SUFFIXES, "pictures", view=view)

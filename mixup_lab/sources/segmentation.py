@@ -12,7 +12,7 @@ from mixup_lab.files.headers import Problems
 from mixup_lab.files.keys import SKIP_HINT
 from mixup_lab.files.masks import Labels, decode_masks
 from mixup_lab.files.pairs import Pair, Pairs
-from mixup_lab.files.picture import Header
+from mixup_lab.files.picture import STORED, UPRIGHT, Header
 from mixup_lab.files.pool import FilePool
 from mixup_lab.sources.file_source import Opened, PictureSource
 from mixup_lab.targets.pixels import Pixels
@@ -23,8 +23,9 @@ from mixup_lab.types import UserError
 class MaskSource(PictureSource):
     """Pictures, each with a mask; for the keys see `PictureSource`.
 
-    Masks are scaled like their pictures, to the nearest label. With `on_error=skip` a pair is left out if picture or
-    mask cannot be read, or if their sizes differ.
+    Masks are scaled like their pictures, to the nearest label. Both are turned by their EXIF orientation, or neither:
+    if sizes do not tell which of them fits, they are taken as they are stored. With `on_error=skip` a pair is left out
+    if picture or mask cannot be read, or if their sizes differ.
     """
 
     def load_pairs(self, pairs: Pairs, labels_of: Callable[[np.ndarray], Labels], problems: Problems) -> Loaded:
@@ -48,19 +49,21 @@ class MaskSource(PictureSource):
 
     def _header(self, pair: Pair) -> Header:
         """The header of the picture, if the pair is usable."""
-        picture, mask = map(self.header, pair)
-        if picture[:2] != mask[:2]:
+        picture, mask = self.header(pair[0]), self.header(pair[1], values=False)
+        labels = picture.fits(mask.size(True)) & UPRIGHT | picture.fits(mask.size(False)) & STORED
+        if not labels:
+            turned = f", turned by its EXIF orientation {picture.orientation}" * (picture.orientation != 1)
             raise UserError(
                 f"the mask {self.root}/{pair[1]} has {mask.width}x{mask.height} pixels, its picture"
-                f" {self.root}/{pair[0]} has {picture.width}x{picture.height}{SKIP_HINT}"
+                f" {self.root}/{pair[0]} has {picture.width}x{picture.height}{turned}{SKIP_HINT}"
             )
-        return picture
+        return picture._replace(labels=labels)
 
 
 def _masks(opened: Opened[Pair], split: str) -> np.ndarray:
     """The labels in the files (N, H, W), from the cache if it has them."""
     paths = [f"{opened.root}/{mask}" for _, mask in opened.splits[split]]
     height, width = opened.shape[1:]
-    title = f"decoding {len(paths):,} masks of {split} in {opened.root}"
-    name = f"{split}-masks-{len(paths)}x{height}x{width}-pillow{pillow}"
-    return opened.cache.get(name, partial(decode_masks, paths, height, width, title))
+    title, upright = f"decoding {len(paths):,} masks of {split} in {opened.root}", opened.decoding["upright"]
+    name = f"{split}-masks-{len(paths)}x{height}x{width}-pillow{pillow}{'-stored' * (not upright)}"
+    return opened.cache.get(name, partial(decode_masks, paths, height, width, title, upright))

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixup_lab.data.source import Loaded
-from mixup_lab.files.keys import check
+from mixup_lab.files.keys import check, few
 from mixup_lab.files.masks import Labels, binary_labels, known_labels
 from mixup_lab.files.pairs import Manifest, find_pairs
+from mixup_lab.notices import say
 from mixup_lab.sources.segmentation import MaskSource
-from mixup_lab.types import UserError
+from mixup_lab.types import VOID, UserError
 
 HINT = (
     "; dataset.classes names the classes, dataset.void=LABEL the pixels that do not count,"
@@ -79,10 +80,27 @@ class SegmentationFolder(MaskSource):
                 raise UserError(f"dataset.binary=true has two classes, dataset.classes names {len(names)}")
             return binary_labels(names or ("background", "foreground"), self._void)
         if names is None:
-            labels = np.bincount(train.reshape(-1)).nonzero()[0]
-            largest = max((int(label) for label in labels if label not in self._void), default=0)
-            names = [f"class {k}" for k in range(largest + 1)]
+            return self._found(np.bincount(train.reshape(-1)).nonzero()[0].tolist())
         return known_labels(names, self._void, HINT)
+
+    def _found(self, every: Sequence[int]) -> Labels:
+        """The classes of the labels in train. Those that never occur count too, unless most do not."""
+        labels = [label for label in every if label not in self._void]
+        shown = f"masks of train in {self.root} hold {few(list(map(str, labels)))}"
+        if labels == [0, 255]:
+            say(f"{shown}: 255 is the foreground, as with dataset.binary=true")
+            return binary_labels(("background", "foreground"), self._void)
+        if VOID in labels:
+            raise UserError(f"{shown}: is {VOID} void (dataset.void={VOID}) or a class?{HINT.replace('; ', ' ', 1)}")
+        size = max(labels, default=0) + 1
+        if 2 * len(labels) > size:
+            missing = [str(k) for k in range(size) if k not in every]
+            if missing:
+                say(f"{shown}: {few(missing)} in between {'is a class' if len(missing) == 1 else 'are classes'} too")
+            return known_labels([f"class {k}" for k in range(size)], self._void, HINT)
+        say(f"{shown}: these {len(labels)} labels are the classes")
+        index = {label: k for k, label in enumerate(labels)} | dict.fromkeys(self._void, VOID)
+        return Labels(tuple(f"class {label}" for label in labels), index, hint=HINT)
 
     def _names(self) -> list[str] | None:
         if self.classes is None or not isinstance(self.classes, str):

@@ -1,12 +1,13 @@
 """Google's Speech Commands: one-second recordings of single words, in the official folder layout and splits."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.clips import Row, clips_of
-from mixup_lab.files.folders import files_below
+from mixup_lab.files.folders import files_below, say_others
 from mixup_lab.files.sound import SUFFIXES, decoder
 from mixup_lab.notices import say
 from mixup_lab.sources.audio_source import AudioSource
@@ -38,11 +39,12 @@ class SpeechCommands(AudioSource):
             raise UserError(f"dataset.root={self.root} does not exist; unpack {ORIGIN} into it (there is no download)")
         with os.scandir(self.root) as entries:
             words = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(("_", ".")))
-        rows = {}
+        rows, others = {}, Counter[str]()
         for word in words:
-            for entry in sorted(files_below(os.path.join(self.root, word), f"{word}/", SUFFIXES)):
+            for entry in sorted(files_below(os.path.join(self.root, word), f"{word}/", SUFFIXES, others)):
                 speaker = os.path.basename(entry[0]).partition("_nohash_")[0]
                 rows[entry[0]] = Row(entry, "train", word, speaker, partial("{}/{}".format, self.root, entry[0]))
+        say_others(self.root, others)
         for split, name in LISTS.items():
             for path in self._listed(name, words):
                 if path not in rows:

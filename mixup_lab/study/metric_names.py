@@ -2,6 +2,8 @@
 
 import re
 
+from mixup_lab.files.keys import SPLIT_NAMES
+
 # Fractions between 0 and 1: shown in percent, differences in points.
 PERCENT = (
     "accuracy", "balanced_accuracy", "subset_accuracy", "pixel_accuracy", "macro_recall", "recall", "precision",
@@ -21,13 +23,9 @@ LARGER = {
     "mcc", "kappa", "correlation", "pearson", "spearman", "kendall", "score", "reward", "ndcg", "mrr", "tpr", "tnr",
     "top1", "top5",
 }  # fmt: skip
-SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "eval": "val", "test": "test", "testing": "test",
-}  # fmt: skip
 _PREFIX = re.compile(r"^(metrics|summary|scalars|logs?)[./]", re.IGNORECASE)  # MLflow and wandb
 _SUFFIX = re.compile(r"(/dataloader_idx_\d+|[/_]epoch(_end)?)$", re.IGNORECASE)  # Lightning
-_SPLIT = "|".join(SPLITS)
+_SPLIT = "|".join(SPLIT_NAMES)
 _FIRST = re.compile(rf"({_SPLIT})[/_.\- ]+(.+)", re.IGNORECASE)
 _LAST = re.compile(rf"(.+?)[/_.\- ]+({_SPLIT})", re.IGNORECASE)
 
@@ -40,9 +38,9 @@ def tag(name: str) -> str:
     plain = _SUFFIX.sub("", _PREFIX.sub("", name.strip()))
     split = ""
     if match := _FIRST.fullmatch(plain):
-        split, plain = SPLITS[match[1].lower()], match[2]
+        split, plain = SPLIT_NAMES[match[1].lower()], match[2]
     elif match := _LAST.fullmatch(plain):
-        split, plain = SPLITS[match[2].lower()], match[1]
+        split, plain = SPLIT_NAMES[match[2].lower()], match[1]
     plain = re.sub(r"(?<![^\W_])acc(?![^\W_])", "accuracy", plain, flags=re.IGNORECASE)
     return f"{split}/{plain}" if split else plain
 

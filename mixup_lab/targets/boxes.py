@@ -35,10 +35,10 @@ GOLDEN = 0.618034  # turn of the hue from one class to the next: neighbours diff
 class Boxes(Target):
     """Boxes with a class: float32 (N, M, 5) of class, left, top, right, bottom in pixels; class -1: none.
 
-    `ids` are the numbers of the C classes in files; empty: 1..C.
+    `ids` are those of the C classes in files; empty: 1..C.
     """
 
-    ids: tuple[int, ...] = field(default=(), compare=False)
+    ids: tuple[int | str, ...] = field(default=(), compare=False)
     kind, noun = "boxes", "class"
     placed = True
     predictions = "predictions.json"
@@ -89,7 +89,7 @@ class Boxes(Target):
 
     def documents(self, chances: np.ndarray, shown: Sequence[Shown]) -> Iterator[tuple[str, bytes]]:
         """One file of COCO instances with scores, from boxes found (n, 100, 6), see `Detection.decode`."""
-        ids = self.ids or range(1, len(self.names) + 1)
+        ids = self.ids or tuple(range(1, len(self.names) + 1))
         images: list[dict[str, Any]] = []
         boxes: list[dict[str, Any]] = []
         for number, (found, (name, view)) in enumerate(zip(chances, shown, strict=True), 1):

@@ -38,6 +38,9 @@ class Classes(Target):
     def strata(self, target: np.ndarray) -> np.ndarray:
         return target
 
+    def counts(self, target: np.ndarray) -> np.ndarray:
+        return np.bincount(target, minlength=len(self.names))
+
     def describe_one(self, target: np.ndarray) -> str:
         return self.names[int(target)]
 

@@ -39,6 +39,9 @@ class Tags(Target):
         rarest: np.ndarray = np.where(target.any(1), counts.argmin(1), target.shape[1]).astype(np.int64)
         return rarest
 
+    def counts(self, target: np.ndarray) -> np.ndarray:
+        return np.asarray(target.sum(0, dtype=np.int64))
+
     def describe_one(self, target: np.ndarray) -> str:
         return ", ".join(name for name, value in zip(self.names, target.tolist(), strict=True) if value > 0) or "no tag"
 

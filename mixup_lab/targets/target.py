@@ -73,6 +73,10 @@ class Target(ABC):
         """(N,) int64 >= 0: each split gets an even share of every stratum. Default: one stratum."""
         return np.zeros(len(target), dtype=np.int64)
 
+    def counts(self, target: np.ndarray) -> np.ndarray:
+        """The number of examples of each name (K,), for kinds of which a split may lack some. Default: (0,), none."""
+        return np.zeros(0, dtype=np.int64)
+
     @abstractmethod
     def describe_one(self, target: np.ndarray) -> str:
         """One target (...) in a few words."""

@@ -25,6 +25,7 @@ LEAST = 256 * 2**20  # bytes that a run needs on a GPU: a small model, and the w
 TAKEN = re.compile(r"out of memory|busy or unavailable")  # as CUDA says it when a GPU cannot be opened
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED")  # as CUDA, the CPU and cuBLAS say it
 NOT_DETERMINISTIC = re.compile(r"(.+?) does not have a deterministic implementation")
+ONE_VALUE = re.compile(r"Expected more than 1 (value per channel|spatial element) when training")
 ROOM = (
     "try a smaller trainer.batch_size with trainer.accumulate, a smaller trainer.eval_batch_size,"
     " dataset.storage=streaming or hydra.launcher.slots_per_gpu=1"
@@ -111,10 +112,11 @@ def limit(error: Exception, device: object = "the device") -> str | None:
 
 @contextmanager
 def limits(device: object) -> Iterator[None]:
-    """Turn errors of torch about memory and deterministic algorithms into one sentence that names our keys.
+    """Turn errors of torch about memory, deterministic algorithms and norms into one sentence that names our keys.
 
     Raises:
         RunFailed: in their place.
+        UserError: for a batch, or a piece of it, that is too small for a norm.
     """
     try:
         yield
@@ -122,6 +124,13 @@ def limits(device: object) -> Iterator[None]:
         if (sentence := limit(error, device)) is None:
             raise
         raise RunFailed(sentence) from error
+    except ValueError as error:
+        if not ONE_VALUE.match(str(error)):
+            raise
+        raise UserError(
+            "the model normalises over a batch, which needs more than 1 example: raise trainer.batch_size, or lower"
+            " trainer.accumulate, which cuts a batch into pieces"
+        ) from error
 
 
 class Precision:

@@ -106,8 +106,8 @@ BROKEN = {
         r"box 2 of .*JPEGImages/train1\.png \(bar, 5 7 5 9\) has no area",
     ),
     "outside": (
-        lambda root: _write(root, annotation((40, 40), [("dot", 30, 1, 41, 9)])),
-        r"box 1 of .*train1\.png \(dot, 30 1 41 9\) reaches outside the picture of 40x40 pixels",
+        lambda root: _write(root, annotation((40, 40), [("dot", 30, 1, 42, 9)])),
+        r"box 1 of .*train1\.png \(dot, 30 1 42 9\) reaches outside the picture of 40x40 pixels",
     ),
     "no annotation": (
         lambda root: (root / "Annotations/train1.xml").unlink(),
