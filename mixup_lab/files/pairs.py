@@ -20,7 +20,7 @@ from mixup_lab.files.folders import (
     say_unused,
 )
 from mixup_lab.files.headers import Problems
-from mixup_lab.files.keys import SPLITS, few
+from mixup_lab.files.keys import SPLIT_NAMES, SPLITS, few
 from mixup_lab.files.labelled import read_rows
 from mixup_lab.files.table import open_table
 from mixup_lab.notices import say
@@ -59,7 +59,8 @@ class Manifest:
         rows = read_rows(open_table(path, None, header=True), columns, skip=False)
         rows.check_unique(self.id_column)
         rows.splits(self.split_column)
-        return dict(zip(rows.columns[self.id_column], rows.columns[self.split_column], strict=True))
+        splits = (SPLIT_NAMES[name.lower()] for name in rows.columns[self.split_column])
+        return dict(zip(rows.columns[self.id_column], splits, strict=True))
 
 
 def find_pairs(root: str, images: str, masks: str, manifest: Manifest | None, problems: Problems) -> Pairs:
@@ -151,12 +152,18 @@ def _alike(stems: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, s
 
 
 def _common(stems: list[str]) -> tuple[str, str]:
-    """The beginning and the end that all names share, cut where a word or a number begins or ends."""
-    before = re.match(r".*[\W_]|\D*", os.path.commonprefix(stems))  # noqa: RUF071 - of names, not of paths
-    start = before.end() if before else 0
-    rest = os.path.commonprefix([stem[start:][::-1] for stem in stems])[::-1]  # noqa: RUF071
-    after = re.search(r"[\W_].*|\D*$", rest)
-    return stems[0][:start], after[0] if after else ""
+    """The beginning and the end that all names share; words and numbers stay whole."""
+    start = _shared(stems)
+    end = _shared([stem[start:][::-1] for stem in stems])
+    return stems[0][:start], stems[0][len(stems[0]) - end :]
+
+
+def _shared(stems: list[str]) -> int:
+    """The length of the beginning that all names share."""
+    common = os.path.commonprefix(stems)  # noqa: RUF071 - of names, not of paths
+    if any(stem[len(common) : len(common) + 1].isalpha() for stem in stems):
+        common = re.sub(r"[^\W_]+$", "", common)
+    return len(common.rstrip("0123456789"))
 
 
 def _divided(

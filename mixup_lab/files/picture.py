@@ -5,6 +5,7 @@ faster than a pool of processes, and later forks cause no warnings. Shapes: `C, 
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -72,7 +73,8 @@ def opened(path: str, most: float) -> Iterator[Image.Image]:
     if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError("it is not a file")
     Image.MAX_IMAGE_PIXELS = None  # Pillow has one limit for all pictures of a process; here each source has its own
-    with Image.open(path) as image:
+    # Not opened by its path: a TIFF that Pillow maps into memory is scrambled if its orientation swaps the sides.
+    with open(path, "rb") as file, Image.open(file) as image:
         if image.width * image.height > most:
             raise ValueError(
                 f"{image.width}x{image.height} pixels; dataset.max_pixels={image.width * image.height} allows them"
@@ -280,4 +282,5 @@ def _unreadable(path: str, error: Exception) -> UserError:
 
 def reason_of(path: str, error: Exception) -> str:
     """The message of an error of Pillow, without the path."""
-    return " ".join(str(error).split()).replace(f" {path!r}", "") or type(error).__name__
+    text = re.sub(r" <_io\.\w+ name=.*>", "", " ".join(str(error).split()))
+    return text.replace(f" {path!r}", "") or type(error).__name__

@@ -11,9 +11,12 @@ from mixup_lab.types import UserError
 
 @dataclass(kw_only=True)
 class AudioFolder(AudioSource):
-    """wav, flac, ogg and mp3 files as log-mel spectrograms (1, n_mels, frames); for other keys see `AudioSource`.
+    """Sounds as log-mel spectrograms (1, n_mels, frames); for other keys see `AudioSource`.
 
-    Without `csv` and `label_pattern` the files are in `ROOT/train/CLASS/*`, and in `val` and `test` if they exist.
+    Files are those that libsndfile reads, such as wav, flac, ogg, mp3 and aiff.
+
+    Without `csv` and `label_pattern` they are in `ROOT/train/CLASS/*`, and in `val` and `test` if they exist, or in
+    `ROOT/CLASS/*`.
     Patterns are regular expressions with one group, searched in each path below root.
 
     Args:

@@ -54,7 +54,11 @@ class BoxSource(PictureSource):
     """
 
     def load_boxes(
-        self, splits: dict[str, list[Annotated]], names: Sequence[str], problems: Problems, ids: Sequence[int | str] = ()
+        self,
+        splits: dict[str, list[Annotated]],
+        names: Sequence[str],
+        problems: Problems,
+        ids: Sequence[int | str] = (),
     ) -> Loaded:
         """Read the sizes of pictures, check and scale the boxes.
 

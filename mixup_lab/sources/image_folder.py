@@ -1,4 +1,4 @@
-"""Pictures in folders, one folder for each class: `ROOT/train/CLASS/*`, and `val` and `test` if they exist."""
+"""Pictures in folders, one for each class: `ROOT/train/CLASS/*`, and `val` and `test`, or `ROOT/CLASS/*`."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from mixup_lab.targets.classes import Classes
 class ImageFolder(PictureSource):
     """Any folder of pictures; for the keys see `PictureSource`.
 
-    `root` holds `train/CLASS/*`, and perhaps `val` and `test` with the same classes. Sub-folders of a class belong to
-    it.
+    `root` holds `train/CLASS/*`, and perhaps `val` and `test` with the same classes; or `CLASS/*`, which is one pool.
+    Sub-folders of a class belong to it.
 
     Raises:
         UserError: for values outside their range, and for folders with another layout.
     """
 
-    ROOT = "DIR to a folder with train/CLASS/ in it"
+    ROOT = "DIR to a folder with train/CLASS/ or CLASS/ in it"
 
     def load(self) -> Loaded:
         """List the files and read their sizes; the pixels follow later."""

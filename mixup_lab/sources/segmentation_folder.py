@@ -23,8 +23,9 @@ HINT = (
 
 @dataclass(kw_only=True)
 class SegmentationFolder(MaskSource):
-    """Any pictures, each with a mask of the same name apart from the suffix; for other keys see `PictureSource`.
+    """Any pictures, each with a mask of the same name; for other keys see `PictureSource`.
 
+    Names may differ in their suffix, and in what those of all pictures, or of all masks, have in common, such as _mask.
     `on_error=skip` also leaves out pictures without a mask, and masks without a picture.
 
     Metrics are computed at `image_size`, the size that the model sees, not at the size of the files.
@@ -35,7 +36,8 @@ class SegmentationFolder(MaskSource):
         masks: folder of the masks, likewise: files with one channel, whose values are labels of classes. In files with
             a palette the indices count.
         classes: names, that of label k at place k; or a text file with one on each line (`0 sky` or `sky`). None:
-            `class 0`, `class 1`, ... up to the largest label in the masks of train.
+            `class 0`, `class 1`, ... up to the largest label in the masks of train, or if most of these do not occur,
+            the labels that do.
         void: label or labels of pixels that do not count; their names in `classes` are dropped.
         binary: 0 is the background and every other label the foreground, as in maps of instances.
         manifest: CSV file with the split (train, val or test) of each picture.

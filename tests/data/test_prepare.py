@@ -17,6 +17,7 @@ from mixup_lab.data.feeds import Resident, Streaming
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.inputs.moments import SAMPLE, moments, spread
 from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.tags import Tags
 from mixup_lab.types import Batch, Pool, UserError
 
 CARVED = Given(Loaded(array_pool(200), None, None, Classes(("a", "b", "c"))))
@@ -278,3 +279,30 @@ def test_free_memory_respects_the_limit_of_a_container(monkeypatch: pytest.Monke
     assert storage.free_bytes(torch.device("cpu")) == 8000 * 1024
     monkeypatch.setattr(storage, "MEMINFO", tmp_path / "nowhere")
     assert storage.free_bytes(torch.device("cpu")) is None
+
+
+RARE = np.array([[1, 0, 1]] * 2 + [[0, 1, 0]] * 9 + [[0, 1, 1]] * 9, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "said"),
+    [
+        (Classes(("a", "b", "c")), np.array([0] * 2 + [1] * 9 + [2] * 9), "class a has fewer than 3 examples"),
+        (Tags(("x", "y", "z")), RARE, "tag x has fewer than 3 examples"),
+        (Tags(("x", "y", "z")), RARE[:, [0, 1, 0]], "2 tags (x, z) have fewer than 3 examples"),
+    ],
+)
+def test_rare_classes_and_tags_are_named(kind, target, said, capsys) -> None:
+    prepared(Given(Loaded(ArrayPool(array_pool(20).inputs, target), None, None, kind)))
+    err = capsys.readouterr().err
+    assert f"{said} for 3 splits: train keeps one of each, val or test has none" in err
+
+
+def test_what_a_given_split_lacks_is_named(capsys) -> None:
+    prepared(Given(three_pools()))
+    assert "no example" not in capsys.readouterr().err
+    pools = {"train": array_pool(60), "val": ArrayPool(array_pool(8).inputs, np.arange(8) % 2 + 1)}
+    prepared(Given(Loaded(**pools, test=array_pool(5, classes=1), kind=Classes(("a", "b", "c")))))
+    err = capsys.readouterr().err
+    assert "val has no example of class a: its scores are of the others alone" in err
+    assert "test has no example of 2 classes (b, c): its scores" in err

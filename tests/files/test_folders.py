@@ -33,7 +33,9 @@ def test_usual_names_of_splits(tmp_path, names, splits):
     listing = list_folder(str(tmp_path))
     expected = [f"{label}/{i}.png" for label in "ab" for i in range(2)]
     assert listing.names == {split: [f"{name}/{file}" for file in expected] for split, name in splits.items()}
-    assert {split: target.tolist() for split, target in listing.target.items()} == dict.fromkeys(splits, [0, 0, 1, 1])
+    assert {split: target.tolist() for split, target in listing.target.items()} == {
+        split: [0, 0, 1, 1] for split in splits
+    }
 
 
 def test_two_names_of_one_split_are_refused(tmp_path):

@@ -81,6 +81,32 @@ def loudest_hertz(wave: np.ndarray, rate: int) -> float:
 # ---- decoding -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("other", [-1.0, -0.95])
+def test_channels_that_cancel_out_are_one_of_them(tmp_path, other):
+    wave = tone(440).astype(np.float32)
+    found, _ = read(str(write(tmp_path / "x.wav", np.stack([wave * other, wave], axis=1), subtype="FLOAT")))
+    assert (np.abs(found) == np.abs(wave)).all()
+    even, _ = read(str(write(tmp_path / "y.wav", np.stack([wave * -0.5, wave], axis=1), subtype="FLOAT")))
+    np.testing.assert_allclose(even, wave / 4, atol=1e-7)
+
+
+def test_clips_without_train_with_other_endings_and_names(tmp_path, capsys):
+    for label in ("high", "low"):
+        for i, ending in enumerate(("wav", "aiff", "au", "caf")):
+            write(tmp_path / label / f"{i}.{ending}", tone(400 + 10 * i))
+        (tmp_path / label / "5.m4a").write_bytes(b"x")
+    loaded = load(tmp_path)
+    assert [name.partition("/")[2] for name in loaded.train.names] == ["0.wav", "1.aiff", "2.au", "3.caf"] * 2
+    assert "2 files below" in (err := capsys.readouterr().err)
+    assert "left out because of their ending: 2 .m4a" in err
+    (tmp_path / "t").mkdir()
+    rows = [("high\\0", "a", "train"), ("low/1", "b", "Train"), ("low/0.wav", "a", "valid"), ("../high/1", "b", "dev")]
+    (tmp_path / "t/clips.csv").write_text("path,label,split\n" + "".join(",".join(row) + "\n" for row in rows))
+    listed = load(tmp_path, csv="t/clips.csv", split_column="split")
+    assert listed.train.names == ["high/0.wav", "low/1.aiff"]
+    assert listed.val.names == ["low/0.wav", "high/1.aiff"]
+
+
 @pytest.mark.parametrize(
     ("name", "how", "error"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import warnings
 
@@ -32,6 +33,7 @@ from mixup_lab.transforms.crop_flip import CropFlip
 from mixup_lab.types import Labels, UserError
 
 NAMES = ("bar", "dot")
+CATEGORIES = {3: "bar", 7: "dot"}
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +168,88 @@ def test_rounding_at_the_border_is_cut_off(tmp_path):
     assert real(loaded.train.target[0]) == [[0, 0, 2, 60, 40]]
 
 
+def test_boxes_up_to_a_pixel_outside_are_cut_off_and_counted(tmp_path, capsys):
+    boxes = [("bar", -1, 2, 61, 40), ("bar", 5, 5, 9, 41), ("bar", 0, 0, 60.005, 40)]
+    loaded = DetectionVOC(str(voc_tree(tmp_path / "a", {"train": [plain(40, 60, *boxes)]})), cache=False).load()
+    assert real(loaded.train.target[0]) == [[0, 0, 2, 60, 40], [0, 5, 5, 9, 40], [0, 0, 0, 60, 40]]
+    assert "2 boxes reach up to a pixel out of their picture and are cut off there, such as box 1 of" in (
+        capsys.readouterr().err
+    )
+    for place, box in enumerate([("bar", 60.2, 1, 61, 9), ("bar", 1, 40, 9, 41), ("bar", -1, 1, 0, 9)]):
+        root = voc_tree(tmp_path / str(place), {"train": [plain(40, 60, box)]})
+        with pytest.raises(UserError, match=r"box 1 of .*train0\.png .* is outside the picture of 60x40 pixels"):
+            DetectionVOC(str(root), cache=False).load()
+
+
+LINES = {  # a line of a list for the picture train0
+    "ending": ("train0.png", "train0"), "folder": ("JPEGImages\\train0.png", "train0"), "flag": ("train0  1", "train0"),
+    "spaces": ("a photo 1", "a photo 1"), "spaces, ending": ("a photo 1.png", "a photo 1"), "dots": ("a.b", "a.b"),
+    "path": ("/home/me/set/train0.PNG", "train0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LINES)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_lines_of_lists(tmp_path, case, encoding):
+    line, stem = LINES[case]
+    root = voc_tree(tmp_path / "voc", {"train": rectangles(2, 0)})
+    (root / "JPEGImages/train0.png").rename(root / f"JPEGImages/{stem}.png")
+    (root / "Annotations/train0.xml").rename(root / f"Annotations/{stem}.xml")
+    (root / "ImageSets/Main/train.txt").rename(root / "ImageSets/Main/training.txt")
+    (root / "ImageSets/Main/training.txt").write_text(f"{line}\ntrain1\n", encoding=encoding)
+    assert DetectionVOC(str(root), cache=False).load().train.names == [
+        f"JPEGImages/{stem}.png",
+        "JPEGImages/train1.png",
+    ]
+
+
+def test_two_pictures_of_one_name(tmp_path):
+    root = voc_tree(tmp_path / "voc", {"train": rectangles(2, 0)})
+    (root / "JPEGImages/train1.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"train1\.jpg and .*train1\.png differ only in their suffix"):
+        DetectionVOC(str(root), cache=False).load()
+
+
+@pytest.mark.parametrize("size", [(0, 0), (-1, -1), None])
+def test_sizes_that_annotations_lack_are_those_of_the_pictures(tmp_path, capsys, size):
+    splits = {"train": rectangles(3, 0)}
+    whole = DetectionVOC(str(voc_tree(tmp_path / "whole", splits)), cache=False).load()
+    voc, coco = voc_tree(tmp_path / "voc", splits), coco_tree(tmp_path / "coco", splits, CATEGORIES)
+    for path in (voc / "Annotations").iterdir():
+        text = path.read_text().replace(
+            ">40</width><height>40<", f">{size[0]}</width><height>{size[1]}<" if size else ""
+        )
+        path.write_text(text if size else re.sub("<size>.*</size>", "", text))
+    content = json.loads((coco / "train.json").read_text())
+    for image in content["images"]:
+        image.update({"width": size[0], "height": size[1]} if size else {})
+        for key in () if size else ("width", "height"):
+            del image[key]
+    (coco / "train.json").write_text(json.dumps(content), encoding="utf-8-sig")
+    given = {"train_json": "train.json", "train_images": "train", "cache": False}
+    for loaded in (DetectionVOC(str(voc), cache=False).load(), DetectionCOCO(str(coco), **given).load()):
+        np.testing.assert_array_equal(loaded.train.target, whole.train.target)
+    assert capsys.readouterr().err.count("that annotations of") == 2
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("labels", ["stored", "turned"])
+def test_pictures_and_boxes_are_turned_together_or_not_at_all(tmp_path, orientation, labels):
+    pixels = np.full((40, 60, 3), 10, dtype=np.uint8)
+    pixels[4:12, 40:56] = 240
+    shown = {1: pixels, 3: pixels[::-1, ::-1], 6: np.rot90(pixels, -1)}[orientation]
+    turned = labels == "turned" and orientation == 6  # only there the size tells it
+    places = np.argwhere((shown if turned else pixels)[..., 0] > 200)
+    (top, left), (bottom, right) = places.min(0), places.max(0) + 1
+    root = voc_tree(tmp_path / "voc", {"train": [(shown if turned else pixels, [("bar", left, top, right, bottom)])]})
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(root / "JPEGImages/train0.png", exif=exif)
+    loaded = DetectionVOC(str(root), cache=False).load()
+    assert (loaded.train.load()[0].permute(1, 2, 0).numpy() == (shown if turned else pixels)).all()
+    assert real(loaded.train.target[0]) == [[0, left, top, right, bottom]]
+
+
 @pytest.mark.parametrize(
     ("spoil", "keys", "sentence"),
     [
@@ -203,9 +287,6 @@ def test_classes_and_difficult_objects(tmp_path):
     assert real(easy.train.target[0]) == [[0, 1, 2, 3, 4]]
 
 
-CATEGORIES = {3: "bar", 7: "dot"}
-
-
 def _coco(root, **keys):
     given = {"train_json": "train.json", "train_images": "train", "test_json": "test.json", "test_images": "test"}
     return DetectionCOCO(**{"root": str(root), "cache": False, **given, **keys})
@@ -219,6 +300,29 @@ def test_coco_tree_gives_what_the_voc_tree_gives(tmp_path):
     for ours, theirs in ((coco.train, voc.train), (coco.test, voc.test)):
         np.testing.assert_array_equal(ours.target, theirs.target)
         assert torch.equal(ours.load(), theirs.load())
+
+
+def test_ids_as_texts_and_names_with_folders(tmp_path):
+    splits = {"train": rectangles(4, 0), "test": rectangles(2, 1)}
+    root = coco_tree(tmp_path / "coco", splits, CATEGORIES)
+    expected = _coco(root).load()
+    content = json.loads((root / "train.json").read_text())
+    for i, image in enumerate(content["images"]):
+        image.update(id=str(image["id"]), width="40", file_name=["0.png", "train\\1.png", "2", "./3.png"][i])
+    for entry in content["annotations"]:
+        entry.update(image_id=float(entry["image_id"]), category_id=str(entry["category_id"]))
+    (root / "train.json").write_text(json.dumps(content))
+    loaded = _coco(root).load()
+    assert loaded.train.names == expected.train.names
+    np.testing.assert_array_equal(loaded.train.target, expected.train.target)
+    for name in ("train", "test"):
+        content = json.loads((root / f"{name}.json").read_text())
+        for entry in content["categories"]:
+            entry["id"] = {"3": "b", "7": "a"}[str(entry["id"])]
+        for entry in content["annotations"]:
+            entry["category_id"] = {"3": "b", "7": "a"}[str(entry["category_id"])]
+        (root / f"{name}.json").write_text(json.dumps(content))
+    assert _coco(root).load().kind.names == ("dot", "bar")
 
 
 def _changed(key, number, **values):

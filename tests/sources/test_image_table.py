@@ -73,6 +73,18 @@ def test_classes_and_pixels(table):
         assert torch.equal(loaded.train.read(i), stored[i])
 
 
+def test_paths_without_ending_with_backslashes_or_relative_to_the_table(table, tmp_path):
+    root = table(ANIMALS, ["label"])
+    expected = source(root).load().train.load()
+    paths = [f"images\\{i}.png" if i % 2 else f"images/{i}" for i in range(10)]
+    (root / "images/labels.csv").write_text(
+        "path,label\n" + "".join(f"{path if i > 2 else i},{ANIMALS[i][0]}\n" for i, path in enumerate(paths))
+    )
+    loaded = ImageTable(root=str(root), csv="images/labels.csv", cache=False).load()
+    assert list(loaded.train.names) == [f"images/{i}.png" for i in range(10)]
+    assert torch.equal(loaded.train.load(), expected)
+
+
 def test_number_codes_are_classes_in_their_order(table, capsys):
     loaded = source(table([[k] for k in (10, 9, 2, 10, 9, 2)], ["grade"]), target="grade").load()
     assert loaded.kind == Classes(("2", "9", "10"))

@@ -14,6 +14,8 @@ from mixup_lab.sources.segmentation_folder import SegmentationFolder
 from mixup_lab.sources.torchvision import TorchvisionMasks
 from mixup_lab.types import VOID, UserError
 
+GREY = np.zeros((24, 24), dtype=np.uint8)
+
 
 def folder(root: Path, **keys) -> SegmentationFolder:
     return SegmentationFolder(root=str(root), **{"cache": False, **keys})
@@ -99,6 +101,91 @@ def test_labels_after_a_void_one_move_up(small):
     assert loaded.kind.names == ("red", "blue")
     masks = shapes(3, seed=0)[1].astype(int)
     assert (loaded.train.target == np.where(masks == 0, VOID, masks - 1)).all()
+
+
+LABELS = [  # values in the files for 0, 1 and 2; keys; names of the classes; class indices of the values; what is said
+    ((0, 100, 200), {}, ("class 0", "class 100", "class 200"), (0, 1, 2), "hold 0, 100, 200: these 3 labels are the"),
+    ((0, 40000, 50000), {}, ("class 0", "class 40000", "class 50000"), (0, 1, 2), "these 3 labels are the classes"),
+    ((0, 100, 255), {"void": 255}, ("class 0", "class 100"), (0, 1, VOID), "hold 0, 100: these 2 labels are"),
+    (
+        (0, 1, 3),
+        {},
+        ("class 0", "class 1", "class 2", "class 3"),
+        (0, 1, 3),
+        "hold 0, 1, 3: 2 in between is a class too",
+    ),
+    ((0, 255, 255), {}, ("background", "foreground"), (0, 1, 1), "255 is the foreground, as with dataset.binary=true"),
+    ((0, 1, 2), {}, ("class 0", "class 1", "class 2"), (0, 1, 2), None),
+]
+
+
+@pytest.mark.parametrize(("values", "keys", "names", "indices", "said"), LABELS, ids=[str(row[0]) for row in LABELS])
+def test_labels_with_gaps_are_the_classes_that_occur(small, capsys, values, keys, names, indices, said):
+    masks = shapes(3, seed=0)[1]
+    for i, mask in enumerate(masks):
+        save(small / f"train/masks/{i}.png", np.array(values, np.uint16 if max(values) > 255 else np.uint8)[mask])
+    for i, mask in enumerate(shapes(2, seed=1)[1]):
+        save(small / f"test/masks/{i}.png", np.array(values, np.uint16)[mask])
+    loaded = folder(small, **keys).load()
+    assert loaded.kind.names == names
+    assert (loaded.train.target == np.array(indices)[masks]).all()
+    err = capsys.readouterr().err
+    assert said is None or said in err
+    assert (" hold " in err) == (said is not None)
+
+
+@pytest.mark.parametrize(
+    ("picture", "mask"),
+    [
+        ("{}", "{}_mask"), ("{}", "mask_{}"), ("{}", "{}-seg"), ("img {}", "label {}"), ("{}_sat", "{}_mask"),
+        ("case_{}_0000", "case_{}"), ("a/image{}", "a/gt{}_x"),
+    ],
+)  # fmt: skip
+def test_names_may_differ_in_what_all_have_in_common(tmp_path, capsys, picture, mask):
+    pictures, masks = shapes(12, seed=0)
+    for i in range(12):  # val has one pair, whose names alone do not tell what they have in common
+        split = "val" if i == 10 else "train"
+        save(tmp_path / f"{split}/images/{picture.format(i)}.png", pictures[i])
+        save(tmp_path / f"{split}/masks/{mask.format(i)}.png", masks[i])
+    loaded = folder(tmp_path).load()
+    for pool, rows in ((loaded.train, [i for i in range(12) if i != 10]), (loaded.val, [10])):
+        paths = [f"images/{picture.format(i)}.png" for i in rows]
+        order = np.argsort(paths)
+        assert [name.partition("/")[2] for name in pool.names] == sorted(paths)
+        assert (pool.target == masks[np.array(rows)[order]]).all()
+    assert "pictures and masks are paired like train/images/" in capsys.readouterr().err
+
+
+def test_masks_that_fit_no_picture_are_named(tmp_path):
+    for i in range(2):
+        save(tmp_path / f"train/images/{i}.png", GREY)
+        save(tmp_path / f"train/masks/{i}_a_{i}.png", GREY)
+    with pytest.raises(UserError, match=r"has no mask train/masks/[01]\.\*; there are 0_a_0\.png, 1_a_1\.png; dataset"):
+        folder(tmp_path).load()
+
+
+@pytest.mark.parametrize("value", [-1, 70000, 1.5])
+def test_values_that_are_not_labels_are_refused(tmp_path, value):
+    pixels = np.full((3, 4), value, np.int32 if isinstance(value, int) else np.float32)
+    save(tmp_path / "x.tif", pixels)
+    with pytest.raises(UserError, match=rf"holds {value}; labels are 0\.\.65535|values are not whole numbers"):
+        decode_mask(str(tmp_path / "x.tif"), 3, 4)
+    save(tmp_path / "x.tif", np.full((3, 4), 7, np.float32))
+    assert (decode_mask(str(tmp_path / "x.tif"), 3, 4) == 7).all()
+
+
+def test_other_names_of_splits_and_ids_of_a_manifest(tmp_path):
+    pictures, masks = shapes(4, seed=0)
+    for split, rows in (("training", [0, 1]), ("valid", [2, 3])):
+        write(tmp_path, split, pictures[rows], masks[rows])
+    loaded = folder(tmp_path).load()
+    assert (len(loaded.train.target), len(loaded.val.target), loaded.test) == (2, 2, None)
+    (tmp_path / "m.csv").write_text("id,split\nimages\\0,Training\nvalid/images/1.png,dev\n")
+    keys = {"images": "valid/images", "masks": "valid/masks", "manifest": "m.csv"}
+    (tmp_path / "m.csv").write_text("id,split\nvalid\\images\\0,Training\nvalid/images/1.png,dev\n")
+    loaded = folder(tmp_path, **keys).load()
+    assert (loaded.train.target == masks[2]).all()
+    assert (loaded.val.target == masks[3]).all()
 
 
 def test_several_void_labels_and_a_plain_file_of_names(small):
@@ -208,7 +295,6 @@ def _text(name, text):
     return lambda root: (root / name).write_text(text)
 
 
-GREY = np.zeros((24, 24), dtype=np.uint8)
 MANIFEST = {"images": "train/images", "masks": "train/masks", "manifest": "m.csv"}
 MISTAKES = [
     (_unlink("train/masks/1.png"), {}, r"train/images/1\.png has no mask train/masks/1\.\*"),

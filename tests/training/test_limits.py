@@ -19,7 +19,7 @@ from mixup_lab.targets.pixels import Pixels
 from mixup_lab.targets.tags import Tags
 from mixup_lab.training.device import limits, set_deterministic
 from mixup_lab.training.trial import try_parts
-from mixup_lab.types import RunFailed
+from mixup_lab.types import RunFailed, UserError
 
 CPU = torch.device("cpu")
 # What the documentation of torch.use_deterministic_algorithms lists as errors on CUDA, as the names of operations.
@@ -145,3 +145,11 @@ def test_memory_that_is_missing_is_one_sentence_and_other_errors_are_left_alone(
             raise kind(words)
     with pytest.raises(RuntimeError, match="mat1 and mat2"), limits(CPU):
         torch.zeros(2, 3) @ torch.zeros(2, 3)
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(3), nn.InstanceNorm2d(3)])
+def test_a_batch_too_small_for_a_norm_names_the_keys(norm):
+    with pytest.raises(UserError, match=r"raise trainer\.batch_size, or lower trainer\.accumulate"), limits(CPU):
+        norm(torch.zeros(1, 3, 1, 1))
+    with pytest.raises(ValueError, match="another"), limits(CPU):
+        raise ValueError("another")
