@@ -20,7 +20,8 @@ from mixup_lab import __version__
 from mixup_lab.config.commands import COMMANDS, COMPLETION
 from mixup_lab.config.launch import FULL_ERROR, environment, find_own_code, launch
 from mixup_lab.config.nearest import hint
-from mixup_lab.config.words import as_typed, quote, tree_of, unquoted
+from mixup_lab.config.words import as_typed, tree_of, unquoted
+from mixup_lab.pasting import quote
 from mixup_lab.types import Interrupted, RunFailed, UserError
 from mixup_lab.visible import visible
 

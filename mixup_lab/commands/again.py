@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mixup_lab.config.launch import find_plugins
-from mixup_lab.config.words import config_dir, flag_value, quote, unquoted
+from mixup_lab.config.words import config_dir, flag_value, unquoted
+from mixup_lab.pasting import quote
 from mixup_lab.runs.record import read_events
 from mixup_lab.types import UserError
 

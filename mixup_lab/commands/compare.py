@@ -15,7 +15,8 @@ from mixup_lab.commands.plan import jobs_of, make_plan
 from mixup_lab.commands.watch import WORTH_SAYING, Place, Watch, time_left
 from mixup_lab.config.commands import FLAGS
 from mixup_lab.config.launch import SweepError, launch
-from mixup_lab.config.words import flag_value, quote, tree_of
+from mixup_lab.config.words import flag_value, tree_of
+from mixup_lab.pasting import quote
 from mixup_lab.runs import store
 from mixup_lab.runs.record import read_result
 from mixup_lab.runs.settings import MACHINE_KEYS

@@ -17,9 +17,10 @@ from mixup_lab.config.commands import ANALYSIS, EVALUATE
 from mixup_lab.config.launch import find_plugins, launch
 from mixup_lab.config.nearest import hint, unknown_key
 from mixup_lab.config.tree import Tree
-from mixup_lab.config.words import quote, tree_of
+from mixup_lab.config.words import tree_of
 from mixup_lab.disk import writing
 from mixup_lab.notices import say, track
+from mixup_lab.pasting import quote
 from mixup_lab.runs import store
 from mixup_lab.runs.findings import Finding, read_finding, write_finding
 from mixup_lab.runs.settings import MACHINE_KEYS

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mixup_lab.config import identity
 from mixup_lab.config.launch import find_plugins
-from mixup_lab.config.words import config_dir, flag_value, quote
+from mixup_lab.config.words import config_dir, flag_value
+from mixup_lab.pasting import quote
 from mixup_lab.runs import store
 from mixup_lab.types import UserError
 

@@ -10,7 +10,7 @@ from omegaconf import errors as oc
 from mixup_lab.config.kinds import allowed, several
 from mixup_lab.config.nearest import hint, nearest, nearest_key, unknown_key
 from mixup_lab.config.tree import Tree
-from mixup_lab.config.words import advice
+from mixup_lab.pasting import word as pasted
 from mixup_lab.types import UserError
 
 # Options of Hydra's groups that come with an extra of ours.
@@ -84,7 +84,7 @@ def _composition(text: str, overrides: Sequence[str], tree: Tree) -> str | None:
         word = match[1]
         key, _, value = word.partition("=")
         as_list = f", or write {key}=[{value}] if it is a list" if re.fullmatch(r"[^()\[\]{}'\"]+", value) else ""
-        as_path = f", or {advice(key, value)} if it is one path" if re.search("/|(root|csv|file|dir)=", word) else ""
+        as_path = f", or {pasted(key, value)} if it is one path" if re.search("/|(root|csv|file|dir)=", word) else ""
         return f"{word} is a sweep; add -m to run each value{as_list}{as_path}"
     if match := re.match(r"Sweeping over Hydra's configuration is not supported : '(.*)'", text):
         return f"{match[1]} is a sweep over a setting of Hydra, which is not possible"
@@ -195,12 +195,13 @@ def _grammar(word: str, overrides: Sequence[str], tree: Tree) -> str:
     if value.rstrip().endswith(",") or value.lstrip().startswith(",") or ",," in value.replace(" ", ""):
         return f"cannot read '{word}': a value is missing next to a comma"
     if value.count("'") % 2 or value.count('"') % 2:
-        return f"cannot read '{word}': a quotation mark is not closed; as part of the value: {advice(key, value)}"
+        return f"cannot read '{word}': a quotation mark is not closed; as part of the value: {pasted(key, value)}"
     for opening, closing in ("()", "[]", "{}"):
         if value.count(opening) != value.count(closing):
             return f"cannot read '{word}': '{opening}' and '{closing}' do not match"
+    items = [item.strip() for item in value[1:-1].split(",")] if value[:1] + value[-1:] == "[]" else value
     return (
-        f"cannot read '{word}': a value with special characters needs quotes, two for the shell: {advice(key, value)}"
+        f"cannot read '{word}': a value with special characters needs quotes, two for the shell: {pasted(key, items)}"
     )
 
 

@@ -2,11 +2,11 @@
 
 import os
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from mixup_lab.config.tree import Tree
+from mixup_lab.pasting import quote
 from mixup_lab.types import UserError
 
 
@@ -49,14 +49,3 @@ def as_typed(word: str) -> str:
     if not equals or not special or not os.path.exists(os.path.expanduser(value)):
         return word
     return f"{key}={quote(value)}"
-
-
-def advice(key: str, value: str) -> str:
-    """`key=value` that can be pasted into a shell, where Hydra shall take the value as it is."""
-    return shlex.quote(f"{key}={quote(value)}")
-
-
-def quote(text: str) -> str:
-    """Any text as a value in Hydra's grammar. There a backslash counts only in front of a quotation mark."""
-    escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
-    return "'" + re.sub(r"(\\+)$", lambda match: match[1] * 2, escaped) + "'"

@@ -25,7 +25,7 @@ from mixup_lab.files.folders import (
     say_unused,
 )
 from mixup_lab.files.keys import SPLITS, text_finder
-from mixup_lab.files.labelled import read_rows
+from mixup_lab.files.labelled import MISSING, one_spelling, read_rows
 from mixup_lab.files.sound import SUFFIXES
 from mixup_lab.files.table import open_table
 from mixup_lab.types import UserError
@@ -88,7 +88,12 @@ def clips_by_name(root: str, label_pattern: str, group_pattern: str | None) -> L
 
 
 def clips_by_csv(
-    root: str, path: str, columns: dict[str, str | None], group_pattern: str | None, skip: bool
+    root: str,
+    path: str,
+    columns: dict[str, str | None],
+    group_pattern: str | None,
+    skip: bool,
+    missing: Sequence[str] = MISSING,
 ) -> Listing:
     """List the files in a table, CSV or TSV with a header, or parquet.
 
@@ -99,6 +104,7 @@ def clips_by_csv(
             None. Without a split all rows are one pool, from which val and test are carved.
         group_pattern: instead of a group column: regular expression, searched in each path.
         skip: leave out incomplete rows and count them, instead of refusing them.
+        missing: texts that mean a missing label, in capitals or not.
 
     Raises:
         UserError: for a missing column, a path that occurs twice, and an incomplete row.
@@ -108,9 +114,12 @@ def clips_by_csv(
     if not file.is_file():
         raise UserError(f"dataset.csv={file} does not exist")
     path_column, label_column = str(columns["path_column"]), str(columns["label_column"])
-    texts = read_rows(open_table(file, None, header=True), list(columns.items()), skip, labels=[label_column])
+    texts = read_rows(
+        open_table(file, None, header=True), list(columns.items()), skip, labels=[label_column], missing=missing
+    )
     texts.check_unique(path_column)
     paths, labels = texts.columns[path_column], texts.columns[label_column]
+    spelt = one_spelling(labels)
     groups: Sequence[str | None] = [None] * len(texts)
     if group_pattern is not None:
         groups = list(map(text_finder("group_pattern", group_pattern), paths))
@@ -118,7 +127,7 @@ def clips_by_csv(
         groups = [str(number) for number in texts.numbered(columns["group_column"])]
     entries = find_files(root, paths, [str(file.parent)], SUFFIXES)
     rows = [
-        Row(entries[i], split, labels[i], groups[i], partial(texts.where, i))
+        Row(entries[i], split, spelt[labels[i]], groups[i], partial(texts.where, i))
         for split, places in texts.splits(columns["split_column"]).items()
         for i in places.tolist()
     ]

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from mixup_lab.files.columns import LARGE
 from mixup_lab.files.table import TableFile
+from mixup_lab.pasting import word
 
 FEWEST = 3  # groups, so that each of three splits can have one; and rows of a group on average
 NAMES = re.compile(
@@ -26,7 +27,7 @@ def unused_groups(file: TableFile, used: Collection[str]) -> tuple[str, ...]:
     places = [file.names.index(name) for name in names]
     values: list[set[str]] = [set() for _ in names]
     rows = 0
-    for piece in file.pieces(skip=True, numbers=False):
+    for piece in file.pieces(skip=True, numbers=False, names=names):
         rows += len(piece.records)
         for found, place in zip(values, places, strict=True):
             found.update(map(str, piece.columns[place]))
@@ -34,6 +35,6 @@ def unused_groups(file: TableFile, used: Collection[str]) -> tuple[str, ...]:
         if FEWEST <= len(found) <= rows / FEWEST:
             return (
                 f"column {name} of {file.path} has {len(found)} different values in {rows:,} rows; if rows with the"
-                f" same value belong together, such as those of one patient, set dataset.group_column={name}",
+                f" same value belong together, such as those of one patient, set {word('dataset.group_column', name)}",
             )
     return ()

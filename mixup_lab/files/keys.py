@@ -13,6 +13,7 @@ SPLIT_NAMES = {
     "eval": "val", "test": "test", "testing": "test",
 }  # fmt: skip
 ON_ERROR = ("raise", "skip")
+DECIMALS = ("auto", ".", ",")
 SKIP_HINT = "; dataset.on_error=skip leaves it out"
 
 
@@ -37,6 +38,31 @@ def path_given(key: str, value: object, hint: str) -> str:
 def few(names: Sequence[str], most: int = 8, end: str = ", ...") -> str:
     """The first names, joined by commas, and `end` if there are more."""
     return ", ".join(names[:most]) + (end if len(names) > most else "")
+
+
+def matching(key: str, named: Sequence[str], columns: Sequence[str], taken: Collection[str] = ()) -> tuple[str, ...]:
+    """Names of columns, in which * stands for any characters: all columns that match, in the order of the table.
+
+    Args:
+        key: of `conf/dataset`, for messages.
+        named: by the user.
+        columns: of the table.
+        taken: columns that * does not match, since they are named elsewhere.
+
+    Raises:
+        UserError: for a name with * that matches none.
+    """
+    found: list[str] = []
+    for name in named:
+        if "*" not in name or name in columns:
+            found.append(name)
+            continue
+        pattern = re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
+        own = [column for column in columns if pattern.fullmatch(column) and column not in taken]
+        if not own:
+            raise UserError(f"dataset.{key}={name} matches no column; they are {few(columns, 12)}")
+        found += [column for column in own if column not in found]
+    return tuple(found)
 
 
 def text_finder(key: str, pattern: str) -> Callable[[str], str]:

@@ -1,6 +1,6 @@
 """Columns of a table as texts: paths, labels, splits and groups. Rows that lack one are incomplete."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -8,7 +8,9 @@ import numpy as np
 
 from mixup_lab.files.keys import SKIP_HINT, SPLIT_NAMES, SPLITS
 from mixup_lab.files.table import TableFile
+from mixup_lab.files.values import as_number
 from mixup_lab.notices import say
+from mixup_lab.pasting import word
 from mixup_lab.types import UserError
 
 MISSING = ("", "nan", "none", "null", "na")  # in lower case: texts that mean a missing label
@@ -66,6 +68,7 @@ def read_rows(
     skip: bool,
     labels: Collection[str] = (),
     empty: bool = False,
+    missing: Sequence[str] = MISSING,
 ) -> TextRows:
     """Read some columns of a table.
 
@@ -73,8 +76,9 @@ def read_rows(
         table: the file.
         named: keys of `conf/dataset`, each with the name of its column or None.
         skip: leave out incomplete rows and count them, instead of refusing them.
-        labels: columns of labels, in which "NA" and the like mean a missing label.
+        labels: columns of labels, in which the texts of `missing` mean a missing label.
         empty: whether labels may be missing.
+        missing: such texts, in capitals or not.
 
     Raises:
         UserError: for a column that is missing or named twice, and for a row that lacks a text.
@@ -91,7 +95,7 @@ def read_rows(
     columns: dict[str, list[str]] = {name: [] for name in keys}
     records: list[int] = []
     dropped = 0
-    for piece in table.pieces(skip, numbers=False):
+    for piece in table.pieces(skip, numbers=False, names=keys):
         records += piece.records
         dropped += piece.dropped
         for name, values in columns.items():
@@ -99,18 +103,34 @@ def read_rows(
     complete = np.ones(len(records), bool)
     for name, texts in columns.items():
         if not (empty and name in labels):
-            missing = MISSING if name in labels else ("",)
-            complete &= np.array([text.lower() not in missing for text in texts], bool)
+            absent = {text.lower() for text in missing} | {""} if name in labels else {""}
+            complete &= np.array([text.lower() not in absent for text in texts], bool)
             if not skip and not complete.all():
-                raise UserError(f"{table.where(records[int(complete.argmin())])}: {name} is empty{SKIP_HINT}")
+                row = int(complete.argmin())
+                why = "empty"
+                if text := texts[row]:
+                    kept = word("dataset.missing", [other for other in missing if other.lower() != text.lower()])
+                    why = f"{text!r}, which means a missing label; if it is a class, set {kept}"
+                raise UserError(f"{table.where(records[row])}: {name} is {why}{SKIP_HINT}")
     columns = {name: list(compress(texts, complete)) for name, texts in columns.items()}
     dropped += int((~complete).sum())
     rows = TextRows(table, columns, list(compress(records, complete)), dropped)
     if not len(rows):
         raise UserError(f"{table.path} has no rows with {' and '.join(keys)}")
+    for note in table.notes:
+        say(f"{table.path}: {note}")
     if dropped:
         say(f"{dropped} of {len(rows) + dropped} rows of {table.path} are incomplete and left out")
     return rows
+
+
+def one_spelling(labels: Iterable[str]) -> dict[str, str]:
+    """For each label the text that stands for it: if all are numbers, 1 and 1.0 are one label."""
+    texts = dict.fromkeys(labels)
+    numbers = {text: as_number(text) for text in texts}
+    if None in numbers.values() or len(set(numbers.values())) == len(texts):
+        return {text: text for text in texts}
+    return {text: f"{number:.15g}" for text, number in numbers.items()}
 
 
 def _texts(values: Sequence[object] | np.ndarray) -> list[str]:

@@ -1,20 +1,23 @@
 """Tables in files, read piece by piece: CSV, TSV and the like, or parquet.
 
-Text files are UTF-8, with or without a byte order mark; values may be quoted. Errors give the line that an editor
-shows: `PATH, line N: ...`.
+Text files are UTF-8, with or without a byte order mark, or UTF-16 with one; values may be quoted. A line `sep=;` and
+lines of comment (#) above the header are passed over. Errors give the line that an editor shows: `PATH, line N: ...`.
 """
 
+import codecs
 import csv
 import itertools
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
 
 import numpy as np
 
-from mixup_lab.files.keys import SKIP_HINT
+from mixup_lab.files.keys import SKIP_HINT, few
+from mixup_lab.files.values import is_numeric
 from mixup_lab.types import UserError
 
 CELLS = 2**19  # values read at a time
@@ -23,6 +26,8 @@ SNIFFED = 50  # lines that show the delimiter
 DELIMITERS = (",", ";", "\t", "|", " ")
 SPELT = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ","}
 TABS_FIRST = (".tsv", ".txt")
+UNNAMED = re.compile(r"Unnamed: \d+")  # as pandas calls them
+AUTO = (None, "auto")
 TEXTS, PARQUET = (".csv", ".tsv", ".txt", ".data", ".dat"), (".parquet",)
 
 
@@ -52,18 +57,22 @@ class TableFile:
     def __init__(self, path: Path, names: Sequence[str], header: bool) -> None:
         self.path = path
         self.names = [name or f"c{k}" for k, name in enumerate(names)]
-        self.unnamed = [f"c{k}" for k, name in enumerate(names) if header and not name]  # usually an index
+        self.unnamed = [
+            own for own, name in zip(self.names, names, strict=True) if header and (not name or UNNAMED.fullmatch(name))
+        ]  # usually an index
+        self.notes: list[str] = []  # what a user should know about the file, as far as it has been read
         for name, count in Counter(self.names).items():
             if count > 1:
                 first, second = [k + 1 for k, other in enumerate(self.names) if other == name][:2]
                 raise UserError(f"{path} has two columns named {name} ({first} and {second}); rename one of them")
 
-    def pieces(self, skip: bool, numbers: bool) -> Iterator[Piece]:
+    def pieces(self, skip: bool, numbers: bool, names: Collection[str] | None = None) -> Iterator[Piece]:
         """All rows.
 
         Args:
             skip: leave out rows of another length and count them, instead of refusing them.
             numbers: no column is needed as texts.
+            names: columns that are needed; others may be empty. None: all.
         """
         raise NotImplementedError
 
@@ -113,7 +122,9 @@ def split_files(
     return files
 
 
-def open_table(path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False) -> TableFile:
+def open_table(
+    path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False, encoding: str | None = None
+) -> TableFile:
     """Open a table; arguments as for `TextFile`.
 
     Raises:
@@ -121,7 +132,7 @@ def open_table(path: Path, delimiter: str | None, header: bool, plain_tabs: bool
     """
     if path.suffix.lower() in PARQUET:
         return ParquetFile(path)
-    return TextFile(path, delimiter, header, plain_tabs)
+    return TextFile(path, delimiter, header, plain_tabs, encoding=encoding)
 
 
 class TextFile(TableFile):
@@ -129,35 +140,113 @@ class TextFile(TableFile):
 
     Args:
         path: of the file.
-        delimiter: one character, `tab`, or a space for any number of spaces; None: detected in the first lines.
+        delimiter: one character, `tab`, or a space for any number of spaces; `auto` or None: detected in the first
+            lines.
         header: whether the first line names the columns; else they are c0, c1, ...
         plain_tabs: in files with tabs treat quotation marks as plain characters; sentences often begin with one.
         hints: whether messages name keys of `conf/dataset`.
+        encoding: as Python names it; `auto`: UTF-8, or UTF-16 with a byte order mark. None: likewise, without a key for
+            it in messages.
 
     Raises:
         UserError: for an empty file, a column name that occurs twice, and a file that is not a table.
     """
 
     def __init__(
-        self, path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False, hints: bool = True
-    ) -> None:
+        self, path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False, hints: bool = True,
+        encoding: str | None = None,
+    ) -> None:  # fmt: skip
         csv.field_size_limit(LONGEST)
         self.path, self._header, self._plain_tabs, self._hints = path, header, plain_tabs, hints
-        with self._errors(), self._open() as file:
-            start = list(itertools.islice(file, SNIFFED))
+        self._above, self._encoding_key = 0, encoding is not None
+        with self._errors():
+            self._encoding = encoding_of(path, encoding)
+            with self._open() as file:
+                start = list(itertools.islice(file, SNIFFED))
         if not any(line.strip() for line in start):
             raise UserError(f"{path} is empty")
-        self._delimiter = self._sniffed(start) if delimiter is None else SPELT.get(delimiter, delimiter)
+        given = re.fullmatch(r'"?sep=(.)"?\s*', start[0], re.IGNORECASE)
+        self._above = int(given is not None)
+        if delimiter not in AUTO:
+            self._delimiter = SPELT.get(str(delimiter), str(delimiter))
+        elif given:
+            self._delimiter = given[1]
+        else:
+            self._delimiter = self._sniffed([line for line in start if line[0] != "#"] or start)
         if len(self._delimiter) != 1 or self._delimiter in '"\r\n':
-            raise UserError(f"dataset.delimiter={delimiter} must be null, one character, tab or space")
+            raise UserError(f"dataset.delimiter={delimiter} must be auto, one character, tab or space")
+        comments = self._comments(start[self._above :])
+        self._above += comments
+        start = start[self._above :]
         with self._errors():
-            first = _first(self._records(start, self._delimiter))
+            rows = [row for row in self._records(start, self._delimiter) if row]
+        first = rows[0] if rows else []
+        if any("\n" in name or "\r" in name for name in first):
+            self._several_lines()
+        width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
+        if header and width > len(first) and 2 * count >= len(rows):
+            number = self._above + 1 + next(k for k, line in enumerate(start) if line.strip())
+            raise UserError(
+                f"{path}, line {number}: the header has {len(first)} value{'s'[: len(first) != 1]} ({few(first)}), and"
+                f" most lines below have {width}; remove what is above the header, or put # in front of it"
+            )
         if len(first) < 2:
             hint = "; dataset.delimiter=... sets the separator" if hints else ""
             raise UserError(f"{path} seems to have only one column{hint}")
         super().__init__(path, [name.strip() if header else "" for name in first], header)
+        if comments:
+            self.notes.append(f"{comments} line{'s'[: comments > 1]} of comment above the header passed over")
 
-    def pieces(self, skip: bool, numbers: bool) -> Iterator[Piece]:
+    def _comments(self, start: Sequence[str]) -> int:
+        """How many lines above the header begin with #, or are empty among such lines.
+
+        The last of them is the header itself if it has as many values as the line below, unless the type of the values
+        shows that the line below is the header.
+        """
+        count = next((k for k, line in enumerate(start) if line.strip() and line[0] != "#"), 0)
+        if not any(line[0] == "#" for line in start[:count]):
+            return 0
+        with self._errors():
+            below = [row for row in self._records(start[count:], self._delimiter) if row]
+            last = max(k for k in range(count) if start[k][0] == "#")
+            if not self._header or len(next(self._records([start[last]], self._delimiter))) != len(below[0]):
+                return count
+        like = [row for row in below[1:] if len(row) == len(below[0])]
+        titles = any(
+            2 * sum(is_numeric(row[k]) for row in like) > len(like) and not is_numeric(name)
+            for k, name in enumerate(below[0])
+        )
+        return count if titles else last
+
+    def _several_lines(self) -> None:
+        """Note how many rows go over several lines, inside of quotation marks. Raise UserError for marks left open."""
+        kept: list[str] = []
+
+        def lines(file: TextIO) -> Iterator[str]:
+            for line in file:
+                kept.append(line)
+                yield line
+
+        places = []
+        with self._errors(), self._open() as file:
+            records = self._records(lines(file), self._delimiter)
+            for _ in records:
+                if len(kept) > 1:
+                    places.append(self._above + records.line_num - len(kept) + 1)
+                    try:
+                        list(csv.reader(kept, delimiter=self._delimiter, skipinitialspace=True, strict=True))
+                    except csv.Error:
+                        end = self._above + records.line_num
+                        raise UserError(
+                            f"{self.path}, line {places[-1]}: a quotation mark is opened and not closed, so that the"
+                            f" lines up to {end} would be one row; close it, or write it twice where it is meant"
+                        ) from None
+                kept.clear()
+        note = f"rows over several lines: {len(places)}, the first from line {places[0]} on" if places else ""
+        if note and note not in self.notes:
+            self.notes.append(note)
+
+    def pieces(self, skip: bool, numbers: bool, names: Collection[str] | None = None) -> Iterator[Piece]:
         """All rows, without empty lines. As long as all values are numbers numpy reads them, four times faster."""
         width, count, number = len(self.names), max(1, CELLS // len(self.names)), 0
         with self._open() as file:
@@ -173,10 +262,14 @@ class TextFile(TableFile):
                     break
                 yield Piece(list(table.T), range(number, number + len(some)), 0, file.buffer.tell())
                 number += len(some)
-            records = self._records(lines, self._delimiter)
+            records, checked = self._records(lines, self._delimiter), False
             while True:
+                before = records.line_num
                 with self._errors():
                     rows = list(itertools.islice(records, count))
+                if not checked and records.line_num - before > len(rows):
+                    checked = True
+                    self._several_lines()
                 if not rows:
                     return
                 places: Sequence[int] = range(number, number + len(rows))
@@ -191,7 +284,7 @@ class TextFile(TableFile):
             if self._header:
                 _first(records)
             for _ in records:
-                yield records.line_num
+                yield self._above + records.line_num
 
     def _numbers(self, lines: list[str], width: int) -> np.ndarray | None:
         """The rows as float64 (lines, width); None if not all values are numbers, or not all rows as long."""
@@ -216,8 +309,13 @@ class TextFile(TableFile):
         dropped = sum(bool(row) for row in rows) - len(kept)
         return [row for _, row in kept], [number for number, _ in kept], dropped
 
-    def _open(self) -> TextIO:
-        return open(self.path, newline="", encoding="utf-8-sig")
+    @contextmanager
+    def _open(self) -> Iterator[TextIO]:
+        """The file from the header on."""
+        with open(self.path, newline="", encoding=self._encoding) as file:
+            for _ in range(self._above):
+                next(file)
+            yield file
 
     def _records(self, lines: Iterable[str], delimiter: str) -> Any:
         if delimiter == " ":
@@ -228,15 +326,19 @@ class TextFile(TableFile):
     def _sniffed(self, start: Sequence[str]) -> str:
         """The delimiter on which most lines agree; if several do, the most usual one."""
         usual = sorted(DELIMITERS, key="\t".__ne__) if self.path.suffix.lower() in TABS_FIRST else DELIMITERS
-        best, most = usual[0], 0.0
+        scores, numeric = {usual[0]: (0.0, False)}, {}
         for delimiter in usual:
             try:
-                widths = Counter(len(row) for row in self._records(start, delimiter) if row)
+                rows = [row for row in self._records(start, delimiter) if row]
             except csv.Error:
                 continue
-            width, rows = widths.most_common(1)[0]
-            if width > 1 and rows / widths.total() > most:
-                best, most = delimiter, rows / widths.total()
+            width, count = Counter(map(len, rows)).most_common(1)[0]
+            if width > 1:
+                scores[delimiter] = count / len(rows), len(rows[0]) == width
+                numeric[delimiter] = sum(is_numeric(text) for row in rows for text in row) / sum(map(len, rows))
+        best = max(scores, key=scores.__getitem__)
+        if best == "," and scores.get(";") == scores[","] and numeric[";"] > numeric[","]:
+            return ";"  # 1,5;2,5 has decimal commas
         return best
 
     @contextmanager
@@ -246,19 +348,44 @@ class TextFile(TableFile):
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError:
-            raise UserError(_not_utf8(self.path)) from None
+            hint = "; dataset.encoding=cp1252 (or another one) reads it" if self._encoding_key else ""
+            raise UserError(_undecodable(self.path, self._encoding) + hint) from None
         except csv.Error as error:
             raise UserError(f"{self.path} cannot be read as a table: {error}") from error
 
 
-def _not_utf8(path: Path) -> str:
-    content = path.read_bytes()
+def encoding_of(path: Path, name: str | None) -> str:
+    """The encoding of this name; for `auto` or None UTF-8, or UTF-16 if a byte order mark says so.
+
+    Raises:
+        UserError: for an unknown name, and for a file that is neither.
+    """
+    if name is None or name == "auto":
+        with open(path, "rb") as file:
+            start = file.read(1024)
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-16"
+        if b"\0" in start:
+            hint = "; dataset.encoding=utf-16-le reads UTF-16 without a byte order mark" if name else ""
+            raise UserError(f"{path} has bytes of value 0 at its beginning: it is not a table in UTF-8{hint}")
+        return "utf-8-sig"
     try:
-        content.decode("utf-8")
+        found = codecs.lookup(name).name
+    except LookupError:
+        raise UserError(
+            f"dataset.encoding={name} must be auto, or an encoding such as utf-8, cp1252 or utf-16"
+        ) from None
+    return "utf-8-sig" if found == "utf-8" else found
+
+
+def _undecodable(path: Path, encoding: str) -> str:
+    content, name = path.read_bytes(), encoding.upper().removesuffix("-SIG")
+    try:
+        content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        return f"{path}, line {line}: byte {content[error.start]:#x} is not UTF-8; convert the file"
-    return f"{path} is not UTF-8; convert the file"
+        return f"{path}, line {line}: byte {content[error.start]:#x} is not {name}; convert the file"
+    return f"{path} is not {name}; convert the file"
 
 
 def _first(records: Any) -> list[str]:
@@ -267,7 +394,7 @@ def _first(records: Any) -> list[str]:
 
 
 class ParquetFile(TableFile):
-    """A parquet file: booleans become numbers, dates ISO 8601 texts. It needs pyarrow: the extra `parquet`.
+    """A parquet file: booleans become numbers, dates and times ISO 8601 texts. It needs pyarrow: the extra `parquet`.
 
     Raises:
         UserError: if pyarrow is not installed, and for a file that is not a parquet table.
@@ -287,10 +414,13 @@ class ParquetFile(TableFile):
         super().__init__(path, list(self._file.schema_arrow.names), header=False)
         self.unnamed = [name for name in self.names if name.startswith("__index_level_")]  # pandas writes its index so
 
-    def pieces(self, skip: bool, numbers: bool) -> Iterator[Piece]:
+    def pieces(self, skip: bool, numbers: bool, names: Collection[str] | None = None) -> Iterator[Piece]:
         start, size, rows = 0, self.path.stat().st_size, self._file.metadata.num_rows
         for batch in self._file.iter_batches(max(1, CELLS // len(self.names))):
-            columns = [self._plain(name, column) for name, column in zip(self.names, batch.columns, strict=True)]
+            columns = [
+                self._plain(name, column) if names is None or name in names else ()
+                for name, column in zip(self.names, batch.columns, strict=True)
+            ]
             start += batch.num_rows
             yield Piece(columns, range(start - batch.num_rows, start), 0, size * start // rows)
 
@@ -303,10 +433,12 @@ class ParquetFile(TableFile):
             kind = column.type
         if pa.types.is_boolean(kind):
             column, kind = column.cast(pa.int8()), pa.int8()
+        if pa.types.is_duration(kind):
+            column, kind = column.cast(pa.int64()), pa.int64()
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             numbers: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
             return numbers
-        if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        if pa.types.is_date(kind) or pa.types.is_timestamp(kind) or pa.types.is_time(kind):
             return [None if value is None else value.isoformat() for value in column.to_pylist()]
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
             texts: list[Any] = column.to_pylist()

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mixup_lab.inputs.coordinates import draw_rows
 from mixup_lab.inputs.encoder import Encoder
+from mixup_lab.pasting import word
 from mixup_lab.types import UserError
 
 MOST = 1000  # categories of one column
@@ -59,13 +60,17 @@ def learn(
         if len(seen) > MOST:
             raise UserError(
                 f"column {names[j]} has {len(seen):,} categories in the training rows, more than {MOST:,};"
-                f" leave it out with dataset.drop=[{names[j]}]"
+                f" leave it out with {word('dataset.drop', [names[j]])}"
             )
         slot = np.full(1 + len(texts), len(seen), dtype=np.int64)
         slot[1 + np.array(seen, dtype=np.int64)] = np.arange(len(seen))
         slots.append(slot)
         widths.append(len(seen) + 1)
-    median, mean, scale, missing = statistics.T.astype(np.float32)
+    with np.errstate(over="ignore"):
+        median, mean, scale, missing = statistics.T.astype(np.float32)
+    for j, one in zip(numbers, scale.tolist(), strict=True):
+        if not np.isfinite(one):
+            raise UserError(f"the numbers of column {names[j]} differ by less than float32 can hold; change their unit")
     return Learnt(median, mean, scale, np.flatnonzero(missing), tuple(slots), tuple(widths))
 
 
@@ -93,7 +98,7 @@ class TableEncoder(Encoder):
         learnt: from the training rows.
         numbers: indices of the stored columns that hold numbers.
         categories: indices of those that hold codes of categories.
-        columns: names of the stored columns, each with the texts of its codes 0, 1, ... or None; for `about` alone.
+        columns: about each stored column, in plain values; for `about` alone.
         device: where batches will be.
     """
 
@@ -105,7 +110,7 @@ class TableEncoder(Encoder):
         learnt: Learnt,
         numbers: Sequence[int],
         categories: Sequence[int],
-        columns: Sequence[tuple[str, Sequence[str] | None]] = (),
+        columns: Sequence[dict[str, object]] = (),
         device: torch.device | str = "cpu",
     ) -> None:
         self._made_of = learnt, numbers, categories, columns
@@ -152,8 +157,11 @@ class TableEncoder(Encoder):
         return {"blocks": self.blocks}
 
     def about(self) -> dict[str, object]:
-        """`columns`: name of each stored column, and the texts of its codes 0, 1, ... if it holds categories."""
-        return {"columns": [{"name": name, "categories": texts and list(texts)} for name, texts in self._columns]}
+        """`columns`: `name` of each, and `categories`, the texts of its codes 0, 1, ..., or None if it holds numbers.
+
+        `spelling` and `offset`, a number to be subtracted, are there for numbers that are not stored as they are.
+        """
+        return {"columns": list(self._columns)}
 
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
         """Each row as a line over its columns, with bars for flags and one-hot vectors: uint8 (n, box, box, 3)."""

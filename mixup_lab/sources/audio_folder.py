@@ -1,9 +1,11 @@
 """Audio files with a class each: in folders, with their class in their names, or listed in a table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.clips import clips_by_csv, clips_by_folder, clips_by_name
+from mixup_lab.files.labelled import MISSING
 from mixup_lab.files.sound import decoder
 from mixup_lab.sources.audio_source import AudioSource
 from mixup_lab.types import UserError
@@ -25,6 +27,7 @@ class AudioFolder(AudioSource):
         label_column: name of the column of classes.
         split_column: name of the column of train, val or test; None: val and test are carved.
         group_column: name of the column of groups, such as speakers; None: there are none.
+        missing: texts that mean a missing label in the table, in capitals or not.
         label_pattern: finds the class in a path, for files that are not in folders by class.
         group_pattern: finds the group in a path. Clips of one group stay in one split.
 
@@ -39,6 +42,7 @@ class AudioFolder(AudioSource):
     label_column: str = "label"
     split_column: str | None = None
     group_column: str | None = None
+    missing: Sequence[str] = MISSING
     label_pattern: str | None = None
     group_pattern: str | None = None
 
@@ -57,7 +61,9 @@ class AudioFolder(AudioSource):
         decoder(f"dataset.root={self.root}")
         if self.csv is not None:
             columns = {f"{key}_column": getattr(self, f"{key}_column") for key in ("path", "label", "split", "group")}
-            listing = clips_by_csv(self.root, self.csv, columns, self.group_pattern, self.skip)
+            listing = clips_by_csv(
+                self.root, self.csv, columns, self.group_pattern, self.skip, list(map(str, self.missing))
+            )
         elif self.label_pattern is not None:
             listing = clips_by_name(self.root, self.label_pattern, self.group_pattern)
         else:

@@ -19,7 +19,7 @@ import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.keys import check_choice
-from mixup_lab.sources.new_rows import NewRows
+from mixup_lab.sources.new_rows import Form, NewRows
 from mixup_lab.sources.table import with_encoder
 from mixup_lab.targets.classes import Classes
 from mixup_lab.targets.numbers import Numbers
@@ -54,7 +54,6 @@ class EmbeddedTable:
                 kind, target = Classes(tuple(arrays["classes"].tolist())), arrays["target"].astype(np.int64)
             else:
                 kind, target = Numbers((PROGRESSION,)), arrays["target"].astype(np.float32)[:, None]
-            names = arrays["columns"].tolist()
-            numbers = [None] * len(names)
-            loaded = Loaded(ArrayPool(arrays["inputs"], target), None, None, kind, new=NewRows(names, numbers))
-        return replace(loaded, fit=partial(with_encoder, loaded, names, numbers))
+            forms = list(map(Form, arrays["columns"].tolist()))
+            loaded = Loaded(ArrayPool(arrays["inputs"], target), None, None, kind, new=NewRows(forms))
+        return replace(loaded, fit=partial(with_encoder, loaded, forms))

@@ -8,8 +8,8 @@ from pathlib import Path
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.folders import SUFFIXES, check_folder, digest_of, find_files
 from mixup_lab.files.group_columns import unused_groups
-from mixup_lab.files.keys import SKIP_HINT, check, check_choice, path_given
-from mixup_lab.files.labelled import read_rows
+from mixup_lab.files.keys import DECIMALS, SKIP_HINT, check, check_choice, matching, path_given
+from mixup_lab.files.labelled import MISSING, read_rows
 from mixup_lab.files.picture import Header
 from mixup_lab.files.table import open_table
 from mixup_lab.sources.file_source import PictureSource
@@ -25,11 +25,14 @@ class ImageTable(PictureSource):
         root: folder that the paths in the table are relative to, unless they are absolute.
         csv: the table, relative to root or absolute. Its first line names the columns.
         path_column: column of the paths.
-        delimiter: between the values of the table; None: detected in its first lines.
-        target: column of the labels, or several columns of tags or numbers.
+        delimiter: between the values of the table; `auto`: detected in its first lines.
+        decimal: decimal mark of numbers, `.` or `,`; `auto`: the one that the values show.
+        encoding: of the table, as Python names it; `auto`: UTF-8, or UTF-16 with a byte order mark.
+        missing: texts that mean a missing label, in capitals or not.
+        target: column of the labels, or several columns of tags or numbers; * stands for any characters.
         task: `classification`, `multilabel`, `regression`; or `auto`: several columns of 0 and 1 and a column with a
             `separator` are tags; texts, and whole numbers with at most 20 different values, are classes; other numbers
-            are predicted as numbers.
+            are predicted as numbers. `classification` takes several columns with a single 1 in each row as one class.
         separator: between the tags in one column, such as `|`; an empty cell has no tags.
         split_column: column of train, val or test; None: val and test are carved from all rows.
         group_column: column of groups, such as patients, each of which stays in one split.
@@ -42,7 +45,10 @@ class ImageTable(PictureSource):
 
     root: str = field(default="", kw_only=False)
     csv: str = field(default="", kw_only=False)
-    delimiter: str | None = None
+    delimiter: str | None = "auto"
+    decimal: str = "auto"
+    encoding: str = "auto"
+    missing: Sequence[str] = MISSING
     path_column: str = "path"
     target: str | Sequence[str] = "label"
     task: str = "auto"
@@ -56,6 +62,7 @@ class ImageTable(PictureSource):
         self._targets = [self.target] if isinstance(self.target, str) else [str(name) for name in self.target]
         check(bool(self._targets) and "" not in self._targets, "target", self.target, "a column, or several as [a,b]")
         check_choice("task", self.task, TASKS)
+        check_choice("decimal", self.decimal, DECIMALS)
         right = self.separator is None or (self.separator != "" and len(self._targets) == 1)
         check(
             right, "separator", self.separator, f"at least one character, for one target ({len(self._targets)} given)"
@@ -69,12 +76,14 @@ class ImageTable(PictureSource):
         if not self._csv.is_file():
             raise UserError(f"dataset.csv={self._csv} does not exist")
         named = [(key, getattr(self, key)) for key in ("path_column", "split_column", "group_column")]
-        named += [("target", name) for name in self._targets]
-        table = open_table(self._csv, self.delimiter, header=True)
-        rows = read_rows(table, named, self.skip, self._targets, empty=self.separator is not None)
+        table = open_table(self._csv, self.delimiter, header=True, encoding=self.encoding)
+        targets = matching("target", self._targets, table.names, [name for _, name in named if name is not None])
+        named += [("target", name) for name in targets]
+        missing = list(map(str, self.missing))
+        rows = read_rows(table, named, self.skip, targets, empty=self.separator is not None, missing=missing)
         rows.check_unique(self.path_column)
         splits = rows.splits(self.split_column)
-        kind, target = text_targets(rows, self._targets, splits, self.task, self.separator)
+        kind, target = text_targets(rows, targets, splits, self.task, self.separator, self.decimal)
         files = find_files(self.root, rows.columns[self.path_column], [str(self._csv.parent)], SUFFIXES)
         paths = [path for path, _, _ in files]
 

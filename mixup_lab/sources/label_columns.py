@@ -5,7 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mixup_lab.files.columns import FAR
+from mixup_lab.files.keys import few
 from mixup_lab.files.labelled import TextRows
+from mixup_lab.files.values import PLAIN, TRUTH, Ambiguous, notation_of
 from mixup_lab.notices import say
 from mixup_lab.targets.classes import Classes
 from mixup_lab.targets.numbers import Numbers
@@ -44,14 +47,18 @@ def read_targets(
     chosen = _chosen(columns, values["train"]) if task == "auto" else task
     names = tuple(column.name for column in columns)
     if chosen == "classification":
-        if len(columns) > 1:
-            raise UserError(f"dataset.task=classification takes one target column, got {', '.join(names)}")
-        return _classes(columns[0], values, where)
+        return _one_hot(columns, values, where) if len(columns) > 1 else _classes(columns[0], values, where)
     for name, texts in columns:
         if texts is not None:
             raise UserError(f"dataset.task={chosen} needs numbers, but column {name} holds texts such as {texts[0]!r}")
     targets = {split: array.astype(np.float32) for split, array in values.items()}
     if chosen == "regression":
+        for name, exact, rounded in zip(names, values["train"].T, targets["train"].T, strict=True):
+            if np.abs(exact - rounded).max(initial=0.0) > FAR * exact.std() > 0:
+                raise UserError(
+                    f"the numbers of target {name} lie near {exact[0]:.6g} and differ by less than float32 can hold;"
+                    " subtract a constant from them"
+                )
         return Numbers(names), targets
     for split, array in values.items():
         for row, k in np.argwhere((array != 0) & (array != 1)).tolist():
@@ -60,7 +67,12 @@ def read_targets(
 
 
 def text_targets(
-    rows: TextRows, names: Sequence[str], splits: Mapping[str, np.ndarray], task: str, separator: str | None
+    rows: TextRows,
+    names: Sequence[str],
+    splits: Mapping[str, np.ndarray],
+    task: str,
+    separator: str | None,
+    decimal: str = "auto",
 ) -> tuple[Target, np.ndarray]:
     """The kind of the targets, and the target of every row of a table of texts.
 
@@ -70,6 +82,7 @@ def text_targets(
         splits: indices of the rows of each split.
         task: one of TASKS.
         separator: between the tags in one column; None: one value for each column.
+        decimal: decimal mark of numbers, `.` or `,`; `auto`: the one that the values show.
 
     Raises:
         UserError: for texts that do not fit the task, and for a class or tag that train lacks.
@@ -83,12 +96,21 @@ def text_targets(
     columns, values = [], np.empty((len(rows), len(names)))
     for k, name in enumerate(names):
         texts = rows.columns[name]
-        numeric = [is_number(text) for text in texts]
-        if all(numeric):
+        try:
+            found = notation_of(texts, decimal, None, (PLAIN, TRUTH) if len(names) > 1 else (PLAIN,))
+        except Ambiguous as error:
+            text = str(error)
+            raise UserError(
+                f"{rows.where(texts.index(text))}: {name} is {text}, whose comma may be a decimal mark or separate"
+                " thousands; dataset.decimal says which"
+            ) from None
+        numbers = [found and found[0].read(text) for text in texts]
+        finite = [number is not None and bool(np.isfinite(number)) for number in numbers]
+        if all(finite):
             columns.append(LabelColumn(name, None))
-            values[:, k] = [float(text) for text in texts]
+            values[:, k] = numbers
         elif task in ("regression", "multilabel"):
-            i = numeric.index(False)
+            i = finite.index(False)
             raise UserError(f"{rows.where(i)}: {name} must be a number, found {texts[i]}")
         else:
             distinct = sorted(set(texts))
@@ -125,6 +147,12 @@ def _chosen(columns: Sequence[LabelColumn], values: np.ndarray) -> str:
             raise UserError(f"dataset.target=[{names}] must be columns of 0 and 1, or of numbers; or choose one")
         tags = bool(np.isin(values, (0, 1)).all())
         chosen = "multilabel" if tags else "regression"
+        if tags and (values.sum(1) == 1).all():
+            say(
+                f"targets {names}: tags (0 and 1), so dataset.task=multilabel; each row has exactly one of them"
+                f" (one-hot), and dataset.task=classification takes them as {len(columns)} classes"
+            )
+            return chosen
         say(f"targets {names}: {'tags (0 and 1)' if tags else 'numbers'}, so dataset.task={chosen}")
         return chosen
     if columns[0].texts is not None:
@@ -142,6 +170,12 @@ def _classes(
     column: LabelColumn, values: Mapping[str, np.ndarray], where: Callable[[str, int], str]
 ) -> tuple[Target, dict[str, np.ndarray]]:
     """Classes in numerical order if all names are numbers, else in alphabetical order."""
+    different, rows = len(np.unique(values["train"])), len(values["train"])
+    if column.texts is not None and different > max(FEW, rows // 2):
+        raise UserError(
+            f"target {column.name} has {different:,} different texts in {rows:,} rows, such as"
+            f" {few([repr(text) for text in column.texts], 3)}: they are hardly classes, and not read as numbers"
+        )
     unique = {split: np.unique(array[:, 0], return_inverse=True) for split, array in values.items()}
     names = {split: [_name(column, value) for value in different] for split, (different, _) in unique.items()}
     class_names = ordered(names["train"])
@@ -154,6 +188,27 @@ def _classes(
                 raise UserError(f"{where(split, row)}: train has no example whose {column.name} is {name}")
         targets[split] = np.array([place[name] for name in names[split]], dtype=np.int64)[inverse]
     return Classes(tuple(class_names)), targets
+
+
+def _one_hot(
+    columns: Sequence[LabelColumn], values: Mapping[str, np.ndarray], where: Callable[[str, int], str]
+) -> tuple[Target, dict[str, np.ndarray]]:
+    """Classes from columns of 0 and 1, a single 1 in each row; the names of the columns are those of the classes."""
+    names = tuple(column.name for column in columns)
+    wanted = f"dataset.task=classification takes one target column, got {', '.join(names)}"
+    if any(column.texts is not None for column in columns):
+        raise UserError(f"{wanted}; several must be columns of 0 and 1")
+    for split, array in values.items():
+        for row in np.flatnonzero(~np.isin(array, (0, 1)).all(1) | (array.sum(1) != 1)).tolist():
+            raise UserError(
+                f"{wanted}; several must be 0 and 1 with a single 1 in each row, {where(split, row)}:"
+                f" {', '.join(f'{value:g}' for value in array[row])}"
+            )
+    targets = {split: array.argmax(1) for split, array in values.items()}
+    for k, name in enumerate(names):
+        if k not in targets["train"]:
+            raise UserError(f"train has no example of class {name}; leave the column out of dataset.target")
+    return Classes(names), targets
 
 
 def _name(column: LabelColumn, value: float) -> str:

@@ -3,16 +3,52 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, New
 from mixup_lab.files.columns import NUMBER, TEXT, Column
 from mixup_lab.files.table import PARQUET, TEXTS, open_table
+from mixup_lab.files.values import Notation
 from mixup_lab.sources.new_files import files_of, unskipped
 from mixup_lab.types import UserError
 
 MISSING = ("", "?", "NA", "N/A", "na", "n/a", "nan", "NaN", "NAN", "null", "NULL", "None")
+
+
+class Form(NamedTuple):
+    """The form of a column of inputs.
+
+    `texts` are those of its codes 0, 1, ..., or None if it holds numbers, which are spelt in `notation`; `offset` was
+    subtracted from them.
+    """
+
+    name: str
+    texts: Sequence[str] | None = None
+    notation: Notation = Notation()
+    offset: float = 0.0
+
+    @classmethod
+    def of(cls, column: Column) -> "Form":
+        """The form of a column that has been read."""
+        texts = column.texts if column.kind == TEXT else None
+        return cls(column.name, texts, column.notation or Notation(), column.offset or 0.0)
+
+    def about(self) -> dict[str, object]:
+        """In plain values, for users of an exported model."""
+        plain = {"name": self.name, "categories": None if self.texts is None else list(self.texts)}
+        unusual = {"spelling": self.notation.describe(), "offset": self.offset}
+        return plain | {key: value for key, value in unusual.items() if value}
+
+    def column(self, missing: Sequence[str]) -> Column:
+        """A column that reads other values as it did."""
+        column = Column(self.name, missing, NUMBER if self.texts is None else TEXT, largest=None)
+        column.notation, column.offset = self.notation, self.offset
+        for code, text in enumerate(self.texts or ()):
+            column.texts.append(text)
+            column.codes[text] = float(code)
+        return column
 
 
 @dataclass(frozen=True)
@@ -20,18 +56,18 @@ class NewRows:
     """`Loaded.new` of a table.
 
     Args:
-        names: of the C columns of inputs.
-        texts: for each column the texts of its codes 0, 1, ..., or None if it holds numbers.
+        forms: of the C columns of inputs.
         missing: texts that mean a missing value.
-        delimiter: as in `TextFile`; None: detected in each file.
+        delimiter: as in `TextFile`; `auto` or None: detected in each file.
         header: whether the first line names the columns.
+        encoding: as in `TextFile`.
     """
 
-    names: Sequence[str]
-    texts: Sequence[Sequence[str] | None]
+    forms: Sequence[Form]
     missing: Sequence[str] = MISSING
     delimiter: str | None = None
     header: bool = True
+    encoding: str | None = None
 
     def __call__(self, paths: Sequence[Path]) -> New:
         """The rows (N, C) of some files. Other columns of the files are ignored.
@@ -51,34 +87,30 @@ class NewRows:
         return New(names, list(map(str, rows)), ArrayPool(every, np.zeros(len(every))))
 
     def _values(self, path: Path) -> np.ndarray:
-        file = open_table(path, self.delimiter, self.header)
-        for name in self.names:
-            if name not in file.names:
-                raise UserError(f"{path} has no column {name}, which training had; it has {', '.join(file.names)}")
-        places = [file.names.index(name) for name in self.names]
-        columns = [self._column(name, texts) for name, texts in zip(self.names, self.texts, strict=True)]
+        file = open_table(path, self.delimiter, self.header, encoding=self.encoding)
+        for form in self.forms:
+            if form.name not in file.names:
+                raise UserError(f"{path} has no column {form.name}, which training had; it has {', '.join(file.names)}")
+        places = [file.names.index(form.name) for form in self.forms]
+        columns = [form.column(self.missing) for form in self.forms]
         pieces = [np.empty((0, len(columns)), np.float32)]
-        for piece in file.pieces(skip=False, numbers=all(texts is None for texts in self.texts)):
+        numbers = all(form.texts is None and form.notation.mark == "." for form in self.forms)
+        for piece in file.pieces(skip=False, numbers=numbers, names={form.name for form in self.forms}):
             part = np.empty((len(piece.records), len(columns)), np.float32)
-            for k, (column, place, texts) in enumerate(zip(columns, places, self.texts, strict=True)):
-                part[:, k], bad = column.convert(piece.columns[place])
+            for k, (column, place, form) in enumerate(zip(columns, places, self.forms, strict=True)):
+                values, bad = column.convert(piece.columns[place])
                 if bad:
                     found = str(piece.columns[place][bad[0]])
+                    manner = form.notation.describe()
                     raise UserError(
-                        f"{file.where(piece.records[bad[0]])}: column {column.name} holds {found!r}, which is not a"
-                        " finite number"
+                        f"{file.where(piece.records[bad[0]])}: column {column.name} holds {found!r}, which is"
+                        f" {f'not read like the values of training ({manner})' if manner else 'not a finite number'}"
                     )
-                if texts is not None:
-                    part[part[:, k] >= len(texts), k] = np.nan
+                part[:, k] = column.shift(values)
+                if form.texts is not None:
+                    part[part[:, k] >= len(form.texts), k] = np.nan
             pieces.append(part)
         values = np.concatenate(pieces)
         if not len(values):
             raise UserError(f"{path} has no rows")
         return values
-
-    def _column(self, name: str, texts: Sequence[str] | None) -> Column:
-        column = Column(name, self.missing, NUMBER if texts is None else TEXT, largest=None)
-        for code, text in enumerate(texts or ()):
-            column.texts.append(text)
-            column.codes[text] = float(code)
-        return column

@@ -8,7 +8,7 @@ import numpy as np
 
 from mixup_lab.data.source import ArrayPool, New
 from mixup_lab.files.labelled import read_rows
-from mixup_lab.files.table import PARQUET, open_table
+from mixup_lab.files.table import PARQUET, encoding_of, open_table
 from mixup_lab.sources.new_files import files_of, unskipped
 from mixup_lab.types import UserError
 
@@ -21,6 +21,7 @@ def new_texts(
     column: str,
     delimiter: str | None,
     header: bool,
+    encoding: str,
     encode: Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]],
 ) -> New:
     """The texts of some files, in the form of training.
@@ -28,8 +29,9 @@ def new_texts(
     Args:
         paths: tables with a column of texts, .txt files with one text each, or folders of both.
         column: of the texts, as the table names it.
-        delimiter: as in `TextFile`; None: detected in each file.
+        delimiter: as in `TextFile`; `auto` or None: detected in each file.
         header: whether the first line of a table names the columns.
+        encoding: of tables, as in `TextFile`.
         encode: from N texts to token ids (N, L) and lengths (N,).
 
     Raises:
@@ -44,7 +46,7 @@ def new_texts(
             names.append(str(file))
             ids.append(file.stem)
         else:
-            found = _column(file, column, delimiter, header)
+            found = _column(file, column, delimiter, header, encoding)
             numbers = range(1, len(found) + 1)
             names += [f"{file}:{number}" for number in numbers]
             ids += map(str, numbers)
@@ -63,19 +65,19 @@ def _whole(file: Path) -> str:
     return text
 
 
-def _column(file: Path, column: str, delimiter: str | None, header: bool) -> list[str]:
-    alone = _alone(file, column) if header else None
+def _column(file: Path, column: str, delimiter: str | None, header: bool, encoding: str) -> list[str]:
+    alone = _alone(file, column, encoding_of(file, encoding)) if header else None
     if alone is not None:
         return alone
-    table = open_table(file, delimiter, header, plain_tabs=True)
+    table = open_table(file, delimiter, header, plain_tabs=True, encoding=encoding)
     with unskipped():
         return read_rows(table, [("text_column", column)], skip=False).columns[column]
 
 
-def _alone(file: Path, column: str) -> list[str] | None:
+def _alone(file: Path, column: str, encoding: str) -> list[str] | None:
     """The texts of a CSV file that has no other column, so that it has no delimiter; None if it has others."""
     try:
-        with open(file, newline="", encoding="utf-8-sig") as lines:
+        with open(file, newline="", encoding=encoding) as lines:
             if file.suffix.lower() in PARQUET or lines.readline().strip().strip('"') != column:
                 return None
             rows = list(csv.reader(lines, skipinitialspace=True))

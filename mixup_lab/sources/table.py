@@ -1,6 +1,7 @@
 """Your own table: rows of numbers and categories, from which to predict classes, numbers or tags."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,38 +10,48 @@ from hashlib import blake2b
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
-from mixup_lab.files.columns import LARGE, TEXT, Column, coded_rows
+from mixup_lab.files.columns import INCOMPLETE, LABELLESS, LARGE, TEXT, UNREADABLE, Column, coded_rows
 from mixup_lab.files.group_columns import unused_groups
-from mixup_lab.files.keys import SPLITS, check_choice
+from mixup_lab.files.index_columns import counts_rows
+from mixup_lab.files.keys import DECIMALS, SPLITS, check_choice, few
 from mixup_lab.files.store import Shelf, Stored, in_memory
 from mixup_lab.files.table import PARQUET, TEXTS, TableFile, open_table, split_files
+from mixup_lab.files.values import Notation
 from mixup_lab.inputs.rows import TableEncoder, learn
 from mixup_lab.notices import say
+from mixup_lab.pasting import word
 from mixup_lab.sources.file_source import CachedSource
 from mixup_lab.sources.label_columns import TASKS, LabelColumn, read_targets
-from mixup_lab.sources.new_rows import MISSING, NewRows
+from mixup_lab.sources.new_rows import MISSING, Form, NewRows
 from mixup_lab.sources.uses import Uses
 from mixup_lab.types import UserError
 
-VERSION = 1  # of the cached tables
+VERSION = 2  # of the cached tables
+SHOWN = 4  # names of columns in a sentence
+MANY = 20  # different texts of a column; more than this, in most rows, are hardly categories
 
 
 @dataclass(kw_only=True)
 class Table(CachedSource):
     """A CSV or parquet file, or a folder with `train.csv` and, optionally, `val.csv` and `test.csv`.
 
-    A row is kept as one float32 vector, numbers first; a number of more than seven digits is rounded. Standardisation,
-    imputation and the categories come from the training rows alone: see `with_encoder`.
+    A row is kept as one float32 vector; a number of more than seven digits is rounded, but numbers that lie close
+    together and far from 0, such as times of a computer, become differences before. Dates become days since 1970, True
+    and False 1 and 0. Standardisation, imputation and the categories come from the training rows alone: see
+    `with_encoder`.
     Only large tables are cached; for other keys see `CachedSource`.
 
     Args:
         root: the file or folder.
-        target: name of the column to be predicted, or of several.
+        target: name of the column to be predicted, or of several; * stands for any characters, as in `label_*`.
         task: `classification`, `regression`, `multilabel`, or `auto`: texts, and whole numbers with at most 20
             different values, are classes; other numbers are predicted as numbers; several columns of 0 and 1 are tags.
-        categorical: columns of categories, besides those that hold texts.
-        drop: columns that are left out.
-        delimiter: between the values; None: detected in the first lines.
+            `classification` takes several columns with a single 1 in each row as one class.
+        categorical: columns of categories, besides those that hold texts; with * as in `target`.
+        drop: columns that are left out, likewise.
+        delimiter: between the values; `auto`: detected in the first lines.
+        decimal: decimal mark of numbers, `.` or `,`; `auto`: the one that the values show.
+        encoding: of text files, as Python names it; `auto`: UTF-8, or UTF-16 with a byte order mark.
         header: whether the first line names the columns; else they are c0, c1, ...
         missing: texts that mean a missing value.
         split_column: its values are train, val and test.
@@ -58,7 +69,9 @@ class Table(CachedSource):
     task: str = "auto"
     categorical: Sequence[str] | None = None
     drop: Sequence[str] = ()
-    delimiter: str | None = None
+    delimiter: str | None = "auto"
+    decimal: str = "auto"
+    encoding: str = "auto"
     header: bool = True
     missing: Sequence[str] = MISSING
     split_column: str | None = None
@@ -68,6 +81,7 @@ class Table(CachedSource):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("task", self.task, TASKS)
+        check_choice("decimal", self.decimal, DECIMALS)
         columns = {"split": self.split_column, "group": self.group_column, "time": self.time_column}
         special = {key: name for key, name in columns.items() if name is not None}
         self.uses = Uses(_names(self.target), _names(self.categorical), _names(self.drop), special)
@@ -78,53 +92,69 @@ class Table(CachedSource):
         paths = split_files(self.root, {split: (split,) for split in SPLITS}, (*TEXTS, *PARQUET))
         if "split" in self.uses.special and len(paths) > 1:
             raise UserError(f"dataset.split_column is for one file; dataset.root={self.root} has a file for each split")
-        files = {split: open_table(path, self.delimiter, self.header) for split, path in paths.items()}
-        self.uses.check(files)
-        inputs, others = self.uses.columns(files["train"].names, self.missing, self.task)
-        tables, dropped = self._tables(files, inputs, others)
+        files = {
+            split: open_table(path, self.delimiter, self.header, encoding=self.encoding)
+            for split, path in paths.items()
+        }
+        uses = self.uses.among(files["train"])
+        uses.check(files)
+        inputs, others = uses.columns(files["train"].names, self.missing, self.task, self.decimal)
+        tables, dropped = self._tables(uses, files, inputs, others)
         for split, table in tables.items():
             if not len(table.values):
-                raise UserError(f"{files[split].path} has no rows{' that can be read' if dropped else ''}")
-        if dropped:
-            total = dropped + sum(len(table.values) for table in tables.values())
-            say(f"{dropped:,} of {total:,} rows in {self.root} cannot be read or have no target and are left out")
-        if "split" in self.uses.special:
+                raise UserError(f"{files[split].path} has no rows{' that can be read' if dropped.total() else ''}")
+        if "split" in uses.special:
             tables = self._by_column(tables["train"], others)
-        notes = () if "group" in self.uses.special else unused_groups(files["train"], self.uses.extras)
-        return self._loaded(tables, inputs, others, dropped, notes)
+        notes = () if "group" in uses.special else unused_groups(files["train"], uses.extras)
+        notes += _doubtful(inputs, tables["train"], dropped.total())
+        loaded = self._loaded(uses, tables, inputs, others, dropped.total(), notes)
+        rows = sum(len(table.values) for table in tables.values())
+        above = [f"{file.path.name}: {note}" for file in files.values() for note in file.notes]
+        names, shown = uses.targets, {c.notation.describe() for c in others[: len(uses.targets)] if c.notation}
+        answer = ", ".join([loaded.kind.describe(), *filter(None, sorted(shown))])
+        target = f"target{'s'[: len(names) != 1]} {few(names, SHOWN)} ({answer})"
+        said = (_inputs(inputs), target, _left_out(dropped), *above)
+        say(f"{self.root}: {rows:,} rows: {', '.join(filter(None, said))}")
+        return loaded
 
     def _tables(
-        self, files: dict[str, TableFile], inputs: Sequence[Column], others: Sequence[Column]
-    ) -> tuple[dict[str, Stored], int]:
-        """The rows of each file, and how many were left out."""
+        self, uses: Uses, files: dict[str, TableFile], inputs: Sequence[Column], others: Sequence[Column]
+    ) -> tuple[dict[str, Stored], Counter[str]]:
+        """The rows of each file, and how many were left out, by the reason."""
         size = sum(file.path.stat().st_size for file in files.values())
-        counts: list[int] = []
+        counts = Counter[str]()
         rows = {
-            split: coded_rows(file, inputs, others, len(self.uses.targets), self.skip, counts)
+            split: coded_rows(file, inputs, others, len(uses.targets), self.skip, counts)
             for split, file in files.items()
         }
         if not self.cache or size < LARGE:
-            return {split: in_memory(pieces) for split, pieces in rows.items()}, sum(counts)
-        state, manner = self._digests(files)
+            return {split: in_memory(pieces) for split, pieces in rows.items()}, counts
+        state, manner = self._digests(uses, files)
         shelf = Shelf(self.cache_of(self.root, state), manner)
         kept = shelf.read()
         if kept is not None:
-            for column, (kind, texts) in zip((*inputs, *others), kept[0]["columns"], strict=True):
-                column.kind = kind
+            for column, (kind, texts, notation, offset) in zip((*inputs, *others), kept[0]["columns"], strict=True):
+                column.kind, column.notation, column.offset = kind, notation and Notation(*notation), offset
                 column.texts.extend(texts)
-            return kept[1], int(kept[0]["dropped"])
+            for file, notes in zip(files.values(), kept[0]["notes"], strict=True):
+                file.notes = notes
+            return kept[1], Counter(kept[0]["dropped"])
 
         def meta() -> dict[str, object]:
-            return {"columns": [(column.kind, column.texts) for column in (*inputs, *others)], "dropped": sum(counts)}
+            return {
+                "columns": [(c.kind, c.texts, c.notation, c.offset) for c in (*inputs, *others)],
+                "dropped": counts,
+                "notes": [file.notes for file in files.values()],
+            }
 
         tables = shelf.keep(2 * size, rows, meta)
-        return tables or {split: in_memory(pieces) for split, pieces in rows.items()}, sum(counts)
+        return tables or {split: in_memory(pieces) for split, pieces in rows.items()}, counts
 
-    def _digests(self, files: dict[str, TableFile]) -> tuple[str, str]:
+    def _digests(self, uses: Uses, files: dict[str, TableFile]) -> tuple[str, str]:
         """The first changes with the files, the second with all settings that decide how they are read."""
         state = [(s, f.path.name, f.path.stat().st_size, f.path.stat().st_mtime_ns) for s, f in files.items()]
-        uses = self.uses
         settings = [uses.targets, uses.categorical, uses.drop, uses.special, self.task, self.delimiter, self.header]
+        settings += [self.decimal, self.encoding]
         texts = (json.dumps(part) for part in ([VERSION, state], [settings, self.missing, self.skip]))
         first, second = (blake2b(text.encode(), digest_size=12).hexdigest() for text in texts)
         return first, second
@@ -145,48 +175,87 @@ class Table(CachedSource):
 
     def _loaded(
         self,
+        uses: Uses,
         tables: dict[str, Stored],
         inputs: Sequence[Column],
         others: Sequence[Column],
         dropped: int,
         notes: tuple[str, ...],
     ) -> Loaded:
-        columns = [LabelColumn(c.name, c.texts if c.kind == TEXT else None) for c in others[: len(self.uses.targets)]]
+        columns = [LabelColumn(c.name, c.texts if c.kind == TEXT else None) for c in others[: len(uses.targets)]]
         answers = {split: table.extras[:, : len(columns)] for split, table in tables.items()}
         kind, targets = read_targets(columns, answers, self.task, lambda split, _: f"{self.root}, {split}")
         names = [column.name for column in others]
-        place = {key: names.index(name) for key, name in self.uses.special.items()}
+        place = {key: names.index(name) for key, name in uses.special.items()}
         pools = {}
         for split, table in tables.items():
             groups = table.extras[:, place["group"]].astype(np.int64) if "group" in place else None
             pools[split] = ArrayPool(table.values, targets[split], groups=groups)
         times = tables["train"].extras[:, place["time"]] if "time" in place else None
-        texts = [column.texts if column.kind == TEXT else None for column in inputs]
-        new = NewRows([column.name for column in inputs], texts, self.missing, self.delimiter, self.header)
+        forms = [Form.of(column) for column in inputs]
+        new = NewRows(forms, self.missing, self.delimiter, self.header, self.encoding)
         loaded = Loaded.of(pools, kind, times=times, dropped=dropped, notes=notes, new=new)
-        return replace(loaded, fit=partial(with_encoder, loaded, new.names, texts))
+        return replace(loaded, fit=partial(with_encoder, loaded, forms))
 
 
-def with_encoder(
-    loaded: Loaded, names: Sequence[str], texts: Sequence[Sequence[str] | None], rows: np.ndarray
-) -> Loaded:
+def _inputs(columns: Sequence[Column]) -> str:
+    """The inputs in words: 18 numbers (when: dates in days), 1 category (colour, 5 values)."""
+    texts = [column for column in columns if column.kind == TEXT]
+    numbers = len(columns) - len(texts)
+    manners: dict[str, list[str]] = {}
+    for column in columns:
+        if column.kind != TEXT and column.notation and (manner := column.notation.describe()):
+            manners.setdefault(manner, []).append(column.name)
+    details = "; ".join(f"{few(names, SHOWN)}: {manner}" for manner, names in manners.items())
+    values = [f"{column.name}, {len(column.texts)} value{'s'[: len(column.texts) != 1]}" for column in texts]
+    parts = []
+    if numbers:
+        parts.append(f"{numbers} number{'s'[: numbers != 1]}{f' ({details})' if details else ''}")
+    if texts:
+        shown = "; ".join(values[:SHOWN]) + "; ..." * (len(values) > SHOWN)
+        parts.append(f"{len(texts)} categor{'y' if len(texts) == 1 else 'ies'} ({shown})")
+    return ", ".join(parts)
+
+
+def _left_out(dropped: Counter[str]) -> str:
+    """How many rows were left out, and why."""
+    counts = [(dropped[reason], reason) for reason in (LABELLESS, INCOMPLETE, UNREADABLE) if dropped[reason]]
+    parts = [f"{count:,} row{'s'[: count != 1]} {reason}" for count, reason in counts]
+    return f"{' and '.join(parts)} left out" if parts else ""
+
+
+def _doubtful(columns: Sequence[Column], table: Stored, dropped: int) -> tuple[str, ...]:
+    """Sentences on inputs that are hardly ones: row numbers, and texts that are nearly all different."""
+    notes = []
+    rows = len(table.values)
+    for k, column in enumerate(columns):
+        different, drop = len(column.texts), word("dataset.drop", [column.name])
+        if column.kind != TEXT and counts_rows(table.values[:, k], dropped):
+            notes.append(f"column {column.name} numbers the rows in their order; if it is an index, set {drop}")
+        elif column.kind == TEXT and different > max(MANY, rows // 2):
+            notes.append(
+                f"column {column.name} has {different:,} different texts in {rows:,} rows, such as {column.texts[0]!r},"
+                f" and each is an input of its own; {drop} leaves it out"
+            )
+    return tuple(notes)
+
+
+def with_encoder(loaded: Loaded, forms: Sequence[Form], rows: np.ndarray) -> Loaded:
     """The same data with an encoder that is learnt from some rows of the train pool.
 
     Args:
         loaded: its train pool is an array, (N, C) float32 with NaN for missing values.
-        names: of the C columns.
-        texts: for each column the texts of its codes 0, 1, ..., or None if it holds numbers.
+        forms: of the C columns.
         rows: (n,) int64, the training rows.
 
     Raises:
-        UserError: for a column with too many categories.
+        UserError: for a column with too many categories, and for one that float32 cannot standardise.
     """
     assert isinstance(loaded.train, ArrayPool)
-    numbers = [k for k, column in enumerate(texts) if column is None]
-    categories = {k: column for k, column in enumerate(texts) if column is not None}
-    learnt = learn(loaded.train.inputs, rows, numbers, categories, names)
-    columns = list(zip(names, texts, strict=True))
-    return replace(loaded, encoder=TableEncoder(learnt, numbers, list(categories), columns))
+    numbers = [k for k, form in enumerate(forms) if form.texts is None]
+    categories = {k: form.texts for k, form in enumerate(forms) if form.texts is not None}
+    learnt = learn(loaded.train.inputs, rows, numbers, categories, [form.name for form in forms])
+    return replace(loaded, encoder=TableEncoder(learnt, numbers, list(categories), [form.about() for form in forms]))
 
 
 def _names(value: str | Sequence[str] | None) -> tuple[str, ...]:

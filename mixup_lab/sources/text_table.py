@@ -10,7 +10,7 @@ import numpy as np
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.group_columns import unused_groups
 from mixup_lab.files.keys import check, check_choice
-from mixup_lab.files.labelled import TextRows, read_rows
+from mixup_lab.files.labelled import TextRows, one_spelling, read_rows
 from mixup_lab.files.table import open_table, split_files
 from mixup_lab.inputs.tokens import Tokens
 from mixup_lab.inputs.vocabulary import TOKENIZERS, cut, learn_vocabulary, padded
@@ -36,10 +36,12 @@ class TextTable(FileSource):
     Args:
         root: a file, from which val and test are carved; or a folder.
         text_column: name of the column; its index from 0 if there is no header.
-        label_column: likewise. Labels may be any texts; classes are in numerical or alphabetical order.
+        label_column: likewise. Labels may be any texts; classes are in numerical or alphabetical order. If all are
+            numbers, 1 and 1.0 are one class.
         group_column: likewise, of groups that stay in one split, such as the document of a sentence; None: no groups.
-        delimiter: one character, or `tab`; None: detected in the first lines. In files with tabs quotation marks are
+        delimiter: one character, or `tab`; `auto`: detected in the first lines. In files with tabs quotation marks are
             plain characters.
+        encoding: as Python names it; `auto`: UTF-8, or UTF-16 with a byte order mark.
         header: whether the first line holds the names of the columns.
         train_file: name within the folder; None: train or training with .csv, .tsv or .txt.
         val_file: likewise; None: val, valid, validation or dev, if it exists.
@@ -60,8 +62,9 @@ class TextTable(FileSource):
 
     text_column: str | int = "text"
     label_column: str | int = "label"
-    delimiter: str | None = None
+    delimiter: str | None = "auto"
     _: KW_ONLY
+    encoding: str = "auto"
     group_column: str | int | None = None
     header: bool = True
     train_file: str | None = None
@@ -86,6 +89,10 @@ class TextTable(FileSource):
         names = {"train": self.train_file, "val": self.val_file, "test": self.test_file}
         files = split_files(self.root, STEMS, ENDINGS, names)
         tables = {split: self._read(path) for split, path in files.items()}
+        column = self._column("label_column")
+        spelt = one_spelling(text for table in tables.values() for text in table.columns[column])
+        for table in tables.values():
+            table.columns[column] = [spelt[text] for text in table.columns[column]]
         dropped = sum(table.dropped for table in tables.values())
         labels = self._labels(tables["train"])
         pools = {split: self._pool(table, labels) for split, table in tables.items()}
@@ -96,7 +103,7 @@ class TextTable(FileSource):
         return replace(loaded, fit=lambda rows: self._fitted(loaded, texts, rows))
 
     def _read(self, path: Path) -> TextRows:
-        table = open_table(path, self.delimiter, self.header, plain_tabs=True)
+        table = open_table(path, self.delimiter, self.header, plain_tabs=True, encoding=self.encoding)
         for key, name in self._named():
             if not self.header and name is not None and name not in table.names:
                 allowed = f"a number from 0 to {len(table.names) - 1}, since {path} is read without a header"
@@ -168,8 +175,9 @@ class TextTable(FileSource):
             return padded(vocabulary.encode(cut(text, self.tokenizer, self.lowercase) for text in texts), length)
 
         new = partial(
-            new_texts, column=self._column("text_column"), delimiter=self.delimiter, header=self.header, encode=encode
-        )
+            new_texts, column=self._column("text_column"), delimiter=self.delimiter, header=self.header,
+            encoding=self.encoding, encode=encode,
+        )  # fmt: skip
         return replace(
             loaded, train=pools["train"], val=pools.get("val"), test=pools.get("test"),
             encoder=Tokens(vocabulary.names, length), fit=None, new=new,

@@ -9,7 +9,7 @@ import numpy as np
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.keys import check
 from mixup_lab.seeding import stream
-from mixup_lab.sources.new_rows import NewRows
+from mixup_lab.sources.new_rows import Form, NewRows
 from mixup_lab.sources.table import with_encoder
 from mixup_lab.targets.classes import Classes
 
@@ -53,9 +53,9 @@ class Toy(ABC):
     def load(self) -> Loaded:
         """Train and test do not depend on each other's size."""
         train, test = self._pool("train", self.train), self._pool("test", self.test)
-        numbers = [None] * len(COLUMNS)
-        loaded = Loaded(train, None, test, Classes(self.names), new=NewRows(COLUMNS, numbers))
-        return replace(loaded, fit=partial(with_encoder, loaded, COLUMNS, numbers))
+        forms = list(map(Form, COLUMNS))
+        loaded = Loaded(train, None, test, Classes(self.names), new=NewRows(forms))
+        return replace(loaded, fit=partial(with_encoder, loaded, forms))
 
     def _pool(self, split: str, count: int) -> ArrayPool:
         ends = np.arange(len(self.names) + 1) * count // len(self.names)

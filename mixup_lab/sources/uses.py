@@ -1,11 +1,13 @@
 """The use of each column of a table: an input, a target, or the split, group or time of its row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mixup_lab.files.columns import NUMBER, TEXT, TIME, Column
-from mixup_lab.files.keys import few
+from mixup_lab.files.index_columns import useless_columns
+from mixup_lab.files.keys import few, matching
 from mixup_lab.files.table import TableFile
+from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
 KINDS = {"auto": None, "classification": TEXT, "regression": NUMBER, "multilabel": NUMBER}  # of targets, by task
@@ -37,6 +39,23 @@ class Uses:
         """Columns that are read, but are not inputs."""
         return (*self.targets, *self.special.values())
 
+    def among(self, train: TableFile) -> "Uses":
+        """The same with the columns of a table in place of names with *; `drop` has the columns of row numbers too.
+
+        Raises:
+            UserError: for a name with * that matches none, and for a column without a name that is not an index.
+        """
+        taken = {name for _, name in self._named()}
+        targets, categorical, drop = (
+            matching(key, named, train.names, taken)
+            for key, named in (("target", self.targets), ("categorical", self.categorical), ("drop", self.drop))
+        )
+        chosen = replace(self, targets=targets, categorical=categorical, drop=drop)
+        useless = useless_columns(train, [name for _, name in chosen._named()])
+        for name, reason in useless.items():
+            say(f"{train.path}: column {name} ({train.names.index(name) + 1}) is left out: {reason}")
+        return replace(chosen, drop=(*drop, *useless))
+
     def check(self, files: dict[str, TableFile]) -> None:
         """Raise UserError unless the files have all named columns, and the same columns as one another."""
         train = files["train"]
@@ -46,12 +65,6 @@ class Uses:
         for key, name in self._named():
             if name not in train.names:
                 raise UserError(f"dataset.{key}={name} is not a column of {train.path}; it has {columns}")
-        for name in train.unnamed:
-            if name not in (*self.drop, *self.categorical):
-                raise UserError(
-                    f"{train.path}: column {train.names.index(name) + 1} has no name, like an index; leave it out with"
-                    f" dataset.drop=[{name}], or give it a name"
-                )
         for file in files.values():
             for one, other in ((train, file), (file, train)):
                 for name in one.names:
@@ -60,13 +73,19 @@ class Uses:
         if not [name for name in train.names if name not in self.extras and name not in self.drop]:
             raise UserError(f"{train.path} has no column besides the target that could be an input")
 
-    def columns(self, names: Sequence[str], missing: Sequence[str], task: str) -> tuple[list[Column], list[Column]]:
+    def columns(
+        self, names: Sequence[str], missing: Sequence[str], task: str, decimal: str
+    ) -> tuple[list[Column], list[Column]]:
         """Inputs in the order of the file; and the others: targets, then those of `special`."""
         special = {"split": TEXT, "group": TEXT, "time": TIME}
-        others = [Column(name, missing, KINDS[task]) for name in self.targets]
-        others += [Column(name, missing, special[key], largest=None) for key, name in self.special.items()]
+        alone = len(self.targets) == 1
+        kind = KINDS[task] if alone or task != "classification" else NUMBER  # one-hot
+        others = [Column(name, missing, kind, decimal=decimal, labels=alone) for name in self.targets]
+        others += [
+            Column(name, missing, special[key], largest=None, decimal=decimal) for key, name in self.special.items()
+        ]
         inputs = [
-            Column(name, missing, TEXT if name in self.categorical else None)
+            Column(name, missing, TEXT if name in self.categorical else None, decimal=decimal)
             for name in names
             if name not in self.extras and name not in self.drop
         ]

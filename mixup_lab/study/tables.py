@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from mixup_lab.files.columns import as_number
 from mixup_lab.files.table import TextFile
+from mixup_lab.files.values import as_number
 from mixup_lab.study.metric_names import is_percent, tag
 from mixup_lab.types import UserError
 

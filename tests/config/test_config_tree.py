@@ -4,7 +4,7 @@ from helpers.cases import each
 
 from mixup_lab.config.nearest import nearest, nearest_key
 from mixup_lab.config.tree import Tree, read
-from mixup_lab.config.words import quote
+from mixup_lab.pasting import quote
 
 
 def test_nearest():

@@ -7,7 +7,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
 
 from mixup_lab.config.errors import explain
-from mixup_lab.config.words import advice, as_typed, tree_of
+from mixup_lab.config.words import as_typed, tree_of
+from mixup_lab.pasting import word as advice
 
 NAMES = [
     "b,c",

@@ -17,6 +17,7 @@ from mixup_lab.data.prepare import Data
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.sources.digits import Digits
 from mixup_lab.sources.embedded_table import TABLES, EmbeddedTable
+from mixup_lab.sources.new_rows import Form
 from mixup_lab.sources.table import with_encoder
 from mixup_lab.targets.classes import Classes
 
@@ -169,7 +170,7 @@ def test_rows_are_compared_as_they_are_stored() -> None:
     assert isinstance(rows, ArrayPool)
     pools = [ArrayPool(np.hstack([np.full((150, 1), k, np.float32), rows.inputs]), rows.target) for k in (0, 1)]
     made = Loaded(pools[0], None, pools[1], ABC)
-    data = prepared(Given(replace(made, fit=partial(with_encoder, made, [*"abcde"], [None] * 5))))
+    data = prepared(Given(replace(made, fit=partial(with_encoder, made, [Form(name) for name in "abcde"]))))
     inputs = next(data.test.batches([np.arange(150)])).inputs
     assert not inputs[:, 0].any()
     assert data.duplicates == {"val": brute_force(data, pools[0].inputs)["val"], "test": 0}

@@ -272,7 +272,9 @@ def test_bad_tags_and_numbers(table):
         source(table([[1, 0], [0, 2]], ["a", "b"]), target=["a", "b"], task="multilabel").load()
     with pytest.raises(UserError, match="line 3: b must be a number, found x"):
         source(table([[1, 0.5], [0, "x"]], ["a", "b"]), target=["a", "b"], task="regression").load()
-    with pytest.raises(UserError, match="line 3: b is empty"):
+    with pytest.raises(
+        UserError, match=r"line 3: b is 'nan', which means a missing label; if it is a class, set .dataset\.missing="
+    ):
         source(table([[1, 0.5], [0, "nan"]], ["a", "b"]), target=["a", "b"]).load()
     rows = [["a|b", "train"], ["b", "train"], ["c", "test"]]
     with pytest.raises(UserError, match="line 4: train has no example with the tag c"):

@@ -293,7 +293,7 @@ def test_skipped_rows_are_counted(folder, capsys):
         ({"train_file": "a.csv"}, r"dataset\.train_file=a\.csv is not in dataset\.root"),
         ({"tokenizer": "letters"}, r"dataset\.tokenizer=letters must be one of words, spaces, bpe"),
         ({"on_error": "ignore"}, r"dataset\.on_error=ignore must be one of raise, skip"),
-        ({"delimiter": "::"}, r"dataset\.delimiter=:: must be null, one character, tab"),
+        ({"delimiter": "::"}, r"dataset\.delimiter=:: must be auto, one character, tab"),
         ({"vocabulary_size": 2}, r"dataset\.vocabulary_size=2 must be at least 3"),
         ({"min_count": 0}, r"dataset\.min_count=0 must be at least 1"),
         ({"max_length": 0}, r"dataset\.max_length=0 must be at least 1"),

@@ -25,8 +25,8 @@ from optuna.trial import Trial, TrialState
 
 from mixup_lab.config.identity import LONGEST_NAME
 from mixup_lab.config.launch import FailedRun
-from mixup_lab.config.words import quote
 from mixup_lab.disk import try_lock, writing
+from mixup_lab.pasting import quote
 from mixup_lab.runs.record import read_events
 from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.training.stop import Pruned

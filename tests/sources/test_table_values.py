@@ -1,0 +1,428 @@
+"""Tables as people have them: how numbers, dates and classes are spelt, indices, quotation marks, encodings, advice."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.data_examples import picture, prepared
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from mixup_lab.data.source import Loaded
+from mixup_lab.files.columns import Column
+from mixup_lab.files.labelled import one_spelling
+from mixup_lab.files.values import Ambiguous, Notation, notation_of
+from mixup_lab.pasting import word
+from mixup_lab.sources.image_table import ImageTable
+from mixup_lab.sources.table import Table
+from mixup_lab.sources.text_table import TextTable
+from mixup_lab.targets.classes import Classes
+from mixup_lab.targets.numbers import Numbers
+from mixup_lab.targets.tags import Tags
+from mixup_lab.types import UserError
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Any:
+    """Write a table and load it."""
+
+    def loaded(text: str | bytes, target: Any = "y", name: str = "t.csv", **changes: Any) -> Loaded:
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return Table(str(tmp_path / name), target, **{"cache": False, **changes}).load()
+
+    return loaded
+
+
+def table(columns: dict[str, list[Any]], delimiter: str = ",") -> str:
+    rows = [list(columns), *zip(*columns.values(), strict=True)]
+    return "".join(delimiter.join(map(str, row)) + "\n" for row in rows)
+
+
+def day(year: int, month: int, of_month: int) -> int:
+    return datetime.date(year, month, of_month).toordinal() - datetime.date(1970, 1, 1).toordinal()
+
+
+# ---- how numbers are spelt ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers", "said"),
+    [
+        (["1,5", "2,25"], [1.5, 2.25], "decimal comma"),
+        (["1.234,5", "-7", "1.234.567"], [1234.5, -7, 1234567], "decimal comma"),
+        (["1,234.5", "7", "\u22121,000,000"], [1234.5, 7, -1e6], ""),
+        (["1 234,5", "1\u00a0234", "1\u202f234"], [1234.5, 1234, 1234], "decimal comma"),
+        (["1'234.5", "1\u2019234.5"], [1234.5, 1234.5], ""),
+        (["5 %", "7.5%", "0"], [5, 7.5, 0], "in %"),
+        (["$1,234.50", "-$5", "($2.00)"], [1234.5, -5, -2], "in $"),
+        (["1.234,50 €", "2 €"], [1234.5, 2], "decimal comma in €"),
+        (["1,5e3", "2,5"], [1500, 2.5], "decimal comma"),
+        (["1e5", "2.5", ".5"], [1e5, 2.5, 0.5], ""),
+        (["1.234", "2.345"], [1.234, 2.345], ""),  # may be thousands too: as ever
+        (["True", "FALSE"], [1, 0], "True and False as 1 and 0"),
+        (["2024-01-31", "1969-12-31"], [day(2024, 1, 31), -1], "dates in days"),
+        (["2024-01-31T12:00", "2024-01-31 18:00+06:00"], [day(2024, 1, 31) + 0.5] * 2, "dates in days"),
+        (["31.12.2024", "1.2.2024"], [day(2024, 12, 31), day(2024, 2, 1)], "dates in days"),
+        (["12/31/2024", "1/2/2024"], [day(2024, 12, 31), day(2024, 1, 2)], "dates in days"),
+        (["31/12/2024", "1/2/2024"], [day(2024, 12, 31), day(2024, 2, 1)], "dates in days"),
+        (["2 Jan 2024 6:00 PM", "3 Feb 2024 6:00 AM"], [day(2024, 1, 2) + 0.75, day(2024, 2, 3) + 0.25],
+         "dates in days"),
+        (["March 5, 2024"], [day(2024, 3, 5)], "dates in days"),
+        (["6:00", "30:00:00"], [0.25, 1.25], "times in days"),
+    ],
+)  # fmt: skip
+def test_a_column_has_one_notation(texts: list[str], numbers: list[float], said: str) -> None:
+    found = notation_of(texts)
+    assert found is not None
+    notation, count = found
+    np.testing.assert_allclose([notation.read(text) for text in texts], numbers, rtol=1e-12)
+    assert (notation.describe(), count) == (said, len(texts))
+    column = Column("c", ["", "-"])
+    values = ["-", *texts, "", f" {texts[0]} "]
+    column.decide(values, None)
+    np.testing.assert_allclose(column.convert(values)[0], [np.nan, *numbers, np.nan, numbers[0]], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "texts", [["a", "b"], ["1/2/2024", "3/4/2024"], ["12 kg", "13 kg"], ["1_000"], ["1,2,3"], ["007 123"]]
+)
+def test_other_texts_stay_texts(texts: list[str]) -> None:
+    assert notation_of(texts) is None
+
+
+def test_what_fits_both_marks_is_decided_by_other_columns_or_refused(load: Any) -> None:
+    for text in ("1,234", "$1,234", "1,5"):
+        with pytest.raises(Ambiguous, match="1,"):
+            notation_of([text, "1.5"] if text == "1,5" else [text, "2"])
+    german = load("a;b;y\n1,5;1.234;p\n2,5;2.000;q\n")
+    assert german.train.load().tolist() == [[1.5, 1234], [2.5, 2000]]
+    english = load('a,b,y\n1.5,"1,234",p\n2.5,"2,000",q\n')
+    assert english.train.load().tolist() == [[1.5, 1234], [2.5, 2000]]
+    both = 'b,y\n7,p\n"1,234",q\n'
+    with pytest.raises(
+        UserError, match=r"t\.csv, line 3: column b holds '1,234', whose comma may .* set .dataset\.decimal="
+    ):
+        load(both)
+    assert load(both, decimal=".").train.load().tolist() == [[7], [1234]]
+    np.testing.assert_allclose(load(both, decimal=",").train.load(), [[7], [1.234]], rtol=1e-6)
+    assert load("a;y\n1.500;p\n2.000;q\n", decimal=",").train.load().tolist() == [[1500], [2000]]
+    with pytest.raises(UserError, match=r"line 3: column b holds '2\.5', which is not read like the .*decimal comma"):
+        load('b,y\n"7,5",p\n2.5,q\n"1,5",q\n')
+    with pytest.raises(UserError, match=r"line 3: column b holds '€5', which is not read like .* \(in \$\)"):
+        load("b,y\n$4,p\n€5,q\n$7,q\n")
+
+
+def test_many_commas_are_read_like_points(load: Any) -> None:
+    values = np.random.default_rng(0).normal(size=(40, 2)).round(3)
+    columns = {"a": values[:, 0].tolist(), "b": values[:, 1].tolist(), "y": list("pq") * 20}
+    text = table(columns, ";")
+    np.testing.assert_array_equal(load(text.replace(".", ",")).train.load(), load(text).train.load())
+    bare = "\n".join(text.replace(".", ",").splitlines()[1:])
+    np.testing.assert_array_equal(load(bare, "c2", header=False).train.load(), load(text).train.load())
+
+
+def test_targets(load: Any) -> None:
+    rows = {"x": range(30), "y": [f"{k / 4:.2f}".replace(".", ",") for k in range(30)]}
+    for task in ("auto", "regression"):
+        loaded = load(table(rows, ";"), task=task)
+        assert loaded.kind == Numbers(("y",))
+        assert loaded.train.target[:, 0].tolist() == [k / 4 for k in range(30)]
+    text = "x,rain,wind\n1,True,False\n2,False,True\n3,True,True\n"
+    assert load(text, ["rain", "wind"]).kind == Tags(("rain", "wind"))
+    assert load(text, "rain").kind == Classes(("False", "True"))
+    assert load(text, "rain").train.load()[:, 1].tolist() == [0, 1, 1]
+    with pytest.raises(UserError, match=r"target d has 30 different texts in 30 rows, such as '2024-01-01', "):
+        load(table({"x": range(30), "d": [f"2024-01-{k:02}" for k in range(1, 31)]}), "d")
+    with pytest.raises(UserError, match=r"target y lie near 1.7e.12 and differ by less than float32 can hold"):
+        load("x,y\n" + "".join(f"{k},{1.7e12 + k}\n" for k in range(30)))
+
+
+def test_one_hot_columns(load: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "x,c:a,c:b,c:c\n1,0,1,0\n2,1.0,0,0\n3,0,0,1\n"
+    loaded = load(text, "c:*", task="classification")
+    assert loaded.kind == Classes(("c:a", "c:b", "c:c"))
+    assert loaded.train.target.tolist() == [1, 0, 2]
+    assert load(text, ["c:*"]).kind == Tags(("c:a", "c:b", "c:c"))
+    assert "each row has exactly one of them (one-hot), and dataset.task=classification" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"a single 1 in each row, .*t\.csv, train: 1, 1, 0"):
+        load(text.replace("0,1,0", "1,1,0"), "c:*", task="classification")
+    assert load(text, "c:a", drop=["c:*"]).train.shape == (1,), "* leaves what is named elsewhere"
+    with pytest.raises(UserError, match=r"dataset\.target=d\* matches no column; they are x, c:a"):
+        load(text, "d*")
+
+
+def test_missing_targets_name_their_text(load: Any) -> None:
+    text = "x,y\n" + "".join(f"{k},{['None', 'Mild', 'NA'][k % 3]}\n" for k in range(9))
+    with pytest.raises(
+        UserError, match=r"line 2: the target y is 'None', which means a missing value; .* set "
+    ) as error:
+        load(text)
+    (advice,) = shlex.split(str(error.value).partition("; if it is a class, set ")[2].partition("; ")[0])
+    (key,) = OverridesParser.create().parse_overrides([advice])
+    assert key.key_or_group == "dataset.missing"
+    kept = [str(text) for text in key.value()]
+    with pytest.raises(UserError, match="line 4: the target y is 'NA'"):
+        load(text, missing=kept)
+    assert load(text, missing=[""]).kind == Classes(("Mild", "NA", "None"))
+
+
+# ---- float32 --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["1e39", "-1e300", "1" + 40 * "0", "inf"])
+@pytest.mark.parametrize("target", ["x", "y"])
+def test_numbers_beyond_float32_are_refused(load: Any, value: str, target: str) -> None:
+    with pytest.raises(UserError, match=rf"t\.csv, line 3: column x holds '{value}', which is "):
+        load(f"x,y,z\n1,p,2\n{value},q,3\n", target)
+    with pytest.raises(UserError, match=rf"t\.csv, line 3: column x holds '{re.escape(str(float(value)))}', which is "):
+        load(f"x,y,z\n1,2,2\n{value},4,3\n", target)
+
+
+def test_numbers_below_float32_are_refused(load: Any) -> None:
+    with pytest.raises(UserError, match="column x holds '2e-40'"):
+        load("x,y\n1e-40,p\n2e-40,q\n")
+    loaded = load("x,y\n1e-29,p\n1.0000001e-29,q\n1e-29,p\n")
+    assert loaded.fit is not None
+
+
+def test_large_offsets_are_subtracted_before_float32(load: Any, tmp_path: Path) -> None:
+    stamps = 1_700_000_000_000 + 1000 * np.arange(60) % 7000
+    loaded = load(table({"stamp": stamps, "b": [0.5] * 60, "y": list("pq") * 30}))
+    rows = np.arange(40)
+    fit = loaded.fit(rows)
+    exact = (stamps - stamps[rows].mean()) / stamps[rows].std()
+    np.testing.assert_allclose(fit.encoder(fit.train.load())[:, 0], exact, rtol=1e-5, atol=1e-5)
+    (about, plain) = fit.encoder.about()["columns"]
+    assert about == {"name": "stamp", "categories": None, "offset": float(np.median(stamps))}
+    assert plain == {"name": "b", "categories": None}
+    (tmp_path / "new.csv").write_text(table({"b": [1], "stamp": [stamps[5]]}))
+    new = loaded.new([tmp_path / "new.csv"]).pool.load()
+    assert new[0, 0] == loaded.train.load()[5, 0] == stamps[5] - np.median(stamps)
+
+
+# ---- columns that say nothing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+@pytest.mark.parametrize("order", [range(12), range(1, 13), [3, 1, 2, *range(20, 29)]])
+def test_an_index_without_a_name_is_left_out(load: Any, capsys: Any, name: str, order: Any) -> None:
+    loaded = load(table({name: order, "x": [k / 2 for k in range(12)], "y": list("pq") * 6}))
+    assert loaded.train.load()[:, 0].tolist() == [k / 2 for k in range(12)]
+    assert loaded.train.shape == (1,)
+    assert f"column {name or 'c0'} (1) is left out: an index" in capsys.readouterr().err
+
+
+def test_other_columns_without_a_name(load: Any, capsys: Any) -> None:
+    loaded = load("x;y;;\n1;p;;\n2;q;;\n")
+    assert loaded.train.load().tolist() == [[1], [2]]
+    assert "column c3 (4) is left out: it has neither a name nor values" in capsys.readouterr().err
+    with pytest.raises(
+        UserError, match=r"column 1 has no name, like an index, but holds other values; leave it out with"
+    ):
+        load(table({"": ["u", "v"], "x": [1, 2], "y": ["p", "q"]}))
+    assert load(table({"": ["u", "v"], "x": [1, 2], "y": ["p", "q"]}), drop=["c0"]).train.shape == (1,)
+
+
+def test_numbers_of_rows_and_texts_that_differ_are_named(load: Any) -> None:
+    rows = {"row id": range(5, 45), "who": [f"person {k}" for k in range(40)], "x": [k % 7 for k in range(40)]}
+    loaded = load(table(rows | {"y": list("pq") * 20}))
+    assert loaded.train.shape == (3,), "they are inputs all the same"
+    assert loaded.notes == (
+        "column row id numbers the rows in their order; if it is an index, set \"dataset.drop=['row id']\"",
+        "column who has 40 different texts in 40 rows, such as 'person 0', and each is an input of its own;"
+        " 'dataset.drop=[who]' leaves it out",
+    )
+    assert load(table(rows | {"y": list("pq") * 20}), drop=["row id", "who"]).notes == ()
+
+
+def test_dropped_columns_need_not_be_readable(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    content = {"x": [1, 2], "deep": [[1], [2]], "t": pa.array([1, 2], pa.time32("s")), "y": ["p", "q"]}
+    parquet.write_table(pa.table(content), tmp_path / "t.parquet")
+    source = {"root": str(tmp_path / "t.parquet"), "target": "y", "cache": False}
+    with pytest.raises(UserError, match="column deep has the type"):
+        Table(**source).load()
+    loaded = Table(**source, drop=["deep"]).load()
+    np.testing.assert_allclose(loaded.train.load()[:, 0], [1, 2])
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+PLAIN = "a,b,y\n1,u,p\n2,v,q\n3,u,p\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sep=;\n" + PLAIN.replace(",", ";"),
+        '"sep=|"\n' + PLAIN.replace(",", "|"),
+        "# measured 2024\n# unit: mm, kg\n\n" + PLAIN,
+        "# one, two, three\n" + PLAIN,
+        PLAIN.encode("utf-16"),
+        ("\ufeff" + PLAIN).encode("utf-16-be"),
+        PLAIN.replace("u", '"a ""u"""').replace('a ""u""', "u"),
+    ],
+)
+def test_the_same_rows_however_the_file_begins(load: Any, content: Any) -> None:
+    loaded, expected = load(content), load(PLAIN)
+    np.testing.assert_array_equal(loaded.train.load(), expected.train.load())
+    assert loaded.train.target.tolist() == expected.train.target.tolist()
+
+
+def test_a_header_may_begin_with_a_mark_of_comments(load: Any) -> None:
+    assert load("#a,b,y\n1,2,p\n3,4,q\n").train.load().tolist() == [[1, 2], [3, 4]]
+    assert load("#a,b,y\nred,small,p\nblue,large,q\n", "y").train.load().tolist() == [[0, 0], [1, 1]]
+    with pytest.raises(UserError, match=r"t\.csv, line 6: column #a holds 'x'"):
+        load("# comment\n#\n#a,b,y\n1,2,p\n3,4,q\nx,4,q\n")
+
+
+def test_encodings(load: Any) -> None:
+    text = "größe;y\n1;p\n2;ä\n"
+    with pytest.raises(UserError, match=r"line 1: byte 0xf6 is not UTF-8; .* dataset\.encoding=cp1252"):
+        load(text.encode("cp1252"))
+    assert load(text.encode("cp1252"), encoding="cp1252").kind == Classes(("p", "ä"))
+    with pytest.raises(UserError, match=r"dataset\.encoding=latin9000 must be auto, or an encoding such as utf-8"):
+        load(text, encoding="latin9000")
+    with pytest.raises(UserError, match=r"bytes of value 0 .* dataset\.encoding=utf-16-le"):
+        load(text.encode("utf-16-le"))
+    assert load(text.encode("utf-16-le"), encoding="utf-16-le").kind == Classes(("p", "ä"))
+
+
+@pytest.mark.parametrize(("opened", "said"), [((40, 43), "lines up to 45"), ((40,), "lines up to 121"), ((119,), "")])
+def test_quotation_marks_left_open(load: Any, opened: tuple[int, ...], said: str) -> None:
+    mark = '"'
+    rows = [f"{mark * (k in opened)}small,{k},{'ab'[k % 2]}\n" for k in range(120)]
+    expected = (
+        rf"t\.csv, line {opened[0] + 2}: (a quotation mark is opened and not closed, .*{said}|1 value instead of 3)"
+    )
+    for skip in ("raise", *(["skip"] if said else [])):
+        with pytest.raises(UserError, match=expected):
+            load("size,x,y\n" + "".join(rows), on_error=skip)
+
+
+def test_rows_over_several_lines_are_counted(load: Any, capsys: Any) -> None:
+    loaded = load('a,y\n1,p\n2,"q\nr"\n3,p\n4,"q\nr"\n')
+    assert len(loaded.train.target) == 4
+    assert "rows over several lines: 2, the first from line 3 on" in capsys.readouterr().err
+
+
+def test_a_title_is_not_a_header(load: Any) -> None:
+    for title in ("Report", "Report, 2024"):
+        with pytest.raises(
+            UserError, match=rf"t\.csv, line 1: the header has \d values? \({title}\), and most lines below"
+        ):
+            load(f"{title}\n{PLAIN}")
+
+
+# ---- what is said ---------------------------------------------------------------------------------------------------
+
+
+def test_one_line_says_what_was_understood(load: Any, capsys: Any, tmp_path: Path) -> None:
+    columns = {
+        "n": [k / 3 for k in range(12)], "when": [f"2024-01-{k + 1:02}" for k in range(12)],
+        "ok": ["True", "False"] * 6, "colour": ["red", "blue", "red"] * 4, "y": [*range(11), "None"],
+    }  # fmt: skip
+    loaded = load(table(columns), on_error="skip", task="regression")
+    assert capsys.readouterr().err == (
+        f"{tmp_path / 't.csv'}: 11 rows: 3 numbers (when: dates in days; ok: True and False as 1 and 0), 1 category"
+        " (colour, 2 values), target y (1 number), 1 row without target left out\n"
+    )
+    assert loaded.dropped == 1
+
+
+def test_a_kept_table_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr("mixup_lab.sources.table.LARGE", 10)
+    path = tmp_path / "t.csv"
+    stamps = [str(1.7e12 + k) for k in range(20)]
+    path.write_text(table({"s": stamps, "d": ["1,5", "2,5"] * 10, "y": list("pq") * 10}, ";"))
+    said, values = [], []
+    for _ in range(2):
+        loaded = Table(str(path), "y", cache_dir=str(tmp_path / "cache")).load()
+        said.append(capsys.readouterr().err)
+        values.append(loaded.train.load().numpy())
+        assert loaded.new.forms[0].offset == 1.7e12 + 9.5
+        assert loaded.new.forms[1].notation == Notation(mark=",", shown=True)
+    assert said[0] == said[1]
+    for other in ({"decimal": ","}, {"encoding": "utf-8"}):
+        assert len(list((tmp_path / "cache").glob("*/*"))) == len(said) - 1
+        said.append(str(Table(str(path), "y", cache_dir=str(tmp_path / "cache"), **other).load()))
+    np.testing.assert_array_equal(*values)
+
+
+# ---- pictures and texts ---------------------------------------------------------------------------------------------
+
+
+def pictures(root: Path, header: str, rows: list[str], **keys: Any) -> Loaded:
+    for k in range(len(rows)):
+        picture((4, 4), "L", seed=k).save(root / f"{k}.png")
+    lines = [f"{k}.png;{row}" for k, row in enumerate(rows)]
+    (root / "labels.csv").write_text("\n".join([f"path;{header}", *lines]) + "\n")
+    return ImageTable(str(root), "labels.csv", cache=False, **keys).load()
+
+
+def test_labels_of_pictures(tmp_path: Path) -> None:
+    assert pictures(tmp_path, "label", ["1", "2.0", "1.0", "2"]).kind == Classes(("1", "2"))
+    with pytest.raises(
+        UserError, match=r"line 2: label is 'None', which means a missing label; if it is a class, set "
+    ):
+        pictures(tmp_path, "label", ["None", "dent", "None"])
+    kept = pictures(tmp_path, "label", ["None", "dent", "None"], missing=[""])
+    assert kept.kind == Classes(("None", "dent"))
+    assert kept.train.target.tolist() == [0, 1, 0]
+    ages = pictures(tmp_path, "age", ["1,5", "2,25", "3"], target="age", task="regression")
+    assert ages.train.target.tolist() == [[1.5], [2.25], [3]]
+    tags = pictures(tmp_path, "t:a;t:b", ["True;False", "False;False"], target="t:*")
+    assert (tags.kind, tags.train.target.tolist()) == (Tags(("t:a", "t:b")), [[1, 0], [0, 0]])
+    hot = pictures(tmp_path, "a;b", ["1;0", "0;1.0"], target=["a", "b"], task="classification")
+    assert (hot.kind, hot.train.target.tolist()) == (Classes(("a", "b")), [0, 1])
+
+
+def test_labels_of_texts(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(
+        ("text;label\n" + "".join(f"größe, {k};{[1, '1.0', 2][k % 3]}\n" for k in range(9))).encode("cp1252")
+    )
+    with pytest.raises(UserError, match=r"dataset\.encoding=cp1252"):
+        TextTable(str(path)).load()
+    assert TextTable(str(path), encoding="cp1252").load().kind == Classes(("1", "2"))
+    assert one_spelling(["1", "1.0", "x"]) == {"1": "1", "1.0": "1.0", "x": "x"}
+    assert one_spelling(["01", "2"]) == {"01": "01", "2": "2"}
+
+
+# ---- advice ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a"],
+        ["Full name (legal)", "b"],
+        ["it's"],
+        ['say "hi"'],
+        ["$HOME", "`x`"],
+        ["null", "1", ""],
+        ["a,b", "c]"],
+        ["ü\\"],
+    ],
+)
+def test_advice_can_be_pasted(names: list[str]) -> None:
+    (typed,) = shlex.split(word("dataset.drop", names))
+    (override,) = OverridesParser.create().parse_overrides([typed])
+    assert (override.key_or_group, [str(name) for name in override.value()]) == ("dataset.drop", names)
+    (typed,) = shlex.split(word("dataset.root", names[0]))
+    (override,) = OverridesParser.create().parse_overrides([typed])
+    assert override.value() == names[0]
+
+
+def test_a_whole_preparation(tmp_path: Path) -> None:
+    rows = {"when": [f"{k % 28 + 1}.3.2024" for k in range(60)], "p": [f"{k % 9},5 %" for k in range(60)]}
+    (tmp_path / "t.csv").write_text(table(rows | {"y": list("ab") * 30}, ";"))
+    data = prepared(Table(str(tmp_path / "t.csv"), "y"))
+    assert data.input_shape == (2,)
