@@ -249,7 +249,7 @@ def broken(rows, change):
         (lambda r: r[3].__setitem__(0, "images/1.png"), {}, "line 5: images/1.png is already in line 3"),
         (lambda r: r[3].__setitem__(1, " "), {}, "line 5: label is empty; dataset.on_error=skip leaves it out"),
         (lambda r: r[3].__setitem__(2, "holdout"), {"split_column": "split"},
-         "line 5: split must be one of train, training, val, valid, validation, dev, eval, test, testing, found holdout"),
+         "line 5: split must be one of train, training, val, valid, validation, dev, eval, test, testing, found hold"),
         (lambda r: r[3].__setitem__(2, ""), {"split_column": "split"}, "line 5: split is empty"),
         (lambda r: r[3].__setitem__(2, ""), {"group_column": "split"}, "line 5: split is empty; dataset.on_error=skip"),
         (lambda r: r[9].__setitem__(1, "fox"), {"split_column": "split"},
