@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,14 +47,46 @@ def write_atomically(path: Path, content: str | bytes | Callable[[IO[bytes]], ob
                     raise
                 raise OSError(str(error)) from error
     except BaseException:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # on a file system that can only be read it was not made
+            aside.unlink(missing_ok=True)
         raise
 
 
-def clear_leftovers(folder: Path) -> None:
-    """Remove the half-written files of killed processes from a folder that no other process writes to."""
+def clear_leftovers(folder: Path, *, alone: bool = False) -> None:
+    """Remove the half-written files of killed processes from a folder.
+
+    Args:
+        folder: those in it, but not in the folders below.
+        alone: no other process writes to it, on no machine; without it a file stays if its process is alive here.
+    """
     for path in folder.glob("*.part"):
-        path.unlink(missing_ok=True)
+        number = path.suffixes[-2:-1]
+        if alone or (number and not _alive(number[0].removeprefix("."))):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _alive(number: str) -> bool:
+    """Whether a process with this number may be alive; also where that is not known."""
+    if os.name != "posix" or not number.isdecimal():
+        return True
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True
+
+
+def set_aside(path: Path) -> Path:
+    """Give a damaged file another name, so that it is not written over; returns it."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    with writing(aside):
+        path.rename(aside)
+    return aside
 
 
 def try_lock(file: IO[Any], *, wait: bool = False) -> bool:

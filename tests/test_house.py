@@ -13,7 +13,7 @@ from helpers.processes import CHECKOUT, environment
 
 PACKAGE = CHECKOUT / "mixup_lab"
 # Room -> the rooms that it may import, besides itself and the ground floor. `docs/architecture.md` has the same table.
-GROUND = ("__init__", "types", "seeding", "disk", "visible", "notices", "sharing", "look", "pasting")
+GROUND = ("__init__", "types", "seeding", "disk", "npz", "visible", "notices", "sharing", "look", "pasting")
 FIRST = ("files", "inputs", "mixing", "models", "runs", "targets")
 MAY_IMPORT = {
     **dict.fromkeys((*GROUND, *FIRST), ()),

@@ -126,10 +126,11 @@ def _span(run_dir: Path) -> Iterable[tuple[float, float]]:
         return []
     times: dict[str, list[float]] = {"start": [], "end": []}
     for event in read_events(run_dir):
-        if event.get("event") in times:
+        if event["event"] in times and "time" in event:
             times[event["event"]].append(float(event["time"]))
     return zip(times["start"], times["end"], strict=True) if [*map(len, times.values())] == [1, 1] else []
 
 
 def _records(arm: Path) -> Sequence[Path]:
-    return sorted(arm.glob(f"{store.SEED}*/record.jsonl"))
+    found = sorted(arm.glob(f"{store.SEED}*/record.jsonl"))
+    return [path for path in found if path.parent.name.removeprefix(store.SEED).isdecimal()]

@@ -220,7 +220,7 @@ def _words_of(arm: Arm, line: Line) -> list[str]:
     """The overrides that train an arm of the study, as its first finished run recorded them."""
     run = read_run(Path(next(cell.path for cell in arm.cells if cell.status == "ok" and cell.path)))
     assert run is not None
-    words = [word for word in run.start["overrides"] if not word.startswith("seed=")]
+    words = [word for word in run.start.get("overrides", []) if not word.startswith("seed=")]
     # The data may have moved since, and a run does not record settings of Hydra itself, such as the launcher.
     roots = [word for word in line.overrides if word.lstrip("+").startswith("dataset.root=")]
     if roots:

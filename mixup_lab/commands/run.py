@@ -114,7 +114,7 @@ def _train(
         # The final scalars have the step of the last epoch: where they may be there, both are written again.
         board = TensorBoardView(run_dir, fit.done_steps + (fit.done_steps > 0 and not fit.trained) if resumed else None)
         for epoch in read_epochs(run_dir)[-1:] if resumed and fit.trained else ():
-            board.scalars({tag: float(value) for tag, value in epoch["scalars"].items()}, fit.done_steps)
+            board.scalars({tag: float(value) for tag, value in epoch.get("scalars", {}).items()}, fit.done_steps)
         primary = fit.parts.task.primary
         log = RunLog(record, board, progress_view(config.trainer.progress, primary))
         if not resumed:

@@ -43,7 +43,7 @@ def read(path: Path) -> DictConfig:
     """The content of a `config.yaml`, without its `trust`. Raises UserError unless it is the configuration of a run."""
     try:
         cfg = OmegaConf.load(path)
-    except (OSError, ValueError, YAMLError) as error:
+    except (OSError, ValueError, RecursionError, YAMLError) as error:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(cfg, DictConfig) or not {"seed", "trainer", *COMPONENTS} <= set(cfg):
         raise UserError(f"{path} is not the configuration of a run")

@@ -41,7 +41,7 @@ def _resume(run_dir: Path, overrides: list[str]) -> float:
     if first is None:
         raise UserError(f"{run_dir / 'record.jsonl'} has no start of a run to resume")
     check_schema(run_dir, first)
-    start = identify(config, first["choices"], first["overrides"])
+    start = identify(config, first["choices"], first.get("overrides", []))
     if first["fingerprint"] != start["fingerprint"]:
         raise UserError(f"{run_dir / 'config.yaml'} was changed after the run began, so the run cannot go on")
     start["name"] = first["name"]

@@ -5,13 +5,11 @@ It reads only run directories, so it shows the same with any launcher, and the w
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +21,7 @@ from rich.text import Text
 
 from mixup_lab.runs import store
 from mixup_lab.runs.length import about_length
-from mixup_lab.runs.record import Event, read_events, read_result
+from mixup_lab.runs.record import Event, event_of, read_events, read_result
 from mixup_lab.visible import score
 
 TAIL = 16384  # bytes at the end of a record that hold its last epoch
@@ -148,7 +146,8 @@ class Watch:
         """How long the runs train, once for all of one length."""
         if state.start is None and state.status == "ok":  # it was too quick to be seen running
             state.start = next(read_events(place.run_dir, "start"), None)
-        about = about_length(state.start) if state.start else ""
+        known = state.start is not None and {"chosen", "epochs", "steps_per_epoch"} <= set(state.start)
+        about = about_length(state.start) if state.start and known else ""
         if about not in self._lengths:
             self._lengths.add(about)
             self._console.print(about, markup=False, soft_wrap=True)
@@ -164,9 +163,7 @@ class Watch:
 
 def look(place: Place, state: State) -> None:
     """Bring a cell's state up to date."""
-    result = None
-    with suppress(OSError, ValueError):
-        result = read_result(place.run_dir)
+    result = read_result(place.run_dir)
     if result is not None:
         scalars, primary = result["scalars"], result["primary"]
         state.status, state.progress, state.value = "ok", 1.0, float(scalars[f"val/{primary}"])
@@ -186,7 +183,8 @@ def look(place: Place, state: State) -> None:
         state.status = "running" if state.size >= 0 or size == 0 else state.status
         state.size = size
         state.start = state.start or next(read_events(place.run_dir, "start"), None)
-        state.progress = min(0.99, _last_epoch(record) / state.start["epochs"]) if state.start else 0.0
+        epochs = state.start.get("epochs") if state.start else None
+        state.progress = min(0.99, _last_epoch(record) / epochs) if epochs else 0.0
 
 
 def _last_epoch(record: Path) -> int:
@@ -194,10 +192,9 @@ def _last_epoch(record: Path) -> int:
         file.seek(max(0, record.stat().st_size - TAIL))
         lines = file.read().splitlines()
     for line in reversed(lines):
-        with suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict) and "epoch" in event:
-                return int(event["epoch"])
+        event = event_of(line)
+        if event is not None and event["event"] == "epoch":
+            return int(event["epoch"])
     return 0
 
 

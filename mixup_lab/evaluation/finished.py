@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +14,7 @@ import yaml
 from torch import Tensor, nn
 
 from mixup_lab.data.prepare import Split
+from mixup_lab.runs.predictions import read_predictions
 from mixup_lab.runs.record import Event
 from mixup_lab.runs.settings import MACHINE_KEYS, flat
 from mixup_lab.runs.store import MIXING
@@ -106,7 +105,7 @@ class Finished:
         path = self.run_dir / "config.yaml"
         try:
             config = flat(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, AttributeError, RecursionError, yaml.YAMLError) as error:
             raise UserError(f"{path} cannot be read: {(str(error).splitlines() or ['?'])[0]}") from error
         left_out = {*MACHINE_KEYS, *MIXING, "seed"}
         return {key: v for key, v in config.items() if not left_out & {key, key.partition(".")[0]}}
@@ -119,9 +118,8 @@ class Finished:
     def predictions(self) -> dict[str, np.ndarray] | None:
         """The arrays of `predictions.npz`, such as `test_logits` and `val_target`; None without a readable file."""
         try:
-            with (self.run_dir / "predictions.npz").open("rb") as file, np.load(file) as arrays:
-                return _Predictions({name: arrays[name] for name in arrays.files})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            return _Predictions(read_predictions(self.run_dir, self.kind))
+        except (FileNotFoundError, UserError):
             return None
 
     @cached_property
@@ -137,10 +135,9 @@ class Finished:
             raise UserError(
                 f"{self.run_dir} was trained on other data: examples, labels or classes in dataset.root have changed"
             )
-        weights = content["ema"]["module"] if content.get("ema") else content["model"]
         try:
-            parts.model.load_state_dict(weights)
-        except (RuntimeError, TypeError, AttributeError) as error:
+            parts.model.load_state_dict(content["ema"]["module"] if content.get("ema") else content["model"])
+        except (RuntimeError, TypeError, AttributeError, KeyError) as error:
             raise UserError(
                 f"{self.run_dir / NAME} does not fit this run: {(str(error).splitlines() or ['?'])[0]}"
             ) from error

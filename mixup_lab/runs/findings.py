@@ -6,8 +6,6 @@ Written by `mixup-lab evaluate`, read by reports. No torch is needed.
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from mixup_lab.disk import write_atomically
+from mixup_lab.disk import clear_leftovers, write_atomically
+from mixup_lab.npz import read_npz
+from mixup_lab.runs.shapes import Damaged, misfit, read_json
 from mixup_lab.types import UserError
 
 FORMAT = 1
 FOLDER = "lens"
+SHAPE = {
+    "lens": str, "title": str, "about": str, "settings": {str: object}, "fingerprint": str, "notes": [str],
+    "companions": [str],
+    "scores": {str: {"value": float, "maximize": (bool, None), "percent": bool, "about": str}},
+    "lines": [{"name": str, "x_label": str, "y_label": str, "x": [float], "y": [float]}],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,7 @@ def write_finding(run_dir: Path, finding: Finding) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {error.strerror}") from error
+    clear_leftovers(folder)
     for ending, own in arrays.items():
         path = folder / f"{finding.lens}.{ending}"
         path.unlink(missing_ok=True)  # that of an older finding
@@ -125,8 +132,8 @@ def read_finding(run_dir: Path, lens: str) -> Finding | None:
     """What a lens found in a run; None where it has not looked, or where the file is damaged or of another version."""
     path = run_dir / FOLDER / f"{lens}.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format") != FORMAT:
+        content = read_json(path, {})
+        if content is None or content.pop("format", None) != FORMAT or misfit(content, SHAPE):
             return None
         content["scores"] = {
             name: Score(**{**score, "value": float(score["value"])}) for name, score in content["scores"].items()
@@ -135,9 +142,10 @@ def read_finding(run_dir: Path, lens: str) -> Finding | None:
             Line(**{**line, **{key: tuple(map(float, line[key])) for key in ("x", "y")}}) for line in content["lines"]
         )
         content |= {key: tuple(content[key]) for key in ("notes", "companions")}
-        surface = _surface(path.with_suffix(".map.npz"))
-        return Finding(**content, examples=_arrays(path.with_suffix(".npz")), surface=surface)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        arrays = _arrays(path.with_suffix(".npz"))
+        examples = {name: own for name, own in arrays.items() if own.ndim == 1 and own.dtype.kind in "biuf"}
+        return Finding(**content, examples=examples, surface=_surface(path.with_suffix(".map.npz")))
+    except (Damaged, TypeError):  # a key that is not one of these
         return None
 
 
@@ -156,7 +164,6 @@ def _surface(path: Path) -> Surface | None:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return read_npz(path)
+    except (FileNotFoundError, UserError):
         return {}

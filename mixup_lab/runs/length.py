@@ -18,4 +18,4 @@ def about_length(facts: Event) -> str:
         pace += ": lower trainer.batch_size or raise trainer.epochs"
     words = {"trainer.batch_size": "batch size {}", "trainer.epochs": "{} epochs"}
     chosen = ", ".join(words[key].format(value) for key, value in facts["chosen"].items())
-    return f"auto: {chosen} (n = {facts['data']['train']:,} training examples); {pace}" if chosen else pace
+    return f"auto: {chosen} (n = {facts['data'].get('train', 0):,} training examples); {pace}" if chosen else pace

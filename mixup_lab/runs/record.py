@@ -1,9 +1,10 @@
 """The record of a run: `config.yaml`, the append-only `record.jsonl` and the final `summary.json`. No torch.
 
 Readers take the last event of an epoch: a run that was killed between its record and its checkpoint trains that epoch
-again and appends the same numbers a second time. A line that a kill cut short is skipped.
+again and appends the same numbers a second time. A line that a kill cut short is skipped, and so is a damaged one.
 
-A directory holds a run from its first event on; files of a process that was killed earlier do not count.
+A directory holds a run from its first event on; files of a process that was killed earlier do not count. Damaged files
+are never written over: they are set aside under another name.
 """
 
 import json
@@ -14,11 +15,38 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from mixup_lab.disk import clear_leftovers, try_lock, write_atomically, writing
+from mixup_lab.disk import clear_leftovers, set_aside, try_lock, write_atomically, writing
+from mixup_lab.notices import say
+from mixup_lab.runs.shapes import Damaged, misfit, read_json
 from mixup_lab.types import UserError
 
 Event = dict[str, Any]
 SCHEMA = 3  # of the record; raised when old and new records cannot share a study
+LONGEST = 8 * 2**20  # bytes of a line; no event comes near
+
+# What the events of each kind hold; a key that a reader needs is compared by that reader.
+SHAPES: dict[str, Any] = {
+    "start": {
+        "time?": float, "arm?": str, "name?": str, "seed?": int, "fingerprint?": str, "mixes?": bool, "primary?": str,
+        "maximize?": bool, "choices?": {str: (str, None)}, "overrides?": [str], "chosen?": {str: int}, "epochs?": int,
+        "steps_per_epoch?": int, "versions?": {str: str}, "git?": (str, None), "device?": str, "accelerate?": str,
+        "threads?": int, "parameters?": int,
+        "data?": {
+            "kind?": str, "digest?": str, "class_names?": [str], "storage?": str, "carved?": [str], "dropped?": int,
+            "train?": int, "val?": int, "test?": int, "groups?": {str: int}, "duplicates?": object,
+        },
+    },
+    "epoch": {
+        "time?": float, "epoch": int, "scalars?": {str: float}, "step?": int, "samples?": int, "seconds?": float,
+        "label_mass?": [float],
+    },
+    "note": {"time?": float, "text": str},
+    "end": {"time?": float, "status?": str, "scalars?": {str: float}},
+}  # fmt: skip
+SUMMARY = {
+    "status": str, "scalars": {str: float}, "arm?": (str, None), "name?": (str, None), "seed?": (int, None),
+    "fingerprint?": (str, None), "primary?": (str, None), "error?": (str, None),
+}  # fmt: skip
 
 
 class InUse(UserError):
@@ -40,17 +68,37 @@ class Record:
         self.run_dir = run_dir
         path = run_dir / "record.jsonl"
         self._file = _open_alone(path)
-        self.begun = next(read_events(run_dir, "start"), None) is not None  # before this process
+        events, damaged = read_record(run_dir)
+        self.begun = any(event["event"] == "start" for event in events)  # before this process
         if self.begun and not resume:
             self._file.close()
             raise UserError(
                 f"{run_dir} holds a run already; continue it with resume={run_dir}, or choose another hydra.run.dir"
             )
-        clear_leftovers(run_dir)
+        clear_leftovers(run_dir, alone=True)
+        self._keep_damaged(damaged)
         if not self.begun:
             self._file.truncate(0)
-        elif not path.read_bytes().endswith(b"\n"):  # a kill cut the last line short
+        elif not ends_in_line(path):  # a kill cut the last line short
             self._file.write(b"\n")
+
+    def _keep_damaged(self, damaged: int) -> None:
+        """Set aside what this run would write over and nobody could read or make again."""
+        record, summary = self.run_dir / "record.jsonl", self.run_dir / "summary.json"
+        problems = {}
+        try:
+            before = read_summary(self.run_dir)
+            if before is not None and before["status"] == "ok" and read_result(self.run_dir) is None:
+                problems[summary] = f"{summary} lacks its metric, or belongs to a record that cannot be read"
+        except Damaged as error:
+            problems[summary] = str(error)
+        if not self.begun and damaged:
+            problems[record] = f"{record} is damaged: it has no readable start"
+        for path, problem in problems.items():
+            say(f"{problem}; it is kept as {set_aside(path)}, and the run is made again")
+        if record in problems:
+            self._file.close()
+            self._file = _open_alone(record)
 
     def config(self, text: str) -> None:
         """Write `config.yaml`."""
@@ -95,15 +143,59 @@ class Record:
 
 
 def read_events(run_dir: Path, kind: str | None = None) -> Iterator[Event]:
-    """The events of a run in order, all or those of one kind; lines cut short are skipped."""
-    with (run_dir / "record.jsonl").open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(event, dict) and (kind is None or event.get("event") == kind):
-                yield event
+    """The events of a run in order, all or those of one kind; lines that are cut short or damaged are skipped."""
+    for line in _lines(run_dir):
+        event = event_of(line)
+        if event is not None and (kind is None or event["event"] == kind):
+            yield event
+
+
+def read_record(run_dir: Path) -> tuple[list[Event], int]:
+    """All events of a run, and how many lines are damaged; the beginning of an event at the very end is not."""
+    events, damaged = [], 0
+    for line in _lines(run_dir):
+        event = event_of(line)
+        if event is not None:
+            events.append(event)
+        elif line.strip() and (
+            line.endswith(b"\n") or not (line.startswith(_BEGINNING) or _BEGINNING.startswith(line))
+        ):
+            damaged += 1
+    return events, damaged
+
+
+def event_of(line: bytes) -> Event | None:
+    """The event of a line; None if it is not one. One of another version is not compared with its shape."""
+    if len(line) >= LONGEST:
+        return None
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    kind = event["event"]
+    same = type(event.get("schema", SCHEMA)) is not int or event.get("schema", SCHEMA) == SCHEMA
+    return None if same and misfit(event, SHAPES.get(kind, {})) else event
+
+
+_BEGINNING = b'{"event": "'
+
+
+def _lines(run_dir: Path) -> Iterator[bytes]:
+    """The lines of a record; of one that is too long the first part."""
+    with (run_dir / "record.jsonl").open("rb") as file:
+        while line := file.readline(LONGEST):
+            yield line
+            while len(line) == LONGEST and not line.endswith(b"\n"):
+                line = file.readline(LONGEST)
+
+
+def ends_in_line(path: Path) -> bool:
+    """Whether the last line of a file is whole."""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def check_schema(run_dir: Path, start: Event) -> None:
@@ -122,18 +214,33 @@ def read_epochs(run_dir: Path) -> list[Event]:
 
 
 def read_summary(run_dir: Path) -> Event | None:
-    """The content of `summary.json`, or None if it does not exist."""
-    path = run_dir / "summary.json"
-    if not path.is_file():
-        return None
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    return summary if isinstance(summary, dict) else None
+    """The content of `summary.json`, or None if it does not exist. Raises Damaged if it is not a summary."""
+    summary: Event | None = read_json(run_dir / "summary.json", SUMMARY)
+    return summary
 
 
 def read_result(run_dir: Path) -> Event | None:
-    """The summary of a run that is finished, else None."""
-    summary = read_summary(run_dir)
-    return summary if summary is not None and summary["status"] == "ok" else None
+    """The summary of a run that is finished, with its metric on val and test, and a record that can be read.
+
+    None for others.
+    """
+    try:
+        summary = read_summary(run_dir)
+        if summary is None or summary["status"] != "ok" or next(read_events(run_dir, "start"), None) is None:
+            return None
+    except (Damaged, OSError):
+        return None
+    needed = {f"{split}/{summary.get('primary')}" for split in ("val", "test")}
+    return summary if needed <= set(summary["scalars"]) else None
+
+
+def in_use(run_dir: Path) -> bool:
+    """Whether a process, this one or another, is writing the run."""
+    try:
+        with (run_dir / "record.jsonl").open("rb") as file:
+            return not try_lock(file)
+    except OSError:
+        return False
 
 
 def _open_alone(path: Path) -> IO[bytes]:

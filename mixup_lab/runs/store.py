@@ -9,6 +9,7 @@ An arm keeps its folder for good, so that a study can be extended by alphas, see
 """
 
 import json
+import os
 import re
 import time
 import traceback
@@ -18,12 +19,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mixup_lab.disk import locked, write_atomically
+from mixup_lab.disk import clear_leftovers, locked, write_atomically
 from mixup_lab.runs.record import read_result, read_summary
+from mixup_lab.runs.shapes import Damaged, misfit, read_json
 from mixup_lab.types import UserError
 
 SCHEMA = 3  # of study.json; schema 2 had two arms for alpha 1 and 1.0
+SHAPE = {"arms": {str: str}, "settings?": {str: object}, "axes?": [str], "roots?": {str: (str, None)},
+         "ends?": {str: int}, "looks?": [int]}  # fmt: skip
 ERROR_LOG = "error.log"
+LAST = 65536  # bytes at the end of an error.log that hold its last line
 SEED = "seed="
 MIXING = ("aug", "mix_schedule")  # groups that define how to mix; a baseline has no settings of them
 
@@ -41,38 +46,22 @@ def begun(study: Path) -> bool:
 def read_manifest(study: Path) -> dict[str, Any] | None:
     """The content of `study.json`, or None if it does not exist. Raises UserError if it cannot be used."""
     path = study / "study.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    manifest: dict[str, Any] | None = read_json(path, {})
+    if manifest is None:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+    if manifest.get("schema") != SCHEMA:
         raise UserError(
             f"{path} was written by another version of mixup-lab, so the study cannot go on with this one; use that"
             " version, or begin a new study with study=NAME"
         )
-    _check(path, manifest)
-    return manifest
-
-
-def _check(path: Path, manifest: dict[str, Any]) -> None:
-    """Raise UserError unless the content is what `enter` writes; the file may be damaged, or from somebody else."""
-    types = {"settings": dict, "axes": list, "roots": dict, "arms": dict}
-    for key, kind in types.items():
-        if not isinstance(manifest.get(key), kind):
-            raise UserError(f"{path} is damaged: {key} must be {'a list' if kind is list else 'an object'}")
-    ends, looks = manifest.get("ends", {}), manifest.get("looks", [])
-    if not (isinstance(ends, dict) and all(type(seed) is int for seed in ends.values())):
-        raise UserError(f"{path} is damaged: ends must have a number for each arm")
-    if not (isinstance(looks, list) and all(type(seeds) is int for seeds in looks)):
-        raise UserError(f"{path} is damaged: looks must be numbers of seeds")
-    if not all(isinstance(axis, str) for axis in manifest["axes"]):
-        raise UserError(f"{path} is damaged: axes must be names of keys and groups")
+    problem = misfit(manifest, SHAPE)
+    if problem is not None:
+        raise Damaged(f"{path} is damaged: {problem}")
     for name in manifest["arms"].values():
         # A folder outside of the study would be written to.
-        if not (isinstance(name, str) and safe_name(name) == name and name.strip(".")):
+        if not (safe_name(name) == name and name.strip(".")):
             raise UserError(f"{path} has {name!r} as the folder of an arm, which must be a plain name")
+    return {"settings": {}, "axes": [], "roots": {}} | manifest
 
 
 def read_looks(study: Path) -> tuple[int, ...]:
@@ -114,6 +103,7 @@ def enter(
             in another folder.
     """
     with locked(study / ".lock"):
+        clear_leftovers(study)
         # A study without a run does not count: its command line was a mistake.
         manifest = (read_manifest(study) if begun(study) else None) or {
             "schema": SCHEMA,
@@ -190,8 +180,8 @@ def settle_error(folder: Path) -> None:
     """The run is tried again: keep its earlier errors under another name."""
     path = folder / ERROR_LOG
     if path.exists():
-        with (folder / "error.old.log").open("a", encoding="utf-8") as old:
-            old.write(path.read_text(encoding="utf-8"))
+        with (folder / "error.old.log").open("ab") as old:
+            old.write(path.read_bytes())
         path.unlink()
 
 
@@ -200,10 +190,14 @@ def read_error(folder: Path) -> str | None:
     if read_result(folder) is not None:
         return None
     try:
-        lines = (folder / ERROR_LOG).read_text(encoding="utf-8").strip().splitlines()
+        with (folder / ERROR_LOG).open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LAST))
+            lines = log.read().decode("utf-8", "replace").strip().splitlines()
     except OSError:
         lines = []
     if lines:
         return lines[-1]
-    summary = read_summary(folder)
-    return str(summary.get("error") or "failed") if summary and summary["status"] == "failed" else None
+    with suppress(Damaged):
+        summary = read_summary(folder)
+        return str(summary.get("error") or "failed") if summary and summary["status"] == "failed" else None
+    return None

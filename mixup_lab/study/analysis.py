@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mixup_lab.study.arms import Grouping, group_arms
+from mixup_lab.study.formats import finite
 from mixup_lab.study.learning import obstacle, references, weaker_than_linear
 from mixup_lab.study.metric import choose, least_effect, of, settled
 from mixup_lab.study.pairs import Pairs, class_differences
@@ -82,7 +83,10 @@ def analyse(runs: Sequence[Run], study: str, options: Options, commands: Mapping
             comparison=comparison_of.get(arm),
             seconds_per_epoch=costs[arm],
             cost_ratio=_ratio(costs[arm], costs[groups.baselines[arm] or arm]),
-            device_seconds=sum(float(run.epochs[-1]["seconds"]) if run.epochs else 0.0 for run in groups.runs[arm]),
+            device_seconds=sum(
+                finite(float(run.epochs[-1].get("seconds", 0))) or 0.0 if run.epochs else 0.0
+                for run in groups.runs[arm]
+            ),
             trials=sum(unmixed == groups.unmixed[arm] for unmixed in groups.unmixed.values()),
         )
         for arm in groups.order
@@ -165,7 +169,7 @@ def moments(values: Sequence[float | None]) -> Moments:
 def _seconds_per_epoch(members: Sequence[Run]) -> float | None:
     key = "time/epoch_seconds"
     scalars = [event.get("scalars", {}) for run in members for event in run.epochs]
-    seconds = [float(entry[key]) for entry in scalars if key in entry]
+    seconds = [value for entry in scalars if (value := finite(entry.get(key))) is not None]
     return stats.median(seconds) if seconds else None
 
 
@@ -198,8 +202,10 @@ def _curves(groups: Grouping, metric: Metric) -> Iterable[Curve]:
         finished = [run for run in groups.runs[arm] if run.status == "ok"]
         for tag in (tag.format(metric.name) for tag in CURVES):
             points: dict[int, list[float]] = {}
-            for event in (event for run in finished for event in run.epochs if tag in event["scalars"]):
-                points.setdefault(int(event["epoch"]), []).append(float(event["scalars"][tag]))
+            for event in (event for run in finished for event in run.epochs):
+                value = finite(event["scalars"].get(tag))
+                if value is not None:
+                    points.setdefault(event["epoch"], []).append(value)
             if not points:
                 continue
             means = [stats.fmean(values) for _, values in sorted(points.items())]

@@ -1,10 +1,12 @@
 """Runs grouped into arms: what differs between arms, and which arm each one is compared with."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from mixup_lab.runs.settings import MACHINE_KEYS
+from mixup_lab.runs.shapes import Damaged
 from mixup_lab.runs.store import MIXING
 from mixup_lab.study.formats import setting
 from mixup_lab.study.reading import Run
@@ -69,10 +71,19 @@ def _grouped(runs: Iterable[Run]) -> dict[str, list[Run]]:
 def _settings(members: Sequence[Run]) -> dict[str, Any]:
     """The flat configuration of an arm, with the choices of its groups."""
     run = _begun(members)
-    flat = {key: setting for key, setting in run.settings().items() if key not in ("seed", "resume", "trust")}
+    flat = {key: setting for key, setting in _configured(members).items() if key not in ("seed", "resume", "trust")}
     choices = {group: choice for group, choice in run.start.get("choices", {}).items() if choice is not None}
     # Choices first: a key with a value that follows from the choice of its group is not an axis.
     return {group: choices[group] for group in GROUPS if group in choices} | flat
+
+
+def _configured(members: Sequence[Run]) -> dict[str, Any]:
+    """The first configuration that can be read: runs of one arm have the same."""
+    begun = [run for run in members if run.start] or list(members)
+    for run in begun[:-1]:
+        with suppress(Damaged):
+            return run.settings()
+    return begun[-1].settings()
 
 
 def _axes(
@@ -85,7 +96,7 @@ def _axes(
         if key in MACHINE_KEYS or key in ("aug", "aug.alpha", "aug._target_"):
             continue
         chosen = {arm: flat.get(key) for arm, flat in settings.items()}
-        values = {arm: tuple(v) if isinstance(v, list) else v for arm, v in chosen.items()}
+        values = {arm: _fixed(v) for arm, v in chosen.items()}
         if key != "variant" and "variant" in axes and _follows(axes["variant"], values):
             continue  # a variant bundles settings
         if group in MIXING:  # a baseline mixes nothing, whatever its settings of mixing are
@@ -106,6 +117,11 @@ def _axes(
     if not axes and len(groups) > 1:  # as in a table of another trainer
         axes["arm"] = {arm: members[0].name for arm, members in groups.items()}
     return axes
+
+
+def _fixed(value: Any) -> Any:
+    """A list as a tuple, its lists too, so that it can be an element of a set."""
+    return tuple(map(_fixed, value)) if isinstance(value, list) else value
 
 
 def _follows(choice: Mapping[str, Any], values: Mapping[str, Any]) -> bool:

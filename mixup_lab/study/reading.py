@@ -1,8 +1,6 @@
 """Run directories, and tables of other trainers, as plain values. Nothing is written, and no torch is needed."""
 
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +10,17 @@ import numpy as np
 import yaml
 
 from mixup_lab.runs import store
-from mixup_lab.runs.record import Event, check_schema, read_events, read_summary
+from mixup_lab.runs.predictions import read_predictions
+from mixup_lab.runs.record import Event, check_schema, read_record, read_summary
 from mixup_lab.runs.settings import flat
+from mixup_lab.runs.shapes import Damaged, misfit
 from mixup_lab.study.scores import KEYS, scores
 from mixup_lab.study.tables import TABLES, table_runs
 from mixup_lab.types import UserError
 
+# What the start of a record must have.
+WHOLE = {"arm": str, "name": str, "seed": int, "fingerprint": str, "mixes": bool, "choices": {},
+         "data": {"kind": str, "digest": str, "class_names": [str]}}  # fmt: skip
 NO_RUNS = ("_aggregate", "confirm")  # folders of a study without runs of its own
 AGREE = 1e-4  # relative difference allowed between the mean score of the examples and the recorded metric
 
@@ -60,9 +63,11 @@ class Run:
             resolved = yaml.load(path.read_text(encoding="utf-8"), loader)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-        return flat(resolved) if isinstance(resolved, dict) else {}
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise Damaged(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        if misfit(resolved, {str: object}):
+            raise Damaged(f"{path} is not the configuration of a run")
+        return flat(resolved)
 
     @property
     def kind(self) -> str:
@@ -74,7 +79,8 @@ class Run:
         if self.given:
             return self.given.get(f"test/{metric}", self.given.get(metric))
         arrays = self.predictions()
-        values = None if arrays is None else scores(self.kind, metric, arrays)
+        with np.errstate(all="ignore"):  # scores that are not finite are left out
+            values = None if arrays is None else scores(self.kind, metric, arrays)
         recorded = self.scalars.get(f"test/{metric}")
         if arrays is None or values is None or recorded is None:
             return None
@@ -100,10 +106,10 @@ class Run:
         if self.path is None:
             return None
         try:
-            with (self.path / "predictions.npz").open("rb") as file, np.load(file) as arrays:
-                kept = {key: arrays[f"test_{key}"] for key in keys if f"test_{key}" in arrays.files}
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+            arrays = read_predictions(self.path, self.kind, ("test",), keys)
+        except (FileNotFoundError, UserError):
             return None
+        kept = {name.removeprefix("test_"): array for name, array in arrays.items()}
         return kept if "id" in kept else None
 
 
@@ -148,51 +154,75 @@ def _run_folders(place: Path) -> list[Path]:
 
 def _natural(text: str) -> tuple[Any, ...]:
     head, _, tail = text.partition("=")
-    return (head, int(tail), "") if tail.isdigit() else (text, -1, "")
+    return (head, int(tail), "") if tail.isdecimal() else (text, -1, "")
 
 
 def read_run(folder: Path) -> Run | None:
-    """A run directory; None if no run began there. A record that was cut short is read as far as it goes."""
+    """A run directory; None if no run began there. A record that was cut short is read as far as it goes.
+
+    A run whose files are damaged counts as failed, and its error says which.
+
+    Raises:
+        UserError: for a record of another version, one that the system does not let be read, and a damaged one in a
+            folder that tells neither arm nor seed.
+    """
     error = store.read_error(folder)
     log = folder / store.ERROR_LOG
+    record = folder / "record.jsonl"
+    summary, notes, broken = None, [], None
     try:
-        events = list(read_events(folder))
+        events, damaged = read_record(folder)
     except FileNotFoundError:
-        events = []
+        events, damaged = [], 0
     except OSError as problem:
-        raise UserError(f"{folder / 'record.jsonl'} cannot be read: {problem.strerror}") from problem
-    start = next((event for event in events if event.get("event") == "start"), None)
-    if start is None:
-        return _never_begun(folder, error, log) if error else None
-    check_schema(folder, start)
+        raise UserError(f"{record} cannot be read: {problem.strerror}") from problem
+    start = next((event for event in events if event["event"] == "start"), None)
+    if start is not None:
+        check_schema(folder, start)
+        if problem := misfit(start, WHOLE):
+            broken, start = f"{folder} is not a run of mixup-lab: in its record, {problem}", None
     try:
         summary = read_summary(folder)
-        epochs = {int(event["epoch"]): event for event in events if event.get("event") == "epoch"}
-        status = str(summary["status"]) if summary else "interrupted"
-        if error is not None:
-            status = "failed"
-        final = summary["scalars"] if summary and status == "ok" else {}
-        return Run(
-            arm=str(start["arm"]),
-            name=str(start["name"]),
-            seed=int(start["seed"]),
-            status=status,
-            scalars={tag: float(value) for tag, value in final.items()},  # NaN and infinities are texts in a record
-            mixes=bool(start["mixes"]),
-            path=folder,
-            error=error,
-            log=log if log.exists() else None,
-            start=start,
-            epochs=tuple(epochs[number] for number in sorted(epochs)),
-            notes=tuple(str(event["text"]) for event in events if event.get("event") == "note"),
-        )
-    except (KeyError, TypeError, ValueError) as problem:
-        raise UserError(f"{folder} is not a run of mixup-lab: its record or summary lacks {problem}") from problem
+    except Damaged as problem:
+        broken = str(problem)
+    if start is None and broken is None and (damaged or (record.exists() and summary is not None)):
+        broken = f"{record} is damaged: it has no readable start"
+    error = error or broken
+    if start is None:
+        run = _never_begun(folder, error, log) if error else None
+        if run is None and broken is not None:
+            raise UserError(broken)
+        return run
+    if damaged:
+        lines = "1 line is" if damaged == 1 else f"{damaged} lines are"
+        notes.append(f"{record}: {lines} damaged and left out")
+    # NaN and infinities are texts in a record.
+    epochs = {e["epoch"]: {**e, "scalars": _numbers(e.get("scalars", {}))} for e in events if e["event"] == "epoch"}
+    status = "failed" if error is not None else str(summary["status"]) if summary else "interrupted"
+    final = summary["scalars"] if summary and status == "ok" else {}
+    return Run(
+        arm=start["arm"],
+        name=start["name"],
+        seed=start["seed"],
+        status=status,
+        scalars=_numbers(final),
+        mixes=start["mixes"],
+        path=folder,
+        error=error,
+        log=log if log.exists() else None,
+        start=start,
+        epochs=tuple(epochs[number] for number in sorted(epochs)),
+        notes=(*notes, *(event["text"] for event in events if event["event"] == "note")),
+    )
+
+
+def _numbers(scalars: Mapping[str, Any]) -> dict[str, float]:
+    return {tag: float(value) for tag, value in scalars.items()}
 
 
 def _never_begun(folder: Path, error: str, log: Path) -> Run | None:
     seed = folder.name.removeprefix(store.SEED)
-    if not seed.isdigit():
+    if not seed.isdecimal():
         return None
     name = folder.parent.name
     manifest = store.read_manifest(folder.parent.parent) or {"arms": {}}

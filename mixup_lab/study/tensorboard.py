@@ -100,7 +100,8 @@ class _Origin:
                 start = next(read_events(folder, "start"), None)
                 epoch = next(read_events(folder, "epoch"), None)
                 if start is not None and epoch is not None:
-                    return _Origin(epoch["step"] // epoch["epoch"], start["time"], start.get("choices"))
+                    steps = epoch.get("step", 0) // max(1, epoch["epoch"])
+                    return _Origin(max(1, steps), start.get("time"), start.get("choices"))
         return _Origin()
 
 
