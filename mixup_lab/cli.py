@@ -8,13 +8,16 @@ import io
 import os
 import platform
 import re
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import FrameType
 
 from mixup_lab import __version__
 from mixup_lab.config.commands import COMMANDS, COMPLETION
@@ -36,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     name = f"mixup-lab {words[0]}" if words and words[0] in COMMANDS else "mixup-lab"
     try:
-        code = _main(words, debug)
+        with _terminable():
+            code = _main(words, debug)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -52,6 +56,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + (error.signum if isinstance(error, Interrupted) else 2)
     except BaseException as error:
         return _failed(name, error, words, debug)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Within the block SIGTERM is an `Interrupted`, with a sentence and an exit code, unless somebody handles it."""
+    alone = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if not alone:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminated(signum: int, frame: FrameType | None) -> None:
+    raise Interrupted(signum, "stopped")
 
 
 def _main(words: list[str], debug: bool) -> int:

@@ -1,7 +1,9 @@
 """`mixup-lab compare`: a study as one multirun, from the command line to the answer."""
 
 import shlex
+import signal
 import sys
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,18 +20,19 @@ from mixup_lab.config.launch import SweepError, launch
 from mixup_lab.config.words import flag_value, tree_of
 from mixup_lab.pasting import quote
 from mixup_lab.runs import store
-from mixup_lab.runs.record import read_result
+from mixup_lab.runs.record import in_use, read_result
 from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.study.analysis import Options
 from mixup_lab.study.reading import read_run
 from mixup_lab.study.results import Answer, Arm
 from mixup_lab.study.statistics import look_level, seeds_needed
 from mixup_lab.study.statistics.looks import is_open, planned_looks
-from mixup_lab.types import UserError
+from mixup_lab.types import Interrupted, UserError
 
 if TYPE_CHECKING:
     from mixup_lab.evaluation.lens import Lens
 
+WAITING = 1.0  # seconds until the runs of another process are looked at again
 MOST_SEEDS = 24  # by default, with until=decided
 OF_A_RUN = ("fail_fast", "metric")  # words of the command that its runs need too
 SHOWING = {name for flag in FLAGS if flag.shows for name in flag.names}
@@ -38,6 +41,15 @@ SHOWING = {name for flag in FLAGS if flag.shows for name in flag.names}
 def main(words: Sequence[str]) -> int:
     """Run the command with these words and return the exit code: 1 if a run failed."""
     line = complete(words)
+    try:
+        return _compare(words, line)
+    except KeyboardInterrupt as error:
+        signum = error.signum if isinstance(error, Interrupted) else signal.SIGINT
+        again = f"the study goes on with the same line: {_command(line.typed)}"
+        raise Interrupted(signum, "\n".join([*filter(None, [str(error)]), again])) from error
+
+
+def _compare(words: Sequence[str], line: Line) -> int:
     if any(word.partition("=")[0] in SHOWING for word in words):
         launch("compare", [*jobs_of(line.overrides)[0][0], *line.flags])  # Hydra can show only one run
         return 0
@@ -126,11 +138,28 @@ def _sweep(
         own += [f"{key}={quote(line.own[key])}" for key in OF_A_RUN if key in line.own]
         with Watch(places):
             try:
-                launch("compare", [*overrides, *own, *line.flags])
+                _run([*overrides, *own, *line.flags], places)
             except SweepError as error:  # a process died; the error of a run itself is in its log
                 print(f"mixup-lab compare: {error}; the first: {error.first}", file=sys.stderr)
                 return False
-    return all(store.read_error(place.run_dir) is None for place in places)
+    return all(read_result(place.run_dir) is not None for place in places)
+
+
+def _run(words: Sequence[str], places: Sequence[Place]) -> None:
+    """Run what is missing. The runs of another process are waited for; those that it leaves unfinished are run here."""
+    said = False
+    while True:
+        launch("compare", words)
+        elsewhere = [place.run_dir for place in places if in_use(place.run_dir)]
+        if elsewhere and not said:
+            said = True
+            count = "1 run is" if len(elsewhere) == 1 else f"{len(elsewhere)} runs are"
+            print(f"{count} being trained by another process, and waited for", flush=True)
+        while any(map(in_use, elsewhere)):
+            time.sleep(WAITING)
+        ended = (read_result(folder) is not None or store.read_error(folder) is not None for folder in elsewhere)
+        if all(ended):
+            return
 
 
 def _until_decided(line: Line, study: Path, options: Options) -> tuple[bool, Answer]:

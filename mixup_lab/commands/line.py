@@ -51,13 +51,13 @@ def complete(words: Sequence[str]) -> Line:
             rest.append(word)
     if own.get("fail_fast", "false") not in ("true", "false"):
         raise UserError(f"fail_fast must be true or false, got {own['fail_fast']}")
-    if not own.get("confirm", "0").isdigit():
+    if not own.get("confirm", "0").isdecimal():
         raise UserError(f"confirm must be a number of seeds, 0 or more, got {own['confirm']}")
     if own.get("until", "decided") != "decided":
         raise UserError(f"until must be decided, got {own['until']}")
     if "max_seeds" in own and "until" not in own:
         raise UserError("max_seeds is for until=decided; without it, seed=range(N) trains N seeds")
-    if not own.get("max_seeds", "24").isdigit() or int(own.get("max_seeds", "24")) < SEEDS:
+    if not own.get("max_seeds", "24").isdecimal() or int(own.get("max_seeds", "24")) < SEEDS:
         raise UserError(f"max_seeds must be a number of seeds, {SEEDS} or more, got {own['max_seeds']}")
     if "until" in own and any(word.startswith("seed=") for word in rest):
         raise UserError("until=decided adds seeds by itself; leave out seed=, and set max_seeds=N for the most")
@@ -74,7 +74,7 @@ def complete(words: Sequence[str]) -> Line:
         axes, rest = [*based[: len(axes)], *dose], based[len(axes) :]
     if "seed" not in values:
         folds = values.get("dataset.folds", "")
-        whole = max(1, int(folds)) if folds.isdigit() else 1
+        whole = max(1, int(folds)) if folds.isdecimal() else 1
         axes.append(f"seed=range({-(-SEEDS // whole) * whole})")  # whole cross-validations
     if "study" not in own:
         own["study"] = _default_study(tree, values, tree.choices([w for w in rest if "=" in w]))
@@ -96,7 +96,7 @@ def _with_seeds_of_folds(words: Sequence[str]) -> Sequence[str]:
         return words
     count = values.get("dataset.folds", "")
     folds, repeats = (_listed(key, values.get(key, "0")) for key in ("dataset.fold", "seed"))
-    if not count.isdigit() or not all(text.isdigit() for text in (*folds, *repeats)):
+    if not count.isdecimal() or not all(text.isdecimal() for text in (*folds, *repeats)):
         raise UserError("dataset.fold needs dataset.folds=K, and both are whole numbers, as are seeds")
     wrong = next((text for text in folds if int(text) >= int(count)), None)
     if wrong is not None:

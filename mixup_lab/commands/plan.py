@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixup_lab.config import identity
-from mixup_lab.config.launch import find_plugins
+from mixup_lab.config.launch import find_plugins, refuse_empty
 from mixup_lab.config.words import config_dir, flag_value
 from mixup_lab.pasting import quote
 from mixup_lab.runs import store
@@ -45,6 +45,8 @@ def jobs_of(overrides: Sequence[str]) -> tuple[list[list[str]], list[str]]:
         if override.is_interval_sweep():
             key = override.get_key_element()
             raise UserError(f"{override.input_line} has no list of values to compare; write {key}=A,B,C")
+        if override.is_sweep_override():
+            refuse_empty(override)
     axes = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     return [list(job) for job in BasicSweeper.split_arguments(parsed, None)[0]], axes
 
@@ -67,7 +69,7 @@ def make_plan(overrides: Sequence[str], flags: Sequence[str] = ()) -> Plan:
     for job in jobs:
         word = next(word for word in job if word.startswith("seed="))
         seed = word.removeprefix("seed=")
-        if not seed.isdigit():
+        if not seed.isdecimal():
             raise UserError(f"seed must be a whole number, 0 or more, got {seed}")
         arms.setdefault(tuple(other for other in job if other is not word), []).append(int(seed))
     plan = Plan([axis.lstrip("+") for axis in axes])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mixup_lab.config.commands import REPORT
 from mixup_lab.config.nearest import unknown_key
-from mixup_lab.disk import write_atomically, writing
+from mixup_lab.disk import clear_leftovers, write_atomically, writing
 from mixup_lab.runs import store
 from mixup_lab.study.analysis import Options, analyse
 from mixup_lab.study.lenses import with_lenses
@@ -137,6 +137,7 @@ def write(answer: Answer, out: Path, aggregate: bool) -> list[Path]:
 
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(out)
     texts = (page(answer), markdown(answer), csv_rows(answer), as_json(answer))
     for name, text in zip(FILES, texts, strict=True):
         write_atomically(out / name, text)

@@ -1,5 +1,6 @@
 """Errors of Hydra and OmegaConf as one sentence that names the key, the value and what is allowed."""
 
+import errno
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, get_type_hints
@@ -15,8 +16,10 @@ from mixup_lab.types import UserError
 
 # Options of Hydra's groups that come with an extra of ours.
 _EXTRAS = {"hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}}
+# The user can do something about these, wherever they come from; other errors of the system are bugs of ours.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.ENAMETOOLONG)
 # Hydra raises these as bare ValueError; their beginnings tell them from a bug of ours.
-_HYDRA_VALUE_ERRORS = ("Only one of --run", "The --resolve flag", "Config group override", "File ")
+_HYDRA_VALUE_ERRORS = ("Only one of --run", "The --resolve flag", "Config group override", "File ", "No config source")
 
 
 def explain(error: BaseException, overrides: Sequence[str], tree: Tree) -> str | None:
@@ -32,6 +35,8 @@ def explain(error: BaseException, overrides: Sequence[str], tree: Tree) -> str |
             return f"in '{where}': {sentence}" if where else sentence
     if isinstance(error, HydraException):
         return _one_line(str(error))
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return f"cannot use {error.filename or 'the disk'}: {error.strerror}"
     return None
 
 

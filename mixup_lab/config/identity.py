@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -22,7 +23,7 @@ NO_MIXING = "mixup_lab.mixing.none.NoMixing"
 LONGEST_NAME = 120  # characters of a directory name; file systems allow 255 bytes
 
 
-def fingerprint(resolved: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
+def fingerprint(resolved: Mapping[str, Any], choices: Mapping[str, Any] = MappingProxyType({})) -> str:
     """16 hex digits over all settings that the results depend on, the seed included."""
     return _digest(_essence(resolved, choices))
 

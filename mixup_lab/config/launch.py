@@ -82,10 +82,10 @@ def launch(command: str, words: Sequence[str]) -> None:
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=command)(job)()
         except FailedRun as failed:
             raise SweepError(failed.error, len(job.failures)) from failed.error
-        except (NotADirectoryError, FileExistsError, PermissionError) as error:
-            if not error.filename:
+        except OSError as error:  # of Hydra; those of a run are marked as its own
+            if error.errno is None or isinstance(error, ConnectionError):
                 raise
-            raise UserError(f"cannot write {error.filename}: {error.strerror}") from error  # the run directory
+            raise UserError(f"cannot write {error.filename or 'the run directory'}: {error.strerror}") from error
         finally:
             sys.argv = argv
 
@@ -103,6 +103,7 @@ def _with_swept_groups(words: Sequence[str]) -> list[str]:
         with suppress(HydraException):  # flags; mistakes too, which Hydra reports
             override = parser.parse_override(word)
             if override.is_sweep_override():
+                refuse_empty(override)
                 swept.add(override.key_or_group)
             elif not override.is_delete():
                 singles[word] = override.key_or_group
@@ -110,6 +111,12 @@ def _with_swept_groups(words: Sequence[str]) -> list[str]:
     return [
         re.sub("=(.*)", r"=choice(\1)", word, count=1, flags=re.DOTALL) if word in changed else word for word in words
     ]
+
+
+def refuse_empty(override: Any) -> None:
+    """Raise UserError for a sweep over no values, such as seed=range(0); nothing would run."""
+    if override.is_discrete_sweep() and next(iter(override.sweep_string_iterator()), None) is None:
+        raise UserError(f"{override.input_line} has no values")
 
 
 def find_plugins() -> None:

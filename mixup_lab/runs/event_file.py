@@ -19,7 +19,7 @@ from tensorboard.plugins.scalar import metadata as scalar
 from tensorboard.plugins.text import metadata as text_plugin
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from mixup_lab.disk import write_atomically
+from mixup_lab.disk import clear_leftovers, write_atomically
 
 _NAME = "events.out.tfevents."
 
@@ -123,6 +123,7 @@ def replace_event_file(folder: Path, content: bytes, ending: str = "") -> None:
     Raises:
         UserError, OSError: if it cannot be written.
     """
+    clear_leftovers(folder)
     old = sorted(folder.glob(f"{_NAME}*{ending}"))
     if old and old[-1].read_bytes() == content:
         return

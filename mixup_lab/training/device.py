@@ -47,7 +47,7 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(found)
     except RuntimeError:
         device = torch.device("meta")
-    if device.type not in ("cpu", "cuda", "mps"):
+    if device.type not in ("cpu", "cuda", "mps") or (device.type != "cuda" and device.index):
         raise UserError(f"trainer.device must be auto, cpu, cuda, cuda:N or mps, got {name}")
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -215,7 +215,7 @@ class Fit:
             return
         self.state.tally = tally.state()
         self.checkpoint.save(self.run_dir, self.state)
-        resume = shlex.quote(f"resume={self.run_dir}")
+        resume = shlex.quote(f"resume={self.run_dir.absolute()}")
         where = f"epoch {self.state.epoch + 1}, step {self.state.step} of {self.steps}"
         raise Interrupted(stop.signum, f"stopped in {where}; continue with: mixup-lab train {resume}")
 

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import math
 from typing import Any
 
 import torch
@@ -37,10 +38,15 @@ def make_optimizer(
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"it must be one of {', '.join(names)}"
         raise ValueError(f"torch.optim does not have {name}; {hint}")
-    if not lr > 0:
-        raise ValueError(f"lr must be greater than 0, got {lr}")
+    if not 0 < lr < math.inf:
+        raise ValueError(f"lr must be a finite number greater than 0, got {lr}")
     cls = getattr(torch.optim, name)
     arguments = {"lr": lr, **kwargs, **(args or {})}
+    for key, value in arguments.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{key} must be a finite number, got {value}")
+    if not 0 <= (momentum := arguments.get("momentum") or 0) < 1:
+        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
     takes = inspect.signature(cls).parameters
     for key in arguments:
         if key not in takes:

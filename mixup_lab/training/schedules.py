@@ -20,8 +20,8 @@ class Schedule(Protocol):
 
 def _at_least_zero(**values: float) -> None:
     for name, value in values.items():
-        if not value >= 0:
-            raise ValueError(f"{name} must be 0 or more, got {value}")
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be a finite number, 0 or more, got {value}")
 
 
 def _warm_up(step: int, warmup_steps: float) -> float:
@@ -75,6 +75,8 @@ class MultiStep:
 
     def __post_init__(self) -> None:
         _at_least_zero(gamma=self.gamma, warmup_epochs=self.warmup_epochs)
+        if not all(0 <= milestone < math.inf for milestone in self.milestones):
+            raise ValueError(f"milestones must be numbers of epochs, 0 or more, got {list(self.milestones)}")
 
     def __call__(self, step: int, num_steps: int, steps_per_epoch: int) -> float:
         passed = sum(step >= milestone * steps_per_epoch for milestone in self.milestones)

@@ -15,6 +15,7 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 ACCELERATE = ("none", "compile", "graph", "auto")
 PROGRESS = ("auto", "bar", "plain", "none")
 MALLOC = ("keep", "default")
+MOST_THREADS = 1024  # the system refuses to start very many, and the library behind torch then ends the program
 AUTOMATIC = ("batch_size", "epochs")  # may be auto
 
 
@@ -56,9 +57,9 @@ class TrainerSettings:
         _require(self.checkpoint_every >= 0, "checkpoint_every", self.checkpoint_every, "0 (only at the end) or more")
         seconds = self.checkpoint_seconds
         _require(0 <= seconds < math.inf, "checkpoint_seconds", seconds, "a finite number >= 0")
-        for key in ("early_stopping", "threads"):
-            value = getattr(self, key)
-            _require(value is None or value >= 1, key, value, "null or at least 1")
+        stopping, threads = self.early_stopping, self.threads
+        _require(stopping is None or stopping >= 1, "early_stopping", stopping, "null or at least 1")
+        _require(threads is None or 1 <= threads <= MOST_THREADS, "threads", threads, f"null or 1 to {MOST_THREADS}")
         for key in ("clip_grad_norm", "max_seconds"):
             value = getattr(self, key)
             _require(value is None or (math.isfinite(value) and value > 0), key, value, "null or greater than 0")

@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,7 +20,7 @@ from hydra_plugins.mixup_lab_slots import _worker
 from hydra_plugins.mixup_lab_slots._places import THREAD_VARIABLES, Allotment
 
 from mixup_lab.config.launch import FailedRun, environment
-from mixup_lab.types import Interrupted, RunFailed
+from mixup_lab.types import Interrupted, RunFailed, UserError
 
 PRELOAD = "hydra_plugins.mixup_lab_slots._preload"
 POLL_SECONDS = 0.2  # until a signal is seen
@@ -112,7 +113,15 @@ def ready_context() -> Any:
         for name in THREAD_VARIABLES:  # libraries make their threads when they are imported
             stack.enter_context(environment(name, "1"))
         stack.enter_context(_signals_blocked())
-        forkserver.ensure_running()
+        try:
+            forkserver.ensure_running()
+        except OSError as error:
+            if "AF_UNIX" not in str(error):
+                raise
+            place = tempfile.gettempdir()
+            raise UserError(
+                f"TMPDIR={place} is too long for a socket; set TMPDIR to a folder with a short name"
+            ) from error
     return context
 
 
