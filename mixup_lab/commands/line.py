@@ -15,6 +15,7 @@ from mixup_lab.runs import store
 from mixup_lab.types import UserError
 
 SEEDS = 8
+DIGITS = 4  # of a number of seeds, at most
 DOSES = {"aug.alpha": "0,0.1,0.2,0.4,1", "aug.prob": "0,0.25,0.5,1"}  # key of a method -> values by default
 BUNDLES = ("variant", "experiment")  # groups whose options change settings of any other group
 WITH_VALUE = {name for flag in FLAGS if flag.value for name in flag.names}
@@ -51,14 +52,15 @@ def complete(words: Sequence[str]) -> Line:
             rest.append(word)
     if own.get("fail_fast", "false") not in ("true", "false"):
         raise UserError(f"fail_fast must be true or false, got {own['fail_fast']}")
-    if not own.get("confirm", "0").isdecimal():
+    if not own.get("confirm", "0").isdecimal() or len(own.get("confirm", "0")) > DIGITS:
         raise UserError(f"confirm must be a number of seeds, 0 or more, got {own['confirm']}")
     if own.get("until", "decided") != "decided":
         raise UserError(f"until must be decided, got {own['until']}")
     if "max_seeds" in own and "until" not in own:
         raise UserError("max_seeds is for until=decided; without it, seed=range(N) trains N seeds")
-    if not own.get("max_seeds", "24").isdecimal() or int(own.get("max_seeds", "24")) < SEEDS:
-        raise UserError(f"max_seeds must be a number of seeds, {SEEDS} or more, got {own['max_seeds']}")
+    most = own.get("max_seeds", "24")
+    if not most.isdecimal() or not SEEDS <= int(most[: DIGITS + 1]) < 10**DIGITS:
+        raise UserError(f"max_seeds must be a number of seeds, {SEEDS} or more, got {most}")
     if "until" in own and any(word.startswith("seed=") for word in rest):
         raise UserError("until=decided adds seeds by itself; leave out seed=, and set max_seeds=N for the most")
     if lens_settings and "lenses" not in own:

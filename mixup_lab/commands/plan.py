@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixup_lab.config import identity
-from mixup_lab.config.launch import find_plugins, refuse_empty
+from mixup_lab.config.launch import check_sweep, find_plugins
 from mixup_lab.config.words import config_dir, flag_value
 from mixup_lab.pasting import quote
 from mixup_lab.runs import store
@@ -46,7 +46,7 @@ def jobs_of(overrides: Sequence[str]) -> tuple[list[list[str]], list[str]]:
             key = override.get_key_element()
             raise UserError(f"{override.input_line} has no list of values to compare; write {key}=A,B,C")
         if override.is_sweep_override():
-            refuse_empty(override)
+            check_sweep(override)
     axes = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     return [list(job) for job in BasicSweeper.split_arguments(parsed, None)[0]], axes
 

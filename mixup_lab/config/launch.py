@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mixup_lab.types import Interrupted, RunFailed, UserError
 from mixup_lab.visible import visible
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+MOST_VALUES = 10_000  # of a sweep
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's variable for full tracebacks; the processes of a sweep inherit it
 
 
@@ -103,7 +105,7 @@ def _with_swept_groups(words: Sequence[str]) -> list[str]:
         with suppress(HydraException):  # flags; mistakes too, which Hydra reports
             override = parser.parse_override(word)
             if override.is_sweep_override():
-                refuse_empty(override)
+                check_sweep(override)
                 swept.add(override.key_or_group)
             elif not override.is_delete():
                 singles[word] = override.key_or_group
@@ -113,10 +115,15 @@ def _with_swept_groups(words: Sequence[str]) -> list[str]:
     ]
 
 
-def refuse_empty(override: Any) -> None:
-    """Raise UserError for a sweep over no values, such as seed=range(0); nothing would run."""
-    if override.is_discrete_sweep() and next(iter(override.sweep_string_iterator()), None) is None:
-        raise UserError(f"{override.input_line} has no values")
+def check_sweep(override: Any) -> None:
+    """Raise UserError for a sweep over no values, such as seed=range(0), and for one over far too many."""
+    if not override.is_discrete_sweep():
+        return
+    count = sum(1 for _ in islice(override.sweep_string_iterator(), MOST_VALUES + 1))
+    if not 1 <= count <= MOST_VALUES:
+        raise UserError(
+            f"{override.input_line} must have 1 to {MOST_VALUES:,} values, and has {'more' * (count > 0) or 'none'}"
+        )
 
 
 def find_plugins() -> None:

@@ -7,6 +7,7 @@ name and renamed, so two processes may write the same file. Threads read and che
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -28,6 +29,7 @@ from mixup_lab.types import UserError
 VERSION = 1
 BLOCK = 4 << 20
 THREADS = 4
+LONGEST = 16 << 20  # bytes of the first line
 ABANDONED = 3600  # seconds after which an unfinished file of another process can be deleted
 
 
@@ -136,14 +138,22 @@ def _write(file: IO[bytes], array: np.ndarray) -> None:
 def _read(path: Path) -> np.ndarray:
     with open(path, "rb") as file:
         try:
-            header = json.loads(file.readline())
-            array = np.empty(header["shape"], dtype=header["dtype"])
-            block, sums = header["block"], header["crc32"]
-        except (ValueError, KeyError, TypeError, MemoryError) as error:
+            header = json.loads(file.readline(LONGEST))
+            shape, dtype, block, sums = (
+                tuple(header["shape"]),
+                np.dtype(header["dtype"]),
+                header["block"],
+                header["crc32"],
+            )
+            start, size = file.tell(), math.prod(shape) * dtype.itemsize
+            right = os.fstat(file.fileno()).st_size == start + size and len(sums) == -(-size // block)
+            if dtype.hasobject or not all(type(length) is int and length >= 0 for length in (*shape, block)):
+                raise ValueError("not plain values")
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
             raise Damaged("its header is not readable") from error
-        start, size = file.tell(), array.nbytes
-        if os.fstat(file.fileno()).st_size != start + size or len(sums) != -(-size // block):
+        if not right:
             raise Damaged("its size is wrong")
+        array = np.empty(shape, dtype)  # only now: the sizes agree
         raw = memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
         def intact(number: int) -> bool:

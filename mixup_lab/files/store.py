@@ -56,7 +56,7 @@ class Shelf:
             }
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError) as error:
             say(f"the cache folder {place} cannot be used ({error}); it will be rebuilt")
             shutil.rmtree(place, ignore_errors=True)
             return None

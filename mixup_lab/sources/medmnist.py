@@ -5,13 +5,13 @@ Scientific Data 10, 41. The sets are under CC BY 4.0 (DermaMNIST: CC BY-NC 4.0);
 """
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.keys import SPLITS, path_given
+from mixup_lab.npz import read_npz
 from mixup_lab.sources.medmnist_names import names_of
 from mixup_lab.sources.new_files import pictures
 from mixup_lab.targets.classes import Classes
@@ -76,17 +76,13 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     wanted = [f"{split}_{what}" for split in SPLITS for what in ("images", "labels")]
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} cannot be read as an npz file: it is not an npz file, or incomplete")
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            missing = [key for key in wanted if key not in arrays.files]
-            if missing:
-                raise UserError(
-                    f"{path} has no {missing[0]}, so it is not a MedMNIST file; it holds {', '.join(arrays.files)}"
-                )
-            return {key: arrays[key] for key in wanted}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} cannot be read as an npz file: {reason}") from error
+    arrays = read_npz(path, lambda name: name in wanted)
+    missing = [key for key in wanted if key not in arrays]
+    if missing:
+        with zipfile.ZipFile(path) as archive:
+            names = ", ".join(name.removesuffix(".npy") for name in archive.namelist())
+        raise UserError(f"{path} has no {missing[0]}, so it is not a MedMNIST file; it holds {names}")
+    return arrays
 
 
 def _pool(path: Path, split: str, arrays: dict[str, np.ndarray]) -> ArrayPool:

@@ -18,6 +18,7 @@ TABLES = (*TEXTS, ".jsonl")
 MISSING = ("", "nan", "none", "null", "na", "n/a", "-")
 PREFIX = re.compile(r"^(params|config|hparams|tags|hyperparameters)[./]")  # of settings, in the tables of others
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE)
+BIGGEST = 1e100  # the squares of larger numbers cannot be computed with
 SHOWN = 6  # columns in a sentence
 
 
@@ -114,8 +115,8 @@ def _objects(path: Path) -> Iterator[tuple[int, Iterator[tuple[str, object]]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error})") from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}, line {number}: not JSON ({str(error).splitlines()[0]})") from None
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: must be an object with arm, seed and metrics")
         yield number, iter(row.items())
@@ -152,6 +153,9 @@ def _numbers(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> tuple[d
                     " without a result"
                 )
         values = {line: value for line, value in values.items() if math.isfinite(value)}
+        for line, value in values.items():
+            if abs(value) > BIGGEST:
+                raise UserError(f"{path}, line {line}: {column} must be a number of at most {BIGGEST:g}, got {value:g}")
         other = tags.setdefault(tag(column), column)
         if other != column:
             raise UserError(f"{path}: columns {other} and {column} both hold {tag(column)}; remove one of them")
@@ -196,6 +200,6 @@ def _number(text: str) -> float | None:
 
 def _whole(text: str, where: str, column: str) -> int:
     number = _number(text)
-    if number is None or not number.is_integer():
+    if number is None or not number.is_integer() or abs(number) > 2**53:
         raise UserError(f"{where}: {column} must be a whole number, got {text!r}")
     return int(number)

@@ -1,11 +1,11 @@
 """Checkpoints: everything a run needs to continue bit for bit, as data that loads without running code."""
 
-import pickle
+import math
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile, is_zipfile
+from zipfile import ZIP_STORED, ZipFile, is_zipfile
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mixup_lab.disk import write_atomically
 from mixup_lab.training.average import MovingAverage
 from mixup_lab.training.device import Precision
+from mixup_lab.training.tally import Tally
 from mixup_lab.types import UserError
 
 FORMAT = 1
@@ -67,8 +68,12 @@ class Checkpoint:
         }
         write_atomically(run_dir / NAME, lambda file: torch.save(content, file))
 
-    def load(self, run_dir: Path) -> State:
+    def load(self, run_dir: Path, steps: int) -> State:
         """Restore everything that was saved, and return the progress of the run.
+
+        Args:
+            run_dir: of the run.
+            steps: of an epoch.
 
         Raises:
             UserError: if the file is damaged or foreign, or belongs to another run or other data.
@@ -91,10 +96,19 @@ class Checkpoint:
             self.optimizer.load_state_dict(content["optimizer"])
             self.precision.scaler.load_state_dict(content["scaler"])
             state = State(**content["state"])
+            _check(state, self.length.get("epochs"), steps)
+            if state.best is not None:
+                self._try_weights(state.best["model"])
             _set_random_state(content["random"], self.device)
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise UserError(f"{path} does not fit this run: {_first_line(error)}") from error
         return state
+
+    def _try_weights(self, weights: Any) -> None:
+        """Raise unless these are weights of the model: they are put into it at the end of the run."""
+        for name, own in self.model.state_dict().items():
+            if weights[name].shape != own.shape:
+                raise ValueError(f"the best weights have {name} with the shape {tuple(weights[name].shape)}")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -104,19 +118,48 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: if it is missing, damaged or foreign.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a file")
         if is_zipfile(path):  # torch does not check its checksums
             with ZipFile(path) as archive:
+                if any(info.compress_type != ZIP_STORED for info in archive.infolist()):
+                    raise ValueError("torch does not compress, and it is compressed")
                 if archive.testzip() is not None:
                     raise ValueError("its checksums are wrong")
         with warnings.catch_warnings(action="ignore"):  # about how a foreign file was pickled
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, BadZipFile, ValueError, KeyError) as error:
+    except Exception as error:  # of the many that a damaged pickle ends in
         raise UserError(f"{path} is damaged or not a checkpoint: {_first_line(error)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT})")
     return content
+
+
+def _check(state: State, epochs: int | None, steps: int) -> None:
+    """Raise ValueError unless the run can stand here: `epochs` (None: any number) of `steps` steps each."""
+    last, epochs = epochs, 2**53 if epochs is None else epochs
+    whole = {"epoch": (state.epoch, epochs), "step": (state.step, steps), "stale": (state.stale, epochs)}
+    for name, (value, most) in whole.items():
+        if type(value) is not int or not 0 <= value <= most:
+            raise ValueError(f"{name} must be a whole number from 0 to {most}, it is {value!r:.40}")
+    if state.stopped not in (None, "early_stopping", "max_seconds"):
+        raise ValueError(f"stopped cannot be {state.stopped!r:.40}")
+    if not _is_number(state.elapsed) or not 0 <= state.elapsed < math.inf:
+        raise ValueError("elapsed must be a number of seconds")
+    if not all(map(_is_number, [*state.gaps, *state.scalars.values()])):
+        raise ValueError("gaps and scalars must be numbers")
+    if state.best is None and (state.epoch == last or state.stopped):
+        raise ValueError("a run that is over must have best weights")
+    best = state.best or {"value": 0.0, "epoch": 1}
+    if not _is_number(best["value"]) or type(best["epoch"]) is not int or not 1 <= best["epoch"] <= max(1, state.epoch):
+        raise ValueError("best must have a value and an epoch that is done")
+    Tally.check(state.tally, state.step)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
 def _words(length: dict[str, int]) -> str:

@@ -97,7 +97,7 @@ class Fit:
 
     def resume(self) -> None:
         """Continue from the checkpoint in the run directory."""
-        self.state = self.checkpoint.load(self.run_dir)
+        self.state = self.checkpoint.load(self.run_dir, self.steps)
 
     def metric_names(self) -> list[str]:
         """The names of the metrics, from some examples of val; nothing is trained, and no chance is used up."""

@@ -35,6 +35,18 @@ class Tally:
             tuple(tensor.to(device) for tensor in step) for step in state.get("pending", [])
         ]
 
+    @staticmethod
+    def check(state: dict[str, Any], steps: int) -> None:
+        """Raise ValueError unless this is a state after so many steps, {} after none."""
+        kept, pending = state.get("kept", {}), state.get("pending", [])
+        tensors = [*state.get("sums", {}).values(), *(part for parts in kept.values() for part in parts)]
+        tensors += [tensor for step in pending for tensor in step]
+        if not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise ValueError("tally must hold tensors")
+        counted = sum(len(part) for part in kept.get("losses", [])) + len(pending)
+        if counted != steps or any(len(step) != 5 for step in pending):
+            raise ValueError(f"tally counts {counted} steps instead of {steps}")
+
     def add(self, loss: Tensor, output: Tensor, mixed: Mixed) -> None:
         """Count one step."""
         self.pending.append((loss, output, mixed.target, mixed.partner, mixed.lam))

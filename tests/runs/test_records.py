@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import resource
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -284,6 +285,9 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
 # ---- checkpoints --------------------------------------------------------------------------------------------------
 
 
+STEPS = 4  # of an epoch
+
+
 def checkpoint(**changes) -> Checkpoint:
     model = nn.Linear(100, 20)
     parts = {
@@ -303,14 +307,15 @@ def test_a_checkpoint_puts_everything_back(tmp_path):
     saved.model(torch.ones(1, 100)).sum().backward()
     saved.optimizer.step()
     torch.manual_seed(7)
-    state = State(epoch=3, step=2, elapsed=1.5, best={"value": 0.5, "epoch": 2, "model": {"w": torch.ones(2)}})
+    best = {"value": 0.5, "epoch": 2, "model": saved.model.state_dict()}
+    state = State(epoch=3, step=2, elapsed=1.5, best=best, tally={"kept": {"losses": [torch.ones(2)]}})
     saved.save(tmp_path, state)
     expected = torch.rand(3)
 
     other = checkpoint()
     assert not torch.equal(other.model.weight, saved.model.weight)
     torch.manual_seed(8)
-    loaded = other.load(tmp_path)
+    loaded = other.load(tmp_path, STEPS)
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(other.model.weight, saved.model.weight)
     momentum = [group["momentum_buffer"] for group in other.optimizer.state_dict()["state"].values()]
@@ -325,7 +330,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     with full_disk(5_000), pytest.raises(UserError, match=r"^cannot write .*/checkpoint\.pt: File too large$"):
         made.save(tmp_path, State(epoch=2))
     assert sorted(files_of(tmp_path)) == ["checkpoint.pt"]
-    assert checkpoint().load(tmp_path).epoch == 1
+    assert checkpoint().load(tmp_path, STEPS).epoch == 1
 
 
 def test_an_error_of_the_device_while_saving_is_not_taken_for_a_full_disk(tmp_path):
@@ -379,6 +384,20 @@ def _field_renamed(path: Path) -> None:
     torch.save({**content, "state": {**content["state"], "new": 1}}, path)
 
 
+def _state(**changes):
+    def write(path: Path) -> None:
+        made = checkpoint()
+        best = {"value": 0.5, "epoch": 1, "model": made.model.state_dict()}
+        made.save(path.parent, State(**{"epoch": 2, "best": best, **changes}))
+
+    return write
+
+
+def _compressed(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * 10**6)
+
+
 def _without(key: str):
     def write(path: Path) -> None:
         checkpoint().save(path.parent, State())
@@ -409,6 +428,14 @@ FOREIGN = {
     "no random": (_without("random"), "does not fit this run"),
     "field": (_field_renamed, "does not fit this run"),
     "directory": (lambda path: path.mkdir(), DAMAGED),
+    "compressed": (_compressed, DAMAGED),
+    "epoch as text": (_state(epoch="3"), "epoch must be a whole number from 0 to"),
+    "negative epoch": (_state(epoch=-1), "epoch must be a whole number from 0 to"),
+    "step beyond the epoch": (_state(step=9999), "step must be a whole number from 0 to 4, it is 9999"),
+    "steps not counted": (_state(step=2), "tally counts 0 steps instead of 2"),
+    "best in the future": (_state(best={"value": 0.5, "epoch": 99, "model": {}}), "best must have a value"),
+    "best of another model": (_state(best={"value": 0.5, "epoch": 1, "model": {}}), "does not fit this run"),
+    "stopped without a best": (_state(best=None, stopped="max_seconds"), "must have best weights"),
 }
 
 
@@ -418,7 +445,7 @@ def test_a_foreign_checkpoint_gets_one_sentence_and_runs_no_code(tmp_path, kind)
     path = tmp_path / "checkpoint.pt"
     write(path)
     with pytest.raises(UserError, match=sentence) as error:
-        checkpoint().load(tmp_path)
+        checkpoint().load(tmp_path, STEPS)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "ran").exists()
@@ -445,5 +472,5 @@ def test_the_malicious_file_is_one(tmp_path):
 def test_a_checkpoint_of_something_else_is_refused(tmp_path, change, sentence):
     checkpoint().save(tmp_path, State())
     with pytest.raises(UserError, match=sentence) as error:
-        checkpoint(**change).load(tmp_path)
+        checkpoint(**change).load(tmp_path, STEPS)
     assert "\n" not in str(error.value)
