@@ -157,9 +157,7 @@ def read_record(run_dir: Path) -> tuple[list[Event], int]:
         event = event_of(line)
         if event is not None:
             events.append(event)
-        elif line.strip() and (
-            line.endswith(b"\n") or not (line.startswith(_BEGINNING) or _BEGINNING.startswith(line))
-        ):
+        elif line.strip() and not _cut_short(line):
             damaged += 1
     return events, damaged
 
@@ -180,6 +178,12 @@ def event_of(line: bytes) -> Event | None:
 
 
 _BEGINNING = b'{"event": "'
+
+
+def _cut_short(line: bytes) -> bool:
+    """Whether a kill may have left this at the end of a record."""
+    begins = line.startswith(_BEGINNING) or _BEGINNING.startswith(line)
+    return begins and not line.endswith(b"\n") and len(line) < LONGEST
 
 
 def _lines(run_dir: Path) -> Iterator[bytes]:

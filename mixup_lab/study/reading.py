@@ -189,7 +189,7 @@ def read_run(folder: Path) -> Run | None:
         broken = f"{record} is damaged: it has no readable start"
     error = error or broken
     if start is None:
-        run = _never_begun(folder, error, log) if error else None
+        run = _never_begun(folder, error, log, summary or {}) if error else None
         if run is None and broken is not None:
             raise UserError(broken)
         return run
@@ -220,13 +220,13 @@ def _numbers(scalars: Mapping[str, Any]) -> dict[str, float]:
     return {tag: float(value) for tag, value in scalars.items()}
 
 
-def _never_begun(folder: Path, error: str, log: Path) -> Run | None:
+def _never_begun(folder: Path, error: str, log: Path, summary: Mapping[str, Any]) -> Run | None:
     seed = folder.name.removeprefix(store.SEED)
     if not seed.isdecimal():
         return None
     name = folder.parent.name
     manifest = store.read_manifest(folder.parent.parent) or {"arms": {}}
-    arm = next((arm for arm, folder in manifest["arms"].items() if folder == name), name)
+    arm = summary.get("arm") or next((arm for arm, folder in manifest["arms"].items() if folder == name), name)
     return Run(arm, name, int(seed), "failed", {}, _mixes_by_name(name), folder, error, log if log.exists() else None)
 
 
