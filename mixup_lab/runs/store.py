@@ -25,7 +25,7 @@ from mixup_lab.runs.shapes import Damaged, misfit, read_json
 from mixup_lab.types import UserError
 
 SCHEMA = 3  # of study.json; schema 2 had two arms for alpha 1 and 1.0
-SHAPE = {"arms": {str: str}, "settings?": {str: object}, "axes?": [str], "roots?": {str: (str, None)},
+SHAPE = {"arms": {str: str}, "settings": {str: object}, "axes": [str], "roots": {str: (str, None)},
          "ends?": {str: int}, "looks?": [int]}  # fmt: skip
 ERROR_LOG = "error.log"
 LAST = 65536  # bytes at the end of an error.log that hold its last line
@@ -61,7 +61,7 @@ def read_manifest(study: Path) -> dict[str, Any] | None:
         # A folder outside of the study would be written to.
         if not (safe_name(name) == name and name.strip(".")):
             raise UserError(f"{path} has {name!r} as the folder of an arm, which must be a plain name")
-    return {"settings": {}, "axes": [], "roots": {}} | manifest
+    return manifest
 
 
 def read_looks(study: Path) -> tuple[int, ...]:

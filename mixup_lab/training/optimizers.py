@@ -38,8 +38,8 @@ def make_optimizer(
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"it must be one of {', '.join(names)}"
         raise ValueError(f"torch.optim does not have {name}; {hint}")
-    if not 0 < lr < math.inf:
-        raise ValueError(f"lr must be a finite number greater than 0, got {lr}")
+    if not lr > 0:
+        raise ValueError(f"lr must be greater than 0, got {lr}")
     cls = getattr(torch.optim, name)
     arguments = {"lr": lr, **kwargs, **(args or {})}
     for key, value in arguments.items():

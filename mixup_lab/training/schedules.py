@@ -20,8 +20,10 @@ class Schedule(Protocol):
 
 def _at_least_zero(**values: float) -> None:
     for name, value in values.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be a finite number, 0 or more, got {value}")
+        if not value >= 0:
+            raise ValueError(f"{name} must be 0 or more, got {value}")
+        if value == math.inf:
+            raise ValueError(f"{name} must be a finite number, got {value}")
 
 
 def _warm_up(step: int, warmup_steps: float) -> float:
