@@ -52,7 +52,9 @@ def test_an_environment_that_is_up_to_date_is_left_alone(copy, tmp_path):
     assert done.stdout.splitlines()[-1].startswith("1 passed")
 
 
-@pytest.mark.parametrize("name", ["scripts/demo", "scripts/test", "scripts/bench", "scripts/check_gpu", ".ci/run"])
+@pytest.mark.parametrize(
+    "name", ["scripts/demo", "scripts/test", "scripts/bench", "scripts/check_gpu", "scripts/torture", ".ci/run"]
+)
 def test_scripts_are_executable_and_strict(name):
     path = CHECKOUT / name
     if not path.exists():
@@ -123,6 +125,14 @@ def test_the_benchmark_keeps_to_its_minutes(tmp_path):
     result = json.loads((tmp_path / "bench.json").read_text())
     assert result["machine"]["seconds"] < 24 + 10
     assert any("no time left" in item["why"] for item in result["left_out"])
+
+
+@pytest.mark.slow
+def test_a_little_torture_holds(tmp_path):
+    words = ["--kills", 1, "--lines", 2, "--attacks", 2, "--damaged", 1, "--minutes", 5]
+    done = script("torture.py", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bad lines: 2 held, 0 did not" in done.stdout.splitlines()
 
 
 @pytest.mark.slow

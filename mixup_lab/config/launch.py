@@ -122,7 +122,7 @@ def check_sweep(override: Any) -> None:
     count = sum(1 for _ in islice(override.sweep_string_iterator(), MOST_VALUES + 1))
     if not 1 <= count <= MOST_VALUES:
         raise UserError(
-            f"{override.input_line} must have 1 to {MOST_VALUES:,} values, and has {'more' * (count > 0) or 'none'}"
+            f"{override.input_line} must have 1 to {MOST_VALUES:,} values, and has {'more' if count else 'none'}"
         )
 
 

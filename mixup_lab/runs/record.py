@@ -28,7 +28,7 @@ LONGEST = 8 * 2**20  # bytes of a line; no event comes near
 SHAPES: dict[str, Any] = {
     "start": {
         "time?": float, "arm?": str, "name?": str, "seed?": int, "fingerprint?": str, "mixes?": bool, "primary?": str,
-        "maximize?": bool, "choices?": {str: (str, None)}, "overrides?": [str], "chosen?": {str: int}, "epochs?": int,
+        "maximize?": bool, "choices?": {}, "overrides?": [str], "chosen?": {str: int}, "epochs?": int,
         "steps_per_epoch?": int, "versions?": {str: str}, "git?": (str, None), "device?": str, "accelerate?": str,
         "threads?": int, "parameters?": int,
         "data?": {

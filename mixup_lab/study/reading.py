@@ -19,7 +19,7 @@ from mixup_lab.study.tables import TABLES, table_runs
 from mixup_lab.types import UserError
 
 # What the start of a record must have.
-WHOLE = {"arm": str, "name": str, "seed": int, "fingerprint": str, "mixes": bool, "choices": {},
+WHOLE = {"arm": str, "name": str, "seed": int, "fingerprint": str, "mixes": bool, "choices": {str: (str, None)},
          "data": {"kind": str, "digest": str, "class_names": [str]}}  # fmt: skip
 NO_RUNS = ("_aggregate", "confirm")  # folders of a study without runs of its own
 AGREE = 1e-4  # relative difference allowed between the mean score of the examples and the recorded metric
@@ -179,8 +179,8 @@ def read_run(folder: Path) -> Run | None:
     start = next((event for event in events if event["event"] == "start"), None)
     if start is not None:
         check_schema(folder, start)
-        if problem := misfit(start, WHOLE):
-            broken, start = f"{folder} is not a run of mixup-lab: in its record, {problem}", None
+        if wrong := misfit(start, WHOLE):
+            broken, start = f"{folder} is not a run of mixup-lab: in its record, {wrong}", None
     try:
         summary = read_summary(folder)
     except Damaged as problem:

@@ -1,11 +1,21 @@
 """How a run ends: exit codes, sweeps in which some runs fail, resuming, signals."""
 
+import errno
+import os
+import re
 import signal
 import subprocess
 import time
 
 import pytest
+from helpers.command_line import in_this_process
 from helpers.processes import begin, mixup_lab
+
+from mixup_lab import cli
+from mixup_lab.commands.plan import jobs_of
+from mixup_lab.config.errors import explain
+from mixup_lab.config.words import tree_of
+from mixup_lab.types import Interrupted, UserError
 
 # Jobs of our own in place of training, found in the working directory as a user's own classes are.
 JOBS = """
@@ -30,7 +40,8 @@ def job(cfg):
     return 0.0
 """
 START = (
-    "import sys; from mixup_lab import cli; cli.COMMANDS['train'] = cli.COMMANDS['train']._replace(job='jobs:job');"
+    "import sys; sys.path.append('.'); from mixup_lab import cli;"
+    "cli.COMMANDS['train'] = cli.COMMANDS['train']._replace(job='jobs:job');"
     "sys.exit(cli.main(sys.argv[1:]))"
 )
 
@@ -123,3 +134,33 @@ def test_a_signal_ends_a_run_with_its_exit_code(tmp_path, signum, code):
     assert started.returncode == code
     assert err.startswith("mixup-lab train: ")
     assert err.count("\n") == 1
+
+
+def test_a_signal_while_nobody_handles_it_is_an_interruption():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match=r"^stopped$") as error, cli._terminable():
+        signal.raise_signal(signal.SIGTERM)
+    assert error.value.signum == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES, errno.EIO])
+def test_an_error_of_the_file_system_is_one_sentence(number):
+    error = OSError(number, os.strerror(number), "outputs/x")
+    assert explain(error, [], tree_of([], "train")) == f"cannot use outputs/x: {os.strerror(number)}"
+    assert explain(OSError("a bug of ours"), [], tree_of([], "train")) is None
+
+
+@pytest.mark.parametrize("command", ["train", "preview"])
+def test_a_place_for_runs_that_cannot_be_made_is_one_sentence(command, monkeypatch, capsys, tmp_path):
+    (tmp_path / "outputs").write_text("")
+    line = in_this_process(monkeypatch, capsys, tmp_path)
+    code, _, err = line(command, "dataset=fake")
+    assert (code, err.count("\n")) == (2, 1)
+    assert re.match(rf"mixup-lab {command}: cannot write .*outputs.*: (Not a directory|File exists)", err)
+
+
+@pytest.mark.parametrize("word", ["seed=range(0)", "seed=range(100000)"])
+def test_sweeps_over_nothing_or_far_too_much_are_refused(word):
+    with pytest.raises(UserError, match=rf"^{re.escape(word)} must have 1 to 10,000 values"):
+        jobs_of([word])

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from mixup_lab.config import identity
 from mixup_lab.config.schema import COMPARE_KEYS, parse
 from mixup_lab.config.words import config_dir
 from mixup_lab.runs import store
+from mixup_lab.runs.record import Record
 from mixup_lab.types import UserError
 
 TINY = ("dataset=fake", "dataset.shape=[1,8,8]", "model=mlp", "model.hidden=[16]", "trainer.batch_size=32",
@@ -580,3 +582,20 @@ def test_seeds_are_added_until_every_arm_is_decided(line, tmp_path):
     assert levels == {"mixup-a0.001": 0.04, "mixup-a1": level}
     assert line("compare", *words)[0] == 0
     assert json.loads((study / "study.json").read_text())["looks"] == looks, "nothing new was looked at"
+
+
+@pytest.mark.slow
+def test_the_runs_of_another_process_are_waited_for_and_those_that_it_leaves_are_trained(tmp_path):
+    words = (*TINY, "aug.alpha=0,1", "seed=0", "hydra/launcher=basic")
+    run_dir = tmp_path / "outputs" / "s" / "mixup-a1" / "seed=0"
+    other = Record(run_dir)  # as another process has it: locked, and not begun
+    started = begin("compare", *words, cwd=tmp_path)
+    with pytest.raises(subprocess.TimeoutExpired):
+        started.wait(timeout=15)
+    assert not (tmp_path / "outputs" / "s" / "report.html").exists()
+    other.close()
+    out, err = started.communicate(timeout=60)
+    assert (started.returncode, err) == (0, "")
+    assert "1 run is being trained by another process, and waited for" in out.splitlines()
+    assert summary_of(run_dir)["status"] == "ok"
+    assert "no result for" not in out

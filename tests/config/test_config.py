@@ -11,6 +11,8 @@ from mixup_lab.config.identity import arm, arm_name, fingerprint
 from mixup_lab.config.schema import DatasetSettings, parse, register
 from mixup_lab.config.words import config_dir
 from mixup_lab.runs.settings import MACHINE_KEYS
+from mixup_lab.training.device import resolve_device
+from mixup_lab.training.settings import TrainerSettings
 from mixup_lab.types import UserError
 
 
@@ -167,6 +169,17 @@ def test_any_torch_optimizer_and_its_refusals():
         made("optimizer.name=RMSprop", "optimizer.args={beta: 0.9}")
     with pytest.raises(UserError, match="lr must be greater than 0"):
         made("optimizer.name=RMSprop", "optimizer.lr=0")
+    with pytest.raises(UserError, match=r"optimizer\.lr must be a finite number, got inf"):
+        made("optimizer.name=RMSprop", "optimizer.lr=inf")
+    with pytest.raises(UserError, match=r"optimizer\.momentum must be in \[0, 1\), got 2"):
+        made("optimizer.name=RMSprop", "optimizer.args={momentum: 2}")
+
+
+def test_a_device_of_cpu_has_no_number_and_threads_have_a_bound():
+    with pytest.raises(UserError, match=r"trainer\.device must be auto, cpu, cuda, cuda:N or mps, got cpu:3"):
+        resolve_device("cpu:3")
+    with pytest.raises(UserError, match=r"trainer\.threads must be null or 1 to 1024, got 100000000"):
+        TrainerSettings(threads=10**8).check()
 
 
 def _composed(*words):

@@ -65,6 +65,8 @@ def test_tiny_trainings_stay_in_range(schedule, steps):
     ("make", "message"),
     [
         (lambda: Constant(-1), "warmup_epochs must be 0 or more, got -1"),
+        (lambda: Constant(float("inf")), "warmup_epochs must be a finite number, got inf"),
+        (lambda: MultiStep([-1]), r"milestones must be numbers of epochs, 0 or more, got \[-1\]"),
         (lambda: Cosine(min_factor=float("nan")), "min_factor must be 0 or more, got nan"),
         (lambda: OneCycle(pct_start=0), r"pct_start must be in \(0, 1\), got 0"),
         (lambda: WarmupStableDecay(decay_fraction=2), r"decay_fraction must be in \[0, 1\], got 2"),
