@@ -6,6 +6,7 @@ import os
 import random
 import struct
 import time
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -19,6 +20,7 @@ from mixup_lab.files.cache import _read as read_cached
 from mixup_lab.npz import read_npz
 from mixup_lab.runs import store
 from mixup_lab.runs.findings import read_finding
+from mixup_lab.runs.predictions import read_predictions
 from mixup_lab.runs.record import SCHEMA, Record, in_use, read_events, read_record, read_result
 from mixup_lab.runs.shapes import Damaged, misfit, read_json
 from mixup_lab.study.analysis import Options
@@ -63,7 +65,9 @@ def test_a_damaged_record_is_set_aside_and_said(tmp_path, capsys, content):
         assert [event["event"] for event in read_events(tmp_path)] == ["start"]
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"status": "o', "\0" * 80, "[1]", '{"status": "ok", "scalars": [1]}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"status": "o', "\0" * 80, "[1]", "[" * 100_000, '{"status": "ok", "scalars": [1]}']
+)
 def test_a_damaged_summary_names_its_run_and_is_set_aside(tmp_path, capsys, text):
     folder = write_run(tmp_path / "mixup-a1" / "seed=0")
     (folder / "summary.json").write_text(text)
@@ -178,6 +182,47 @@ def test_a_foreign_npz_is_one_sentence(tmp_path, content):
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"^\S+x\.npz cannot be read as an npz file: .+$"):
         read_npz(tmp_path / "x.npz")
+
+
+def test_an_npz_that_promises_more_than_it_holds_takes_no_memory(tmp_path):
+    (tmp_path / "x.npz").write_bytes(npz_with(HEADER.format("<f8", (10**8,)).encode(), bytes(800)))
+    tracemalloc.start()
+    with pytest.raises(UserError, match="does not have the size of float64"):
+        read_npz(tmp_path / "x.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"test_id": np.arange(3)}, {"test_id": np.array(list("abcd"))}, {"test_target": np.array([0, 1, 2, 0])},
+        {"test_target": np.array([0, -1, 0, 0])}, {"test_target": np.zeros((4, 2), int)}, {"test_logits": np.zeros(4)},
+        {"test_logits": np.zeros((4, 2), complex)}, {"test_group": np.zeros((4, 1), int)},
+    ],
+)  # fmt: skip
+def test_predictions_that_do_not_go_together_are_not_used(tmp_path, change):
+    folder = write_run(tmp_path, summary={**SUMMARY, "scalars": {"val/accuracy": 0.5, "test/accuracy": 0.75}})
+    whole = {"test_id": np.arange(4), "test_target": np.array([0, 1, 0, 0]), "test_logits": np.eye(4, 2)}
+    np.savez(folder / "predictions.npz", **whole)
+    assert read_run(folder).recalls()[1].tolist() == [1, 1, 1, 1]
+    np.savez(folder / "predictions.npz", **{**whole, **change})
+    run = read_run(folder)
+    assert (run.predictions(), run.scores("accuracy"), run.recalls()) == (None, None, None)
+    with pytest.raises(UserError, match=r"predictions\.npz is damaged: test_\w+ (cannot be|must be)"):
+        read_predictions(folder, "classes")
+
+
+@pytest.mark.parametrize("key", ["arm", "name", "seed", "fingerprint", "mixes", "choices", "data"])
+def test_a_start_that_lacks_what_a_run_needs_names_the_run(tmp_path, key):
+    folder = write_run(tmp_path / "mixup-a1" / "seed=0", record=[{k: v for k, v in START.items() if k != key}, EPOCH])
+    run = read_run(folder)
+    assert (run.status, run.seed, run.error) == (
+        "failed",
+        0,
+        f"{folder} is not a run of mixup-lab: in its record, {key} is missing",
+    )
 
 
 def test_an_npz_of_numpy_is_read_as_numpy_reads_it(tmp_path):
@@ -306,7 +351,13 @@ def test_whatever_hypothesis_makes_gets_a_sentence_or_is_read(tmp_path_factory):
             return st.just(value) | anything
         return st.fixed_dictionaries({}, optional={key: like(item) for key, item in value.items()}) | anything
 
-    @hypothesis.settings(max_examples=40, deadline=None, database=None, derandomize=True)
+    @hypothesis.settings(
+        max_examples=40,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
     @hypothesis.given(like(START), like(EPOCH), like(SUMMARY), like(STUDY), anything, st.text(max_size=60))
     def read_them(start, epoch, summary, study, config, table):
         made = {
