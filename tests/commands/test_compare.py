@@ -542,7 +542,7 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_been(tmp_path):
 def test_a_damaged_or_foreign_study_file_is_refused(line, tmp_path):
     study = tmp_path / "outputs" / "s"
     assert line("compare", *TINY, "aug.alpha=1", "seed=0")[0] == 0
-    for text, sentence in (("{", "cannot be read"), ('{"schema": 99}', "another version of mixup-lab")):
+    for text, sentence in (("{", "is damaged: it is not JSON"), ('{"schema": 99}', "another version of mixup-lab")):
         (study / "study.json").write_text(text)
         code, _, err = line("compare", *TINY, "aug.alpha=1", "seed=0")
         assert (code, err.count("\n")) == (2, 1)
