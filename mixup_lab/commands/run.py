@@ -1,7 +1,7 @@
 """One run in its directory: build the parts, train, and report to the record and its views."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
@@ -49,6 +49,7 @@ def run(
     *,
     from_checkpoint: bool = True,
     metric: str | None = None,
+    shorter: Collection[str] = (),
 ) -> Event:
     """Train to the end, close the record and return the summary.
 
@@ -58,14 +59,16 @@ def run(
         start: the identity of the run, from `identify`.
         from_checkpoint: continue from the checkpoint; False: train from the beginning again.
         metric: that the study decides by, with or without a split; None: the task's own.
+        shorter: fingerprints that the run had with fewer epochs, before it was to be longer.
 
     Raises:
-        UserError: if a component refuses its settings, or the task lacks the metric; nothing has begun then.
+        UserError: if a component refuses its settings, the task lacks the metric, or the run cannot be longer; nothing
+            has begun then.
         RunFailed: if the run diverged; the record shows it.
         Interrupted: after a signal; a checkpoint was saved.
     """
     with closing(record):
-        _train(config, record, start, from_checkpoint, metric)
+        _train(config, record, start, from_checkpoint, metric, shorter)
         summary = read_summary(record.run_dir)
     assert summary is not None
     return summary
@@ -91,6 +94,7 @@ def _train(
     start: Mapping[str, Any],
     from_checkpoint: bool,
     metric: str | None,
+    shorter: Collection[str],
 ) -> None:
     run_dir, resumed = record.run_dir, record.begun
     # Imported late: --cfg and mistakes on the command line do not need torch.
@@ -107,8 +111,11 @@ def _train(
     fit = Fit(assemble(_placed(config), start["fingerprint"]), run_dir)
     if metric is not None:
         _check_metric(metric, fit.metric_names())
+    notes = list(fit.parts.data.notes)
     if resumed and from_checkpoint and (run_dir / "checkpoint.pt").exists():
-        fit.resume()
+        before = fit.resume(shorter)
+        if before < fit.length["epochs"]:
+            notes.append(f"after {before} epochs the training went on to {fit.length['epochs']}")
     with StopRequest() as stop:
         # TensorBoard hides what a resumed run will write again; pictures and texts are at step 0.
         # The final scalars have the step of the last epoch: where they may be there, both are written again.
@@ -117,11 +124,13 @@ def _train(
             board.scalars({tag: float(value) for tag, value in epoch["scalars"].items()}, fit.done_steps)
         primary = fit.parts.task.primary
         log = RunLog(record, board, progress_view(config.trainer.progress, primary))
-        if not resumed:
+        if shorter:
+            (run_dir / "summary.json").unlink(missing_ok=True)  # what it says is in the record too
+        if shorter or not resumed:
             record.config(OmegaConf.to_yaml(OmegaConf.create(config.resolved)))
         facts = _facts(fit, config.trainer) | ({"resumed": True} if resumed else {})
         log.start(f"{start['name']} seed={config.seed}", about_length(facts), fit.done_steps, {**start, **facts})
-        for note in fit.parts.data.notes:
+        for note in notes:
             record.event("note", text=note)
         try:
             if not fit.done_steps:

@@ -70,6 +70,7 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab train -m aug=mixup aug.alpha=0.1,0.2,0.4,1 seed=0,1,2", "twelve runs"),
         ("mixup-lab train dataset=image_folder dataset.root=DIR model=small_cnn", "your own pictures"),
         ("mixup-lab train resume=RUN_DIR", "resume an interrupted run"),
+        ("mixup-lab train resume=RUN_DIR trainer.epochs=40", "longer, where the schedule admits it"),
         ("mixup-lab train from=RUN_DIR seed=1", "the settings of a run again, with another seed"),
         ("mixup-lab train aug=mixup --cfg job", "show the configuration, run nothing"),
     ),

@@ -161,7 +161,7 @@ def read_run(folder: Path) -> Run | None:
         events = []
     except OSError as problem:
         raise UserError(f"{folder / 'record.jsonl'} cannot be read: {problem.strerror}") from problem
-    start = next((event for event in events if event.get("event") == "start"), None)
+    start = next((event for event in reversed(events) if event.get("event") == "start"), None)
     if start is None:
         return _never_begun(folder, error, log) if error else None
     check_schema(folder, start)

@@ -3,6 +3,7 @@
 import math
 import shlex
 import time
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +32,7 @@ from mixup_lab.training.settings import AUTOMATIC
 from mixup_lab.training.step import train_step
 from mixup_lab.training.stop import Pruned, StopRequest, withdraw
 from mixup_lab.training.tally import Tally
-from mixup_lab.types import Interrupted, Mixed, RunFailed
+from mixup_lab.types import Interrupted, Mixed, RunFailed, UserError
 
 MISTAKES = 9  # examples of val that are shown at the end
 NAMED = 256  # examples of val that the names of metrics are found with: some metrics need two classes
@@ -95,9 +96,46 @@ class Fit:
             group["peak_lr"] = group["lr"]
         torch.manual_seed(torch_seed(parts.seed, "dropout"))
 
-    def resume(self) -> None:
-        """Continue from the checkpoint in the run directory."""
-        self.state = self.checkpoint.load(self.run_dir)
+    def resume(self, shorter: Collection[str] = ()) -> int:
+        """Continue from the checkpoint in the run directory.
+
+        Args:
+            shorter: fingerprints of this run with fewer epochs, whose checkpoint may be there.
+
+        Returns:
+            The number of epochs that the checkpoint was to have.
+
+        Raises:
+            UserError: if the checkpoint cannot be loaded, or the longer training would have been another one so far.
+        """
+        self.state, epochs = self.checkpoint.load(self.run_dir, shorter)
+        if epochs < self.parts.settings.epochs:
+            self._check_longer(epochs)
+        return epochs
+
+    def _check_longer(self, epochs: int) -> None:
+        """Raise UserError unless a training of `epochs` epochs has done what this one would have done so far."""
+        parts, every, state = self.parts, self.parts.settings.eval_every, self.state
+        now, why = parts.settings.epochs, ""
+        lengths = [self.steps * length for length in (epochs, now)]
+        for step in range(self.done_steps):
+            gaps = state.gaps[: step // self.steps // every]
+            rates = {parts.schedule(step, length, self.steps) for length in lengths}
+            factors = {parts.mix_schedule(step, length, self.steps, gaps) for length in lengths}
+            changed = [*["scheduler"] * (len(rates) > 1), *["mix_schedule"] * (len(factors) > 1)]
+            if changed:
+                at = step // self.steps + 1
+                why = f"{' and '.join(changed)} would have been another one from epoch {at} on"
+                break
+        if state.stopped is not None:
+            why = f"{state.stopped} has ended it in epoch {state.epoch}"
+        elif state.epoch == epochs and epochs % every:
+            why = f"its last epoch was evaluated out of turn (trainer.eval_every={every})"
+        if why:
+            raise UserError(
+                f"{self.run_dir} was trained for {epochs} epochs and cannot go on to trainer.epochs={now}: {why};"
+                f" from=RUN_DIR trainer.epochs={now} trains it from the beginning"
+            )
 
     def metric_names(self) -> list[str]:
         """The names of the metrics, from some examples of val; nothing is trained, and no chance is used up."""
