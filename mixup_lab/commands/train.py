@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from mixup_lab.commands.run import identify, primary_value, run
 from mixup_lab.commands.saved import saved_config
 from mixup_lab.config.schema import RunConfig, parse
+from mixup_lab.notices import lines
 from mixup_lab.runs.record import Event, Record, check_schema, read_events, read_result
 from mixup_lab.training.auto import AUTO
 from mixup_lab.types import UserError
@@ -90,4 +91,4 @@ def _headline(summary: Event) -> str:
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """One line, without the source line that Python adds."""
-    print(f"mixup-lab: warning: {message}", file=sys.stderr, flush=True)
+    print(lines(f"mixup-lab: warning: {message}", sys.stderr), file=sys.stderr, flush=True)
