@@ -105,7 +105,7 @@ class Watch:
                 number = sum(state.printed for state in self._states.values())
                 count = f"{number:>{len(str(len(self.places)))}}/{len(self.places)}"
                 line = f"  {count}  {place.name} seed={place.seed}  {state.text}"
-                self._console.print(line, markup=False, soft_wrap=not self._console.is_terminal)
+                self._say(line)
             if not self._live:
                 self._say_time_left(sum(state.status == "ok" for state in self._states.values()))
 
@@ -156,7 +156,10 @@ class Watch:
         about = about_length(state.start) if state.start else ""
         if about not in self._lengths:
             self._lengths.add(about)
-            self._console.print(about, markup=False, soft_wrap=not self._console.is_terminal)
+            self._say(about)
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=not self._console.is_terminal)
 
     def _say_time_left(self, done: int) -> None:
         """A line after the first run, and at each quarter of the runs."""
