@@ -13,7 +13,7 @@ from mixup_lab.config.launch import JobError
 from mixup_lab.config.schema import COMPARE_KEYS, RunConfig, own_key, parse
 from mixup_lab.runs import store
 from mixup_lab.runs.record import InUse, Record, read_result
-from mixup_lab.types import RunFailed, UserError
+from mixup_lab.types import Interrupted, RunFailed, UserError
 
 
 def cell(cfg: DictConfig) -> float | None:
@@ -41,6 +41,8 @@ def cell(cfg: DictConfig) -> float | None:
         return _train(config, run_dir, start, metric)
     except InUse:
         return None
+    except Interrupted as error:  # the advice of a single run would be wrong: the same line goes on with the study
+        raise Interrupted(error.signum, f"{start['name']} seed={config.seed} {error.message}") from error
     except UnknownMetric as error:
         raise JobError(error) from error
     except Exception as error:

@@ -255,7 +255,7 @@ class Fit:
         self.checkpoint.save(self.run_dir, self.state)
         resume = shlex.quote(f"resume={self.run_dir}")
         where = f"epoch {self.state.epoch + 1}, step {self.state.step} of {self.steps}"
-        raise Interrupted(stop.signum, f"stopped in {where}; continue with: mixup-lab train {resume}")
+        raise Interrupted(stop.signum, f"stopped in {where}", f"continue with: mixup-lab train {resume}")
 
     def _check_pruned(self) -> None:
         reason = None if self.trained else withdraw(self.run_dir)
