@@ -99,22 +99,26 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
     canvas.text(LEFT - 12, y, "label", ha="right", weight="bold")
     for k, lines in enumerate(labels):
         canvas.text(_column(k, TILE + GAP, TILE, wide), y, "\n".join(lines))
-    _legend(canvas, parts)
+    _legends(canvas, parts)
 
 
-def _legend(canvas: Canvas, parts: Ingredients) -> None:
-    """The colours of the classes in masks and boxes, eight names to a line."""
-    classes = parts.data.kind.legend()
-    if not classes:
+def _legends(canvas: Canvas, parts: Ingredients) -> None:
+    """The colours of the classes in masks and boxes, eight names to a line, and those of the inputs, two to a line."""
+    _legend(canvas, "classes", parts.data.kind.legend(), COLUMNS)
+    _legend(canvas, "colours", parts.data.encode.legend(), 2)
+
+
+def _legend(canvas: Canvas, title: str, entries: Sequence[tuple[str, np.ndarray]], columns: int) -> None:
+    if not entries:
         return
-    lines = -(-len(classes) // COLUMNS)
+    lines, step = -(-len(entries) // columns), COLUMNS // columns * (TILE + GAP)
     y = canvas.down(LINE * lines + 10) + 8
-    canvas.text(LEFT - 12, y, "classes", ha="right", weight="bold")
-    for number, (name, colour) in enumerate(classes):
-        row, column = divmod(number, COLUMNS)
-        x, top = LEFT + column * (TILE + GAP), y + row * LINE
+    canvas.text(LEFT - 12, y, title, ha="right", weight="bold")
+    for number, (name, colour) in enumerate(entries):
+        row, column = divmod(number, columns)
+        x, top = LEFT + column * step, y + row * LINE
         canvas.picture(x, top + 2, np.broadcast_to(colour, (SWATCH, SWATCH, 3)))
-        canvas.text(x + SWATCH + 6, top, short(name, int((TILE - SWATCH) / CHARACTER)))
+        canvas.text(x + SWATCH + 6, top, short(name, int((step - GAP - SWATCH) / CHARACTER)))
 
 
 def _with_targets(parts: Ingredients, inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
