@@ -138,9 +138,9 @@ def _train(
                 board.text("config", _as_markdown(config.resolved, start["choices"]))
             # The first letters have to tell the runs apart, and runs of one name must not fold into one row.
             trial = f"{run_dir.parent.name} {run_dir.name} {run_dir.parent.parent.name}"
-            board.begin(
-                trial, _hparams(config, fit.parts.settings, start), [f"val/{primary}", f"test/{primary}", "val/loss"]
-            )
+            settings = _hparams(config, fit.parts.settings, start)
+            metrics = [f"val/{primary}", f"test/{primary}", "val/loss"]
+            board.begin(trial, settings, _columns(settings, start["overrides"]), metrics)
             scalars = fit.run(log, stop)
         except BaseException as error:
             # Only a signal or an exit is not an Exception.
@@ -221,6 +221,12 @@ def _hparams(config: RunConfig, settings: TrainerSettings, start: Mapping[str, A
         "batch_size": settings.batch_size,
         "seed": config.seed,
     }
+
+
+def _columns(settings: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
+    """The settings that the line gives, since others hardly differ between runs; arm, alpha and seed always."""
+    typed = {word.partition("=")[0].lstrip("+~").rpartition(".")[2] for word in overrides}
+    return [name for name in settings if name in {"arm", "alpha", "seed", *typed}]
 
 
 def _as_markdown(resolved: dict[str, Any], choices: dict[str, Any]) -> str:
