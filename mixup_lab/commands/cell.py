@@ -38,7 +38,7 @@ def cell(cfg: DictConfig) -> float | None:
     start["name"] = manifest["arms"][start["arm"]]
     run_dir = store.run_dir(study, start["name"], config.seed)
     try:
-        return _train(config, run_dir, start, metric)
+        return _train(config, run_dir, start, metric, manifest["axes"])
     except InUse:
         return None
     except Interrupted as error:  # the advice of a single run would be wrong: the same line goes on with the study
@@ -55,7 +55,7 @@ def cell(cfg: DictConfig) -> float | None:
         return None
 
 
-def _train(config: RunConfig, run_dir: Path, start: dict[str, Any], metric: str | None) -> float:
+def _train(config: RunConfig, run_dir: Path, start: dict[str, Any], metric: str | None, axes: list[str]) -> float:
     """Train the rest of a run and return the primary metric on val."""
     done = _finished(run_dir, start["fingerprint"])  # without the lock: a study that is extended has many of these
     if done is not None:
@@ -68,7 +68,7 @@ def _train(config: RunConfig, run_dir: Path, start: dict[str, Any], metric: str 
         store.settle_error(run_dir)
         # A note instead of a line on the terminal: the same warning would come from every run.
         warnings.showwarning = lambda message, *_, **__: record.event("note", text=str(message))
-        return primary_value(run(config, record, start, from_checkpoint=not failed, metric=metric))
+        return primary_value(run(config, record, start, from_checkpoint=not failed, metric=metric, axes=axes))
 
 
 def _finished(run_dir: Path, fingerprint: str) -> float | None:

@@ -50,6 +50,7 @@ def run(
     from_checkpoint: bool = True,
     metric: str | None = None,
     shorter: Collection[str] = (),
+    axes: Collection[str] | None = None,
 ) -> Event:
     """Train to the end, close the record and return the summary.
 
@@ -60,6 +61,7 @@ def run(
         from_checkpoint: continue from the checkpoint; False: train from the beginning again.
         metric: that the study decides by, with or without a split; None: the task's own.
         shorter: fingerprints that the run had with fewer epochs, before it was to be longer.
+        axes: keys and groups that differ between the runs of its study; None: it belongs to none.
 
     Raises:
         UserError: if a component refuses its settings, the task lacks the metric, or the run cannot be longer; nothing
@@ -68,7 +70,7 @@ def run(
         Interrupted: after a signal; a checkpoint was saved.
     """
     with closing(record):
-        _train(config, record, start, from_checkpoint, metric, shorter)
+        _train(config, record, start, from_checkpoint, metric, shorter, axes)
         summary = read_summary(record.run_dir)
     assert summary is not None
     return summary
@@ -95,6 +97,7 @@ def _train(
     from_checkpoint: bool,
     metric: str | None,
     shorter: Collection[str],
+    axes: Collection[str] | None,
 ) -> None:
     run_dir, resumed = record.run_dir, record.begun
     # Imported late: --cfg and mistakes on the command line do not need torch.
@@ -140,7 +143,8 @@ def _train(
             trial = f"{run_dir.parent.name} {run_dir.name} {run_dir.parent.parent.name}"
             settings = _hparams(config, fit.parts.settings, start)
             metrics = [f"val/{primary}", f"test/{primary}", "val/loss"]
-            board.begin(trial, settings, _columns(settings, start["overrides"]), metrics)
+            typed = [word.partition("=")[0].lstrip("+~") for word in start["overrides"]]
+            board.begin(trial, settings, _columns(settings, typed if axes is None else axes), metrics)
             scalars = fit.run(log, stop)
         except BaseException as error:
             # Only a signal or an exit is not an Exception.
@@ -223,10 +227,10 @@ def _hparams(config: RunConfig, settings: TrainerSettings, start: Mapping[str, A
     }
 
 
-def _columns(settings: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
-    """The settings that the line gives, since others hardly differ between runs; arm, alpha and seed always."""
-    typed = {word.partition("=")[0].lstrip("+~").rpartition(".")[2] for word in overrides}
-    return [name for name in settings if name in {"arm", "alpha", "seed", *typed}]
+def _columns(settings: Mapping[str, Any], keys: Collection[str]) -> list[str]:
+    """The settings that these keys set, since others hardly differ between runs; arm, alpha and seed always."""
+    names = {key.rpartition(".")[2] for key in keys}
+    return [name for name in settings if name in {"arm", "alpha", "seed", *names}]
 
 
 def _as_markdown(resolved: dict[str, Any], choices: dict[str, Any]) -> str:

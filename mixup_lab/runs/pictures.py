@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mixup_lab.runs.fonts import font_for
 
-SCALE = 2  # pixels of the sheet for one of a picture: TensorBoard enlarges small pictures, and blurs their text
-MARGIN, LINE, TEXT = 8, 26, 20  # height of a line of a caption, and of its letters
+SCALE = 2  # pixels of the sheet for one of a picture: TensorBoard shows sheets in cards, of any size
+MARGIN, LINE, TEXT = 8, 30, 25  # height of a line of a caption, and of its letters
 MOST_LINES = 3  # that one line of a caption may need
 
 

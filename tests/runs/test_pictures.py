@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mixup_lab.runs.fonts import dejavu, families_for, font_for
-from mixup_lab.runs.pictures import SCALE, _folded, captioned_grid
+from mixup_lab.runs.pictures import SCALE, TEXT, _folded, captioned_grid
 
 TILES = np.full((2, 64, 128, 3), 90, dtype=np.uint8)
 
@@ -29,7 +29,7 @@ def test_a_caption_is_folded_between_words_and_not_cut():
     lines = _folded(words, 256)
     assert len(lines) > 1
     assert " ".join(lines) == words
-    font = ImageFont.truetype(str(dejavu()), 20)
+    font = ImageFont.truetype(str(dejavu()), TEXT)
     assert all(font.getlength(line) <= 256 for line in lines)
     cut = _folded("x" * 200, 256)
     assert (len(cut), cut[-1][-1]) == (3, "…")
