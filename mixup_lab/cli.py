@@ -91,7 +91,14 @@ def _run(name: str, words: list[str]) -> int:
         from mixup_lab.commands.again import replaced
 
         words = replaced(words)
-    launch(name, _resuming(list(map(as_typed, words))))
+    folders: list[Path] = []
+    try:
+        launch(name, _resuming(list(map(as_typed, words))), folders)
+    finally:
+        if name == "train" and {"-m", "--multirun"} & set(words):
+            from mixup_lab.commands.sweep import show
+
+            show(folders)
     return 0
 
 

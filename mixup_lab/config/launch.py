@@ -19,6 +19,7 @@ from mixup_lab.types import Interrupted, RunFailed, UserError
 from mixup_lab.visible import visible
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+FOLDER = ".folder"  # ending of the files in which jobs note the directories of their runs
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's variable for full tracebacks; the processes of a sweep inherit it
 
 
@@ -53,8 +54,13 @@ class SweepError(Exception):
         self.first = first
 
 
-def launch(command: str, words: Sequence[str]) -> None:
+def launch(command: str, words: Sequence[str], folders: list[Path] | None = None) -> None:
     """Run the job of a command under Hydra with these words, as on the command line.
+
+    Args:
+        command: its name.
+        words: of the line.
+        folders: takes the directories of the runs, those too that failed.
 
     Raises:
         JobError: a single run failed.
@@ -88,6 +94,8 @@ def launch(command: str, words: Sequence[str]) -> None:
             raise UserError(f"cannot write {error.filename}: {error.strerror}") from error  # the run directory
         finally:
             sys.argv = argv
+            if folders is not None:
+                folders += [Path(path.read_text(encoding="utf-8")) for path in Path(announced).glob(f"*{FOLDER}")]
 
 
 def _with_swept_groups(words: Sequence[str]) -> list[str]:
@@ -177,6 +185,9 @@ class Job:
 
         hydra_cfg = HydraConfig.get()
         module, function = self.target.split(":")
+        with suppress(OSError):  # another machine, which lacks the folder
+            name = f"{hydra_cfg.job.get('num', 0)}{FOLDER}"
+            (self.announced / name).write_text(hydra_cfg.runtime.output_dir, encoding="utf-8")
         try:
             with environment(FULL_ERROR, self.full_error), remembering(self.announced):
                 return getattr(import_module(module), function)(cfg)
