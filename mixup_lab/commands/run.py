@@ -116,9 +116,9 @@ def _train(
         _check_metric(metric, fit.metric_names())
     notes = list(fit.parts.data.notes)
     if resumed and from_checkpoint and (run_dir / "checkpoint.pt").exists():
-        before = fit.resume(shorter)
-        if before < fit.length["epochs"]:
-            notes.append(f"after {before} epochs the training went on to {fit.length['epochs']}")
+        fit.resume(shorter)
+        if fit.longer:
+            notes.append(f"after {fit.state.planned} epochs the training went on to {fit.length['epochs']}")
     with StopRequest() as stop:
         # TensorBoard hides what a resumed run will write again; pictures and texts are at step 0.
         # The final scalars have the step of the last epoch: where they may be there, both are written again.

@@ -1,5 +1,6 @@
 """Run Hydra for one command: compose, sweep and launch. Errors reach the command line unchanged."""
 
+import hashlib
 import os
 import re
 import signal
@@ -186,8 +187,9 @@ class Job:
         hydra_cfg = HydraConfig.get()
         module, function = self.target.split(":")
         with suppress(OSError):  # another machine, which lacks the folder
-            name = f"{hydra_cfg.job.get('num', 0)}{FOLDER}"
-            (self.announced / name).write_text(hydra_cfg.runtime.output_dir, encoding="utf-8")
+            folder = str(hydra_cfg.runtime.output_dir)
+            name = f"{hashlib.sha256(folder.encode()).hexdigest()}{FOLDER}"
+            (self.announced / name).write_text(folder, encoding="utf-8")
         try:
             with environment(FULL_ERROR, self.full_error), remembering(self.announced):
                 return getattr(import_module(module), function)(cfg)

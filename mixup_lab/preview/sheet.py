@@ -131,10 +131,10 @@ def _with_answers(
     parts: Ingredients, tiles: np.ndarray, answers: Sequence[tuple[Tensor, Tensor, Tensor]]
 ) -> np.ndarray:
     """Tiles of mixed examples with the targets drawn onto them that have a place in the picture."""
-    drawn = [
-        parts.data.kind.draw_mixed(tile[None], *(part[None].cpu().numpy() for part in answer), parts.data.encode.shape)
-        for tile, answer in zip(tiles, answers, strict=True)
-    ]
+    drawn = []
+    for tile, answer in zip(tiles, answers, strict=True):
+        own, partner, lam = (part[None].cpu().numpy() for part in answer)
+        drawn.append(parts.data.kind.draw_mixed(tile[None], own, partner, lam, parts.data.encode.shape))
     return np.concatenate(drawn)
 
 

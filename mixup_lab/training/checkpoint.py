@@ -25,6 +25,7 @@ class State:
     """The progress of a run."""
 
     epoch: int = 0  # epochs done
+    planned: int = 0  # epochs that the checkpoint was to have which this was loaded from
     step: int = 0  # steps done of the epoch that is under way
     elapsed: float = 0.0  # seconds of training and evaluation so far
     stopped: str | None = None  # why training ended early: "early_stopping" or "max_seconds"
@@ -68,15 +69,12 @@ class Checkpoint:
         }
         write_atomically(run_dir / NAME, lambda file: torch.save(content, file))
 
-    def load(self, run_dir: Path, shorter: Collection[str] = ()) -> tuple[State, int]:
-        """Restore everything that was saved.
+    def load(self, run_dir: Path, shorter: Collection[str] = ()) -> State:
+        """Restore everything that was saved, and return the progress of the run.
 
         Args:
             run_dir: of the run.
             shorter: fingerprints of the same run with fewer epochs, whose checkpoint is welcome too.
-
-        Returns:
-            The progress of the run, and the number of epochs that it was to have.
 
         Raises:
             UserError: if the file is damaged or foreign, or belongs to another run or other data.
@@ -104,7 +102,8 @@ class Checkpoint:
             _set_random_state(content["random"], self.device)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} does not fit this run: {_first_line(error)}") from error
-        return state, length.get("epochs", 0)
+        state.planned = length.get("epochs", 0)
+        return state
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -96,22 +96,18 @@ class Fit:
             group["peak_lr"] = group["lr"]
         torch.manual_seed(torch_seed(parts.seed, "dropout"))
 
-    def resume(self, shorter: Collection[str] = ()) -> int:
+    def resume(self, shorter: Collection[str] = ()) -> None:
         """Continue from the checkpoint in the run directory.
 
         Args:
             shorter: fingerprints of this run with fewer epochs, whose checkpoint may be there.
 
-        Returns:
-            The number of epochs that the checkpoint was to have.
-
         Raises:
             UserError: if the checkpoint cannot be loaded, or the longer training would have been another one so far.
         """
-        self.state, epochs = self.checkpoint.load(self.run_dir, shorter)
-        if epochs < self.parts.settings.epochs:
-            self._check_longer(epochs)
-        return epochs
+        self.state = self.checkpoint.load(self.run_dir, shorter)
+        if self.longer:
+            self._check_longer(self.state.planned)
 
     def _check_longer(self, epochs: int) -> None:
         """Raise UserError unless a training of `epochs` epochs has done what this one would have done so far."""
@@ -237,6 +233,11 @@ class Fit:
     def done_steps(self) -> int:
         """Steps done since the start of the training."""
         return self.state.epoch * self.steps + self.state.step
+
+    @property
+    def longer(self) -> bool:
+        """Whether it was loaded from a checkpoint of the same run with fewer epochs."""
+        return 0 < self.state.planned < self.parts.settings.epochs
 
     @property
     def trained(self) -> bool:
