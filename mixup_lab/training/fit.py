@@ -237,7 +237,7 @@ class Fit:
     @property
     def longer(self) -> bool:
         """Whether it was loaded from a checkpoint of the same run with fewer epochs."""
-        return 0 < self.state.planned < self.parts.settings.epochs
+        return bool(0 < self.state.planned < self.parts.settings.epochs)
 
     @property
     def trained(self) -> bool:
