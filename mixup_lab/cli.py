@@ -24,9 +24,9 @@ from mixup_lab.config.commands import COMMANDS, COMPLETION
 from mixup_lab.config.launch import FULL_ERROR, environment, find_own_code, launch
 from mixup_lab.config.nearest import hint
 from mixup_lab.config.words import as_typed, tree_of, unquoted
+from mixup_lab.notices import lines
 from mixup_lab.pasting import quote
 from mixup_lab.types import Interrupted, RunFailed, UserError
-from mixup_lab.visible import visible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         if debug:
             traceback.print_exception(error)
-        print(f"{name}: {str(error) or 'interrupted'}", file=sys.stderr)
+        print(lines(f"{name}: {str(error) or 'interrupted'}", sys.stderr), file=sys.stderr)
         return 128 + (error.signum if isinstance(error, Interrupted) else 2)
     except BaseException as error:
         return _failed(name, error, words, debug)
@@ -113,7 +113,14 @@ def _run(name: str, words: list[str]) -> int:
         from mixup_lab.commands.again import replaced
 
         words = replaced(words)
-    launch(name, _resuming(list(map(as_typed, words))))
+    folders: list[Path] = []
+    try:
+        launch(name, _resuming(list(map(as_typed, words))), folders)
+    finally:
+        if name == "train" and {"-m", "--multirun"} & set(words):
+            from mixup_lab.commands.sweep import show
+
+            show(folders)
     return 0
 
 
@@ -170,7 +177,7 @@ def _failed(name: str, error: BaseException, words: list[str], debug: bool) -> i
     if debug or (sentence is None and not isinstance(error, SweepError)):
         traceback.print_exception(cause)
     if isinstance(error, SweepError):
-        print(visible(f"{name}: {error}; the first: {sentence or repr(cause)}"), file=sys.stderr)
+        print(lines(f"{name}: {error}; the first: {sentence or repr(cause)}", sys.stderr), file=sys.stderr)
     elif sentence is not None:
-        print(visible(f"{name}: {sentence}"), file=sys.stderr)
+        print(lines(f"{name}: {sentence}", sys.stderr), file=sys.stderr)
     return 1 if sentence is None or isinstance(cause, RunFailed) else 2

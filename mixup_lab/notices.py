@@ -1,12 +1,17 @@
-"""Notices while data is prepared, on standard error: a bar on a terminal, one plain line elsewhere."""
+"""Notices on standard error: a bar on a terminal, one plain line elsewhere; sentences as wide as the terminal."""
 
 import hashlib
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from mixup_lab.visible import visible
+
+COMMAND = ": mixup-lab "  # before a command to be typed
 
 _memory: Path | None = None  # the folder of `remembering`
 
@@ -31,7 +36,24 @@ def say(text: str) -> None:
             return
         except OSError:  # another machine, which lacks the folder: twice is better than never
             pass
-    print(visible(text), file=sys.stderr, flush=True)
+    print(lines(text, sys.stderr), file=sys.stderr, flush=True)
+
+
+def lines(text: str, file: TextIO) -> str:
+    """A text as it is printed to `file`: on a terminal broken between words, and a command begins a line of its own.
+
+    A command is not broken, so that it can be pasted.
+    """
+    text = visible(text)
+    width = shutil.get_terminal_size().columns
+    if not file.isatty() or max(map(len, text.split("\n"))) <= width:
+        return text
+    sentence, colon, command = text.partition(COMMAND)
+    folded = [
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        for line in f"{sentence}{colon[:1]}".split("\n")
+    ]
+    return "\n".join([*folded, *([f"{colon[2:]}{command}"] if colon else [])])
 
 
 @contextmanager

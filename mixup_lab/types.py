@@ -154,11 +154,14 @@ class RunFailed(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run that was asked to stop by a signal, and saved a checkpoint first. Exit code 128 + signum."""
+    """A run that was asked to stop by a signal, and saved a checkpoint first. Exit code 128 + signum.
 
-    def __init__(self, signum: int, message: str) -> None:
-        super().__init__(signum, message)  # both, so that it can be pickled on its way from another process
-        self.signum = signum
+    `advice` is how a single run goes on; a study goes on in another way.
+    """
+
+    def __init__(self, signum: int, message: str, advice: str = "") -> None:
+        super().__init__(signum, message, advice)  # all, so that it can be pickled on its way from another process
+        self.signum, self.message, self.advice = signum, message, advice
 
     def __str__(self) -> str:
-        return str(self.args[1])
+        return f"{self.message}; {self.advice}" if self.advice else self.message

@@ -13,7 +13,7 @@ from mixup_lab.config.launch import JobError
 from mixup_lab.config.schema import COMPARE_KEYS, RunConfig, own_key, parse
 from mixup_lab.runs import store
 from mixup_lab.runs.record import InUse, Record, read_result
-from mixup_lab.types import RunFailed, UserError
+from mixup_lab.types import Interrupted, RunFailed, UserError
 
 
 def cell(cfg: DictConfig) -> float | None:
@@ -38,9 +38,11 @@ def cell(cfg: DictConfig) -> float | None:
     start["name"] = manifest["arms"][start["arm"]]
     run_dir = store.run_dir(study, start["name"], config.seed)
     try:
-        return _train(config, run_dir, start, metric)
+        return _train(config, run_dir, start, metric, manifest["axes"])
     except InUse:
         return None
+    except Interrupted as error:  # the advice of a single run would be wrong: the same line goes on with the study
+        raise Interrupted(error.signum, f"{start['name']} seed={config.seed} {error.message}") from error
     except UnknownMetric as error:
         raise JobError(error) from error
     except Exception as error:
@@ -53,7 +55,7 @@ def cell(cfg: DictConfig) -> float | None:
         return None
 
 
-def _train(config: RunConfig, run_dir: Path, start: dict[str, Any], metric: str | None) -> float:
+def _train(config: RunConfig, run_dir: Path, start: dict[str, Any], metric: str | None, axes: list[str]) -> float:
     """Train the rest of a run and return the primary metric on val."""
     done = _finished(run_dir, start["fingerprint"])  # without the lock: a study that is extended has many of these
     if done is not None:
@@ -66,7 +68,7 @@ def _train(config: RunConfig, run_dir: Path, start: dict[str, Any], metric: str 
         store.settle_error(run_dir)
         # A note instead of a line on the terminal: the same warning would come from every run.
         warnings.showwarning = lambda message, *_, **__: record.event("note", text=str(message))
-        return primary_value(run(config, record, start, from_checkpoint=not failed, metric=metric))
+        return primary_value(run(config, record, start, from_checkpoint=not failed, metric=metric, axes=axes))
 
 
 def _finished(run_dir: Path, fingerprint: str) -> float | None:

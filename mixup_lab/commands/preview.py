@@ -98,13 +98,13 @@ def _choice(group: str, component: Mapping[str, Any], choices: Mapping[str, str]
 
 
 def _data_name(config: RunConfig, choices: Mapping[str, str]) -> str:
-    """The name of the data set; for a folder of pictures or a table of the user's own, its file name."""
+    """The name of the data set; the user's own data have that of their file or folder."""
     name = _choice("dataset", config.source, choices)
     root = config.source.get("root")
-    if not root or name not in ("image_folder", "segmentation_folder", "table"):
+    if not root or "download" in config.source:  # the root of a set that can be downloaded holds many of them
         return name
     path = Path(str(root)).expanduser().resolve()
-    return path.stem if name == "table" else path.name
+    return path.stem if path.is_file() else path.name
 
 
 def _alpha(config: RunConfig, form: str) -> list[str]:

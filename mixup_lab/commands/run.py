@@ -1,7 +1,7 @@
 """One run in its directory: build the parts, train, and report to the record and its views."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
@@ -49,6 +49,8 @@ def run(
     *,
     from_checkpoint: bool = True,
     metric: str | None = None,
+    shorter: Collection[str] = (),
+    axes: Collection[str] | None = None,
 ) -> Event:
     """Train to the end, close the record and return the summary.
 
@@ -58,14 +60,17 @@ def run(
         start: the identity of the run, from `identify`.
         from_checkpoint: continue from the checkpoint; False: train from the beginning again.
         metric: that the study decides by, with or without a split; None: the task's own.
+        shorter: fingerprints that the run had with fewer epochs, before it was to be longer.
+        axes: keys and groups that differ between the runs of its study; None: it belongs to none.
 
     Raises:
-        UserError: if a component refuses its settings, or the task lacks the metric; nothing has begun then.
+        UserError: if a component refuses its settings, the task lacks the metric, or the run cannot be longer; nothing
+            has begun then.
         RunFailed: if the run diverged; the record shows it.
         Interrupted: after a signal; a checkpoint was saved.
     """
     with closing(record):
-        _train(config, record, start, from_checkpoint, metric)
+        _train(config, record, start, from_checkpoint, metric, shorter, axes)
         summary = read_summary(record.run_dir)
     assert summary is not None
     return summary
@@ -91,6 +96,8 @@ def _train(
     start: Mapping[str, Any],
     from_checkpoint: bool,
     metric: str | None,
+    shorter: Collection[str],
+    axes: Collection[str] | None,
 ) -> None:
     run_dir, resumed = record.run_dir, record.begun
     # Imported late: --cfg and mistakes on the command line do not need torch.
@@ -107,8 +114,11 @@ def _train(
     fit = Fit(assemble(_placed(config), start["fingerprint"]), run_dir)
     if metric is not None:
         _check_metric(metric, fit.metric_names())
+    notes = list(fit.parts.data.notes)
     if resumed and from_checkpoint and (run_dir / "checkpoint.pt").exists():
-        fit.resume()
+        fit.resume(shorter)
+        if fit.longer:
+            notes.append(f"after {fit.state.planned} epochs the training went on to {fit.length['epochs']}")
     with StopRequest() as stop:
         # TensorBoard hides what a resumed run will write again; pictures and texts are at step 0.
         # The final scalars have the step of the last epoch: where they may be there, both are written again.
@@ -117,11 +127,13 @@ def _train(
             board.scalars({tag: float(value) for tag, value in epoch.get("scalars", {}).items()}, fit.done_steps)
         primary = fit.parts.task.primary
         log = RunLog(record, board, progress_view(config.trainer.progress, primary))
-        if not resumed:
+        if shorter:
+            (run_dir / "summary.json").unlink(missing_ok=True)  # what it says is in the record too
+        if shorter or not resumed:
             record.config(OmegaConf.to_yaml(OmegaConf.create(config.resolved)))
         facts = _facts(fit, config.trainer) | ({"resumed": True} if resumed else {})
         log.start(f"{start['name']} seed={config.seed}", about_length(facts), fit.done_steps, {**start, **facts})
-        for note in fit.parts.data.notes:
+        for note in notes:
             record.event("note", text=note)
         try:
             if not fit.done_steps:
@@ -129,9 +141,10 @@ def _train(
                 board.text("config", _as_markdown(config.resolved, start["choices"]))
             # The first letters have to tell the runs apart, and runs of one name must not fold into one row.
             trial = f"{run_dir.parent.name} {run_dir.name} {run_dir.parent.parent.name}"
-            board.begin(
-                trial, _hparams(config, fit.parts.settings, start), [f"val/{primary}", f"test/{primary}", "val/loss"]
-            )
+            settings = _hparams(config, fit.parts.settings, start)
+            metrics = [f"val/{primary}", f"test/{primary}", "val/loss"]
+            typed = [word.partition("=")[0].lstrip("+~") for word in start["overrides"]]
+            board.begin(trial, settings, _columns(settings, typed if axes is None else axes), metrics)
             scalars = fit.run(log, stop)
         except BaseException as error:
             # Only a signal or an exit is not an Exception.
@@ -212,6 +225,12 @@ def _hparams(config: RunConfig, settings: TrainerSettings, start: Mapping[str, A
         "batch_size": settings.batch_size,
         "seed": config.seed,
     }
+
+
+def _columns(settings: Mapping[str, Any], keys: Collection[str]) -> list[str]:
+    """The settings that these keys set, since others hardly differ between runs; arm, alpha and seed always."""
+    names = {key.rpartition(".")[2] for key in keys}
+    return [name for name in settings if name in {"arm", "alpha", "seed", *names}]
 
 
 def _as_markdown(resolved: dict[str, Any], choices: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The configuration of a run, read again from its directory."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,7 +12,7 @@ from mixup_lab.runs.settings import MACHINE_KEYS
 from mixup_lab.types import UserError
 
 
-def saved_config(run_dir: Path, changes: Sequence[str], purpose: str) -> RunConfig:
+def saved_config(run_dir: Path, changes: Sequence[str], purpose: str, also: Collection[str] = ()) -> RunConfig:
     """The configuration in the `config.yaml` of a run, with changes of settings of the machine.
 
     The file may come from somebody else, so its `trust` does not count: only `trust=[package]` among the changes does.
@@ -21,6 +21,7 @@ def saved_config(run_dir: Path, changes: Sequence[str], purpose: str) -> RunConf
         run_dir: of the run.
         changes: overrides such as `trainer.device=cpu`.
         purpose: why other keys cannot change, for the message: "when a run is resumed".
+        also: keys that may change besides those of the machine.
 
     Raises:
         UserError: for another key, and for a file that cannot be read or is not the configuration of a run.
@@ -29,10 +30,10 @@ def saved_config(run_dir: Path, changes: Sequence[str], purpose: str) -> RunConf
     cfg = read(path)
     for override in OverridesParser.create().parse_overrides(list(changes)):
         key = override.key_or_group
-        if key not in MACHINE_KEYS:
+        if key not in (*MACHINE_KEYS, *also):
             raise UserError(
                 f"{key} cannot change {purpose}: it goes on as configured in {path}; "
-                f"these may change: {', '.join(sorted(MACHINE_KEYS - {'resume'}))}"
+                f"these may change: {', '.join(sorted({*MACHINE_KEYS, *also} - {'resume'}))}"
             )
         if key != "resume":
             OmegaConf.update(cfg, key, override.value())

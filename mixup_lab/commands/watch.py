@@ -21,6 +21,7 @@ from rich.text import Text
 
 from mixup_lab.runs import store
 from mixup_lab.runs.length import about_length
+from mixup_lab.runs.progress import SHORTEST, cut
 from mixup_lab.runs.record import Event, event_of, read_events, read_result
 from mixup_lab.visible import score
 
@@ -102,7 +103,7 @@ class Watch:
                 number = sum(state.printed for state in self._states.values())
                 count = f"{number:>{len(str(len(self.places)))}}/{len(self.places)}"
                 line = f"  {count}  {place.name} seed={place.seed}  {state.text}"
-                self._console.print(line, markup=False, soft_wrap=True)
+                self._say(line)
             if not self._live:
                 self._say_time_left(sum(state.status == "ok" for state in self._states.values()))
 
@@ -116,14 +117,18 @@ class Watch:
         names = list(dict.fromkeys(place.name for place in self.places))
         table = Table(box=None, pad_edge=False, header_style="dim")
         table.add_column("val, by seed", no_wrap=True)
-        wide = len(seeds) <= MOST_SEEDS and self._console.width >= max(map(len, names)) + 9 * len(seeds)
-        for heading in seeds if wide else ("done", "running", "waiting", "failed", "mean"):
-            table.add_column(str(heading), justify="right", no_wrap=True)
+        width = self._console.width
+        wide = len(seeds) <= MOST_SEEDS and width >= max(map(len, names)) + 9 * len(seeds)
+        headings = list(map(str, seeds)) if wide else ["done", "running", "waiting", "failed", "mean"]
+        for heading in headings:
+            table.add_column(heading, justify="right", no_wrap=True)
+        room = max(SHORTEST, width - sum(max(7, len(heading)) + 2 for heading in headings))
         for name in names:
             states = {place.seed: state for place, state in self._states.items() if place.name == name}
             cells = [_cell(states.get(seed)) for seed in seeds] if wide else _summary(list(states.values()))
-            table.add_row(name, *cells)
-        return Group(table, Text(self._status_line(), style="dim"))
+            table.add_row(cut(name, room), *cells)
+        # The end of a table that is higher than the terminal is not seen.
+        return Group(Text(self._status_line(), style="dim"), table)
 
     def _status_line(self) -> str:
         counts = Counter(state.status for state in self._states.values())
@@ -150,7 +155,10 @@ class Watch:
         about = about_length(state.start) if state.start and known else ""
         if about not in self._lengths:
             self._lengths.add(about)
-            self._console.print(about, markup=False, soft_wrap=True)
+            self._say(about)
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=not self._console.is_terminal)
 
     def _say_time_left(self, done: int) -> None:
         """A line after the first run, and at each quarter of the runs."""
@@ -158,7 +166,9 @@ class Watch:
         left = self._seconds_left()
         if quarter > self._said and left is not None and left >= WORTH_SAYING:
             self._said = quarter
-            self._console.print(f"  {time_left(left, done, len(self.places))}", markup=False, soft_wrap=True)
+            self._console.print(
+                f"  {time_left(left, done, len(self.places))}", markup=False, soft_wrap=not self._console.is_terminal
+            )
 
 
 def look(place: Place, state: State) -> None:

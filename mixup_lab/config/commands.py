@@ -87,6 +87,18 @@ FLAGS = (
     Flag(("--debug",), "show the whole traceback of an error", top=True),
 )
 
+LAUNCHERS = {
+    "basic": "one run after the other, in this process",
+    "slots": "a queue: as many runs side by side as there are GPUs, or CPU cores; see below",
+    "joblib": "local processes, if installed (mixup-lab[joblib])",
+    "submitit_slurm": "a job of Slurm for each run, if installed (mixup-lab[submitit]); submitit_local: without Slurm",
+}
+SLOTS = {  # key of hydra/launcher=slots -> default, comment
+    "slots": ("auto", "runs side by side; auto: slots_per_gpu on each GPU, without a GPU one on each core"),
+    "slots_per_gpu": ("1", "runs that share one GPU; small models leave a GPU idle, so try 2 to 4"),
+    "threads": ("auto", "CPU threads of a run; auto: the cores divided by the slots"),
+}
+
 ANALYSIS = {
     "metric": "NAME of the metric to decide by; default: the task's own",
     "maximize": "true if higher is better, false if lower; default: the task's own, or clear from the name",

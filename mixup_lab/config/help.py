@@ -8,9 +8,10 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
-from mixup_lab.config.commands import COMMANDS, FLAGS, OWN
-from mixup_lab.config.tree import LENS, Key, Tree, groups_of, lens_keys
+from mixup_lab.config.commands import COMMANDS, FLAGS, LAUNCHERS, OWN, SLOTS
+from mixup_lab.config.tree import LENS, Key, Tree, groups_of, lens_keys, read
 
 Row = tuple[str, str]
 USAGE = {
@@ -38,6 +39,7 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab compare aug.alpha=0,0.2,1 'seed=range(10)'", "other alphas and seeds"),
         ("mixup-lab compare dataset.train_size=200,1000", "mixing with little and with more data"),
         ("mixup-lab compare confirm=8", "with a verdict from fresh seeds"),
+        ("mixup-lab compare hydra.launcher.slots=2", "two runs side by side"),
         ("mixup-lab compare lenses=[calibration]", "and a closer look at the runs in the end"),
     ),
     "evaluate": (
@@ -70,6 +72,7 @@ EXAMPLES: dict[str, tuple[Row, ...]] = {
         ("mixup-lab train -m aug=mixup aug.alpha=0.1,0.2,0.4,1 seed=0,1,2", "twelve runs"),
         ("mixup-lab train dataset=image_folder dataset.root=DIR model=small_cnn", "your own pictures"),
         ("mixup-lab train resume=RUN_DIR", "resume an interrupted run"),
+        ("mixup-lab train resume=RUN_DIR trainer.epochs=40", "longer, where the schedule admits it"),
         ("mixup-lab train from=RUN_DIR seed=1", "the settings of a run again, with another seed"),
         ("mixup-lab train aug=mixup --cfg job", "show the configuration, run nothing"),
     ),
@@ -100,6 +103,11 @@ class Page:
     def text(self, text: str) -> None:
         """One paragraph."""
         self.lines += textwrap.wrap(text, self.width)
+
+    def paragraph(self, text: str, indent: str, following: str | None = None) -> list[str]:
+        """The lines of a paragraph that is indented, from its second line on by `following`."""
+        later = indent if following is None else following
+        return textwrap.wrap(text, self.width, initial_indent=indent, subsequent_indent=later, break_on_hyphens=False)
 
     def section(self, title: str) -> None:
         """A title after an empty line."""
@@ -179,39 +187,77 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
         page.section("Keys of the lenses")
         page.rows(map(_row, lens_keys(tree)))
         return str(page)
-    _groups(page, groups_of(command, tree), tree)
-    _keys(page, tree, overrides)
+    chosen = _typed(tree, overrides)
+    for group, option in chosen.items():
+        _option(page, tree, group, option)
+    launcher = any(word.startswith("hydra/launcher=") for word in overrides)
+    short = bool(chosen) or launcher
+    if launcher or not short:
+        _launchers(page, tree)
+    _groups(page, groups_of(command, tree), tree, short)
+    page.section("Keys: set with key=value")
+    page.rows(_row(key) for key in tree.keys if "." not in key.name)
+    if not short:
+        _keys(page, tree)
     page.section("Flags")
-    page.rows(_flags(), limit=28)
+    page.rows(_flags(top=short), limit=28)
     page.lines.append("")
-    page.text(f"The keys of any option: mixup-lab {command} GROUP=OPTION --help.")
+    more = f"What each option is, and all keys and flags: mixup-lab {command} --help."
+    page.text(more if short else f"What an option is, and its keys: mixup-lab {command} GROUP=OPTION --help.")
     return str(page)
 
 
-def _groups(page: Page, groups: Iterable[str], tree: Tree) -> None:
+def _typed(tree: Tree, overrides: Sequence[str]) -> dict[str, str]:
+    """The options that a line chooses by a word of its own; of a list the last."""
+    groups = {word.lstrip("+").partition("=")[0] for word in overrides if "=" in word}
+    return {group: option for group, option in tree.choices(overrides).items() if group in groups & {*tree.groups()}}
+
+
+def _option(page: Page, tree: Tree, group: str, option: str) -> None:
+    """What the file of an option says at its top, and its keys."""
+    path = tree.find(f"{group}/{option}")
+    page.section(f"{group}={option}")
+    for prose, part in groupby(read(path).header if path else (), lambda line: line[:1].strip() != ""):
+        text = list(part)
+        page.lines += page.paragraph(" ".join(text), "  ") if prose else [f"  {line}".rstrip() for line in text]
+    page.section(f"Keys of {group}={option}")
+    common = {key.name for key in tree.keys if group != "trainer"}
+    rows = [_row(key) for key in tree.option_keys(group, option) if key.name not in common]
+    page.rows(rows or [("(none)", "")])
+
+
+def _launchers(page: Page, tree: Tree) -> None:
+    page.section("Several runs: choose where they run with hydra/launcher=NAME (* is the default)")
+    default = tree.chosen.get("hydra/launcher", "basic")
+    page.rows((f"{'*' if name == default else ' '} {name}", about) for name, about in LAUNCHERS.items())
+    page.section("Keys of hydra/launcher=slots")
+    page.rows((f"hydra.launcher.{name}={value}", about) for name, (value, about) in SLOTS.items())
+
+
+def _groups(page: Page, groups: Iterable[str], tree: Tree, short: bool) -> None:
+    """Groups and their options: with a line each, or by names alone."""
     page.section("Groups: choose with group=option (* is the default)")
     for group in groups:
         default = tree.chosen.get(group)
         # A group that is not in the defaults list has to be appended, in Hydra's grammar with a plus.
-        page.lines.append(f"  {group if group in tree.chosen else '+' + group}")
-        rows = [(f"{'*' if name == default else ' '} {name}", note) for name, note in tree.options(group).items()]
-        page.rows(rows, indent=4)
+        head = f"  {group if group in tree.chosen else '+' + group}"
+        names = {name: f"{'*' if name == default else ' '} {name}" for name in tree.options(group)}
+        if short:
+            line = ", ".join(name.strip().replace(" ", "\0") for name in names.values())
+            lines = page.paragraph(f"{head.strip()}: {line}", "  ", "        ")
+            page.lines += [line.replace("\0", " ") for line in lines]  # the default keeps its mark
+        else:
+            page.lines.append(head)
+            page.rows([(names[name], note) for name, note in tree.options(group).items()], indent=4)
 
 
-def _keys(page: Page, tree: Tree, overrides: Sequence[str]) -> None:
-    chosen = tree.choices(overrides)
-    typed = [group for group in chosen if any(word.lstrip("+").startswith(f"{group}=") for word in overrides)]
-    page.section("Keys: set with key=value")
-    page.rows(_row(key) for key in tree.keys if "." not in key.name)
+def _keys(page: Page, tree: Tree) -> None:
+    """The keys that do not depend on the options chosen."""
     for group in sorted({key.name.split(".")[0] for key in tree.keys if "." in key.name}):
         page.section(f"Keys of every {group}")
         page.rows(_row(key) for key in tree.keys if key.name.startswith(f"{group}."))
-    for group, option in chosen.items():
-        if group in typed or group == "trainer":
-            page.section(f"Keys of {group}={option}")
-            common = {key.name for key in tree.keys if group != "trainer"}
-            rows = [_row(key) for key in tree.option_keys(group, option) if key.name not in common]
-            page.rows(rows or [("(none)", "")])
+    page.section(f"Keys of trainer={tree.chosen['trainer']}")
+    page.rows(_row(key) for key in tree.option_keys("trainer", tree.chosen["trainer"] or ""))
 
 
 def _row(key: Key) -> Row:

@@ -1,5 +1,6 @@
 """Run Hydra for one command: compose, sweep and launch. Errors reach the command line unchanged."""
 
+import hashlib
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from mixup_lab.visible import visible
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 MOST_VALUES = 10_000  # of a sweep
+FOLDER = ".folder"  # ending of the files in which jobs note the directories of their runs
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's variable for full tracebacks; the processes of a sweep inherit it
 
 
@@ -55,8 +57,13 @@ class SweepError(Exception):
         self.first = first
 
 
-def launch(command: str, words: Sequence[str]) -> None:
+def launch(command: str, words: Sequence[str], folders: list[Path] | None = None) -> None:
     """Run the job of a command under Hydra with these words, as on the command line.
+
+    Args:
+        command: its name.
+        words: of the line.
+        folders: takes the directories of the runs, those too that failed.
 
     Raises:
         JobError: a single run failed.
@@ -90,6 +97,8 @@ def launch(command: str, words: Sequence[str]) -> None:
             raise UserError(f"cannot write {error.filename or 'the run directory'}: {error.strerror}") from error
         finally:
             sys.argv = argv
+            if folders is not None:
+                folders += [Path(path.read_text(encoding="utf-8")) for path in Path(announced).glob(f"*{FOLDER}")]
 
 
 def _with_swept_groups(words: Sequence[str]) -> list[str]:
@@ -191,6 +200,10 @@ class Job:
 
         hydra_cfg = HydraConfig.get()
         module, function = self.target.split(":")
+        with suppress(OSError):  # another machine, which lacks the folder
+            folder = str(hydra_cfg.runtime.output_dir)
+            name = f"{hashlib.sha256(folder.encode()).hexdigest()}{FOLDER}"
+            (self.announced / name).write_text(folder, encoding="utf-8")
         try:
             with environment(FULL_ERROR, self.full_error), remembering(self.announced):
                 return getattr(import_module(module), function)(cfg)

@@ -37,6 +37,7 @@ class ConfigFile(NamedTuple):
     """The content of one yaml file."""
 
     about: str  # its first comment line
+    header: tuple[str, ...]  # all comment lines at its top, as they are written, without the #
     package: str | None  # of `# @package`, if any
     defaults: tuple[Default, ...]
     keys: tuple[Key, ...]
@@ -50,9 +51,10 @@ def read(path: Path) -> ConfigFile:
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
             break
-        notes += [line.lstrip("#").strip()] * line.startswith("#")
+        notes += [line.removeprefix("#").removeprefix(" ").rstrip()] * line.startswith("#")
     package = next((note.removeprefix("@package").strip() for note in notes if note.startswith("@package")), None)
-    about = next((note for note in notes if note and not note.startswith("@package")), "")
+    header = tuple(note for note in notes if not note.startswith("@package"))
+    about = next((note.lstrip("# ") for note in header if note), "")
     try:
         root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError:
@@ -61,7 +63,7 @@ def read(path: Path) -> ConfigFile:
     listed = next((value for key, value in entries if key.value == "defaults"), None)
     defaults = map(_default, listed.value) if isinstance(listed, yaml.SequenceNode) else ()
     keys = tuple(key for key in _keys(entries, "", text) if key.name.split(".")[0] not in ("defaults", "hydra"))
-    return ConfigFile(about, package, tuple(defaults), keys)
+    return ConfigFile(about, header, package, tuple(defaults), keys)
 
 
 def _default(node: yaml.Node) -> Default:

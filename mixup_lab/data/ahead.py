@@ -31,6 +31,9 @@ class Encoded(Encoder):
     def draw(self, inputs: Tensor, box: int) -> np.ndarray:
         return self._encoder.draw(inputs, box)
 
+    def legend(self) -> list[tuple[str, np.ndarray]]:
+        return self._encoder.legend()
+
     def offers(self) -> dict[str, Any]:
         return self._encoder.offers()
 

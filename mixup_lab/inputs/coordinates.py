@@ -38,6 +38,16 @@ def draw_rows(rows: np.ndarray, numbers: int, bars: Sequence[int], box: int) -> 
     return tiles
 
 
+def legend(numbers: int, bars: Sequence[int]) -> list[tuple[str, np.ndarray]]:
+    """The meaning of the colours of `draw_rows`, whose arguments these are."""
+    rows = (
+        (numbers > 0, "numbers, from -3 to 3 standard deviations", LINE),
+        (any(bar > 1 for bar in bars), "categories: a bar for each value, as high as its share", BAR),
+        (any(bar == 1 for bar in bars), "missing values: a bar for each column that has any", BAR),
+    )
+    return [(words, np.array(colour, dtype=np.uint8)) for there, words, colour in rows if there]
+
+
 def _draw_bars(tiles: np.ndarray, shares: np.ndarray, spans: np.ndarray, firsts: np.ndarray) -> None:
     box, width = tiles.shape[1:3]
     tiles[:] = SHADE

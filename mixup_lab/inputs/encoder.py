@@ -42,6 +42,10 @@ class Encoder(ABC):
         `box` is the maximum side of a tile in pixels.
         """
 
+    def legend(self) -> list[tuple[str, np.ndarray]]:
+        """Words and colour, uint8 (3,), of what `draw` shows in colours of its own. Default: nothing."""
+        return []
+
     def offers(self) -> dict[str, Any]:
         """Arguments for models whose constructors have parameters of these names. Default: none."""
         return {}

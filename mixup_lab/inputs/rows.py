@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixup_lab.inputs.coordinates import draw_rows
+from mixup_lab.inputs.coordinates import draw_rows, legend
 from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.pasting import word
 from mixup_lab.types import UserError
@@ -167,3 +167,6 @@ class TableEncoder(Encoder):
         """Each row as a line over its columns, with bars for flags and one-hot vectors: uint8 (n, box, box, 3)."""
         bars = self.blocks[self._count :]
         return draw_rows(inputs.float().cpu().numpy(), self._count, bars, box)
+
+    def legend(self) -> list[tuple[str, np.ndarray]]:
+        return legend(self._count, self.blocks[self._count :])

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from mixup_lab.models.checks import check_forward, check_name, check_pictures
+from mixup_lab.models.weights import check_reachable, is_file, load_weights, read_weights
 
 SMALL_STEM_FAMILIES = "resnet*, resnext*, wide_resnet*, densenet*"
 
@@ -35,11 +37,13 @@ def torchvision_model(
         small_stem: for small pictures, a 3x3 stem of stride 1 without max pooling instead of 7x7, stride 2 and pooling
             (He et al., 2016, section 4.2). Only for resnet*, resnext*, wide_resnet*, densenet*.
         weights: `DEFAULT` or a name such as `IMAGENET1K_V1` loads pretrained weights (downloaded at first use) and puts
-            a new last layer on them.
+            a new last layer on them. A path loads a state dict for pictures in RGB from that file; its last layer is
+            kept if it has `num_outputs` outputs.
         model_args: more arguments of that model, e.g. `{dropout: 0.3}` for vgg*, efficientnet*, mobilenet*.
 
     Raises:
-        ValueError: an unknown name or weights, a shape or arguments that the model does not take, a failed download.
+        ValueError: an unknown name or weights, a shape or arguments that the model does not take, a failed download, a
+            file that does not fit.
     """
     # Imported late: torchvision takes long, and runs with other models do not need it.
     from torchvision import models
@@ -48,17 +52,22 @@ def torchvision_model(
     check_name("models of torchvision", name, models.list_models(module=models))
     check_weights(name, weights)
 
-    # Pretrained weights can only be loaded into torchvision's own head.
-    arguments: dict[str, Any] = {} if weights else {"num_classes": num_outputs}
+    file = weights if is_file(weights) else None
+    published = None if file else weights
+    # Published weights can only be loaded into torchvision's own head.
+    arguments: dict[str, Any] = {} if published else {"num_classes": num_outputs}
     arguments |= _family_arguments(name, height, width, pretrained=weights is not None)
     arguments |= model_args or {}
     with downloads(name):
         try:
-            model: nn.Module = models.get_model(name, weights=weights, **arguments)
+            model: nn.Module = models.get_model(name, weights=published, **arguments)
         except (TypeError, ValueError, AssertionError, RuntimeError) as error:
             raise ValueError(f"torchvision cannot build {name} for {tuple(input_shape)}: {error}") from error
 
-    if weights is not None:
+    if file is not None:
+        heads = (_head(model)[0], "aux1", "aux2", "AuxLogits")
+        load_weights(f"torchvision's {name}", model, "weights", file, read_weights("weights", file), heads)
+    if published is not None:
         _replace_head(model, num_outputs)
     if small_stem:
         _put_small_stem(name, model, channels)
@@ -69,12 +78,16 @@ def torchvision_model(
 
 
 def check_weights(name: str, weights: str | None) -> None:
-    """Raises `ValueError` unless torchvision has these pretrained weights of a model, or they are None."""
+    """Raises `ValueError` unless these weights of a model are a file, or published and can be had, or None."""
     from torchvision import models
 
-    if weights is not None and weights != "DEFAULT":
-        allowed = [entry.name for entry in models.get_model_weights(name)]
-        check_name(f"weights of torchvision's {name}", weights, allowed)
+    if weights is None or is_file(weights):
+        return
+    entries = models.get_model_weights(name).__members__
+    check_name(f"weights of torchvision's {name}", weights, list(entries))
+    url = entries[weights].url
+    if not Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]).is_file():
+        check_reachable(f"torchvision's {name}", url)
 
 
 @contextmanager
@@ -83,7 +96,15 @@ def downloads(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ValueError(f"weights of torchvision's {name} could not be downloaded: {error}") from error
+        raise ValueError(
+            f"weights of torchvision's {name} could not be downloaded: {error}; set model.weights=FILE to load a file"
+        ) from error
+
+
+def load_backbone(body: nn.Module, name: str, file: str) -> None:
+    """Puts the layers that a backbone shares with a classification model into it, from a state dict of that model."""
+    content = read_weights("weights_backbone", file)
+    load_weights(f"torchvision's {name}", body, "weights_backbone", file, content, ("fc", "classifier"))
 
 
 def _family_arguments(name: str, height: int, width: int, pretrained: bool) -> dict[str, Any]:
@@ -100,9 +121,14 @@ def _family_arguments(name: str, height: int, width: int, pretrained: bool) -> d
     return {}
 
 
+def _head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+    """The last layer and its place. In every family it is the last linear or 1x1 convolution."""
+    return [(path, m) for path, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
+
+
 def _replace_head(model: nn.Module, num_outputs: int) -> None:
-    """Puts a new last layer on a pretrained model. In every family it is the last linear or 1x1 convolution."""
-    path, old = [(path, m) for path, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
+    """Puts a new last layer on a pretrained model."""
+    path, old = _head(model)
     new: nn.Module
     if isinstance(old, nn.Linear):
         new = nn.Linear(old.in_features, num_outputs, bias=old.bias is not None)

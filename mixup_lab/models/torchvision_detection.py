@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mixup_lab.models.checks import BOX_OUTPUTS, check_detector
-from mixup_lab.models.torchvision import check_weights, downloads
+from mixup_lab.models.torchvision import check_weights, downloads, load_backbone
+from mixup_lab.models.weights import is_file, load_weights, read_weights
 
 LEVELS = (8, 16, 32, 64, 128)  # pixels from one point of a map to the next
 WHOLE = "fcos_resnet50_fpn"  # the only one with weights for the whole detector
@@ -26,7 +27,9 @@ class TorchvisionDetection(nn.Module):
         name: `fcos_BACKBONE_fpn` with a backbone of the family resnet*, resnext*, wide_resnet*; torchvision itself has
             `fcos_resnet50_fpn`.
         weights: `DEFAULT` or `COCO_V1` of `fcos_resnet50_fpn` (downloaded at first use), with a new layer for classes.
-        weights_backbone: `DEFAULT` or a name such as `IMAGENET1K_V1` of the backbone alone.
+            A path loads a state dict of the whole detector, of any name, from that file.
+        weights_backbone: `DEFAULT` or a name such as `IMAGENET1K_V1` of the backbone alone. A path loads those of a
+            classification model.
         trainable_layers: how many of the five stages of a pretrained backbone are trained, in 0..5; None: 3. Without
             weights all are trained. BatchNorm of a pretrained backbone is frozen.
     """
@@ -85,23 +88,33 @@ def _fcos(name: str, num_classes: int, weights: str | None, weights_backbone: st
     match = re.fullmatch(r"fcos_((?:wide_)?resne[x]?t\w+)_fpn", name)
     if match is None or match[1] not in models.list_models(module=models):
         raise ValueError(f"name must be fcos_BACKBONE_fpn such as {WHOLE} or fcos_resnet18_fpn, got {name}")
-    if weights is not None and (name != WHOLE or weights_backbone is not None):
-        raise ValueError(f"weights={weights} need name={WHOLE} and no weights_backbone; else set only that")
+    if weights is not None and weights_backbone is not None:
+        raise ValueError(f"weights={weights} are those of the whole detector; leave weights_backbone out")
+    file = weights if is_file(weights) else None
+    if weights is not None and file is None and name != WHOLE:
+        raise ValueError(f"weights={weights} need name={WHOLE}; for others set weights_backbone, or weights=FILE")
     check_weights(name, weights)
     check_weights(match[1], weights_backbone)
     trained = weights is not None or weights_backbone is not None
     layers = 5 if not trained else 3 if trainable is None else trainable
     with downloads(name):
-        if weights is None:
+        if weights is None or file is not None:
+            published = None if is_file(weights_backbone) else weights_backbone
             backbone = resnet_fpn_backbone(
                 backbone_name=match[1],
-                weights=weights_backbone and models.get_model_weights(match[1])[weights_backbone],
+                weights=published and models.get_model_weights(match[1])[published],
                 norm_layer=FrozenBatchNorm2d if trained else nn.BatchNorm2d,
                 trainable_layers=layers,
                 returned_layers=[2, 3, 4],
                 extra_blocks=LastLevelP6P7(256, 256),
             )
-            return FCOS(backbone, num_classes)
+            detector = FCOS(backbone, num_classes)
+            if weights_backbone is not None and is_file(weights_backbone):
+                load_backbone(backbone.body, match[1], weights_backbone)
+            if file is not None:
+                heads = ("head.classification_head.cls_logits",)
+                load_weights(f"torchvision's {name}", detector, "weights", file, read_weights("weights", file), heads)
+            return detector
         model = models.get_model(name, weights=weights, trainable_backbone_layers=layers)
     head = model.head.classification_head
     head.cls_logits = nn.Conv2d(head.cls_logits.in_channels, num_classes, 3, padding=1)

@@ -1,11 +1,13 @@
 """The segmentation models of torchvision, fitted to the pictures and classes at hand."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from mixup_lab.models.checks import check_name, check_pictures
-from mixup_lab.models.torchvision import change_input_channels, check_weights, downloads
+from mixup_lab.models.torchvision import change_input_channels, check_weights, downloads, load_backbone
+from mixup_lab.models.weights import is_file, load_weights, read_weights
 
 
 class TorchvisionSegmentation(nn.Module):
@@ -18,11 +20,12 @@ class TorchvisionSegmentation(nn.Module):
         input_shape: `(C, H, W)`.
         name: any name of `torchvision.models.list_models(module=torchvision.models.segmentation)`.
         weights: `DEFAULT` or a name such as `COCO_WITH_VOC_LABELS_V1` loads pretrained weights (downloaded at first
-            use) and puts new last layers on them.
-        weights_backbone: `DEFAULT` or a name such as `IMAGENET1K_V1`: pretrained weights of the backbone alone.
+            use) and puts new last layers on them. A path loads a state dict of the whole model from that file.
+        weights_backbone: `DEFAULT` or a name such as `IMAGENET1K_V1`: pretrained weights of the backbone alone. A path
+            loads those of a classification model.
 
     Raises:
-        ValueError: for an unknown name or weights, and for a failed download.
+        ValueError: for an unknown name or weights, for a failed download, and for a file that does not fit.
     """
 
     answers = "masks"
@@ -45,13 +48,21 @@ class TorchvisionSegmentation(nn.Module):
         check_weights(name, weights)
         backbone = next(kind for kind in ("resnet50", "resnet101", "mobilenet_v3_large") if name.endswith(kind))
         check_weights(backbone, weights_backbone)
-        # Pretrained weights can only be loaded into torchvision's own last layers.
-        classes = {} if weights else {"num_classes": num_outputs}
+        published = None if is_file(weights) else weights
+        # Published weights can only be loaded into torchvision's own last layers.
+        facts: dict[str, Any] = {} if published else {"num_classes": num_outputs}
+        facts["weights_backbone"] = None if is_file(weights_backbone) else weights_backbone
         with downloads(name):
-            self.net: nn.Module = models.get_model(name, weights=weights, weights_backbone=weights_backbone, **classes)
-        if weights is not None:
+            self.net: nn.Module = models.get_model(name, weights=published, **facts)
+        if published is not None:
             self.net.aux_classifier = None
             _replace_last(self.net, num_outputs)
+        if weights_backbone is not None and is_file(weights_backbone):
+            load_backbone(self.net.get_submodule("backbone"), backbone, weights_backbone)
+        if weights is not None and is_file(weights):
+            heads = [f"classifier.{last}" for last in _last(self.net)] + ["aux_classifier"]
+            content = read_weights("weights", weights)
+            load_weights(f"torchvision's {name}", self.net, "weights", weights, content, heads)
         if channels != 3:
             change_input_channels(self.net, channels, pretrained=bool(weights or weights_backbone))
         # Not deeper: LR-ASPP has a skip connection from block 4.
@@ -64,12 +75,16 @@ class TorchvisionSegmentation(nn.Module):
         return logits
 
 
+def _last(net: nn.Module) -> list[str]:
+    """The 1x1 convolutions of the classifier with one channel for each class: the last one, or the two of LR-ASPP."""
+    names = [name for name, _ in net.get_submodule("classifier").named_children()]
+    return [name for name in names if name.endswith("_classifier")] or names[-1:]
+
+
 def _replace_last(net: nn.Module, num_outputs: int) -> None:
-    """New 1x1 convolutions with one channel for each class: the last one, or the two of LR-ASPP."""
+    """New convolutions instead of the last ones."""
     head = net.get_submodule("classifier")
-    children = list(head.named_children())
-    last = [name for name, _ in children if name.endswith("_classifier")] or [children[-1][0]]
-    for name in last:
+    for name in _last(net):
         old = head.get_submodule(name)
         assert isinstance(old, nn.Conv2d)
         setattr(head, name, nn.Conv2d(old.in_channels, num_outputs, 1))

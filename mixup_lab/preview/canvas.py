@@ -11,8 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from mixup_lab.look import GRID, INK, VARIABLES, our_style
+from mixup_lab.runs.fonts import families_for
 
 DPI = 100
 TEXT, LINE, ASCENT = 9.5, 16, 12  # size of text in points; height of a line and of its letters in pixels
@@ -78,6 +80,10 @@ class Canvas:
                 FigureCanvasAgg(figure)
                 for part in self._parts:
                     part(figure)
+                texts = [artist for artist in figure.findobj(Text) if isinstance(artist, Text)]
+                families = families_for(artist.get_text() for artist in texts)
+                for artist in texts:
+                    artist.set_fontfamily(families)
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box marks its place
                     figure.savefig(out, format="png", dpi=DPI, metadata={"Software": None})

@@ -9,7 +9,6 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from mixup_lab.inputs.encoder import Encoder
 from mixup_lab.look import BLUE, GRID, INK, MUTED, VERMILLION, short
 from mixup_lab.preview.canvas import CHARACTER, LINE, Canvas, plain
 from mixup_lab.preview.examples import Beginning, Example
@@ -22,6 +21,7 @@ LEFT, CONTENT, RIGHT = 116, 1096, 16  # pixels: the names of rows, the pictures,
 TILE, GAP = 128, 10  # of the examples
 COLUMNS, SWATCH = 8, 11  # names in a line of the legend; side of a colour
 SMALL, SMALL_GAP = 96, 4  # of a strip
+LABEL_LINES = 3  # of each part of a label, at most
 DIAGRAM = 620  # pixels across
 
 
@@ -41,7 +41,7 @@ def draw_sheet(parts: Ingredients, title: Title) -> tuple[bytes, tuple[int, int]
         UserError: for data of a kind that cannot be drawn.
     """
     beginning = Beginning(parts)
-    examples, encode = beginning.examples(), parts.data.encode
+    examples = beginning.examples()
     untouched = all(torch.equal(example.mixed, example.own) and not example.layer for example in examples)
     canvas = Canvas(LEFT + CONTENT + RIGHT)
     y = canvas.down(62)
@@ -58,7 +58,7 @@ def draw_sheet(parts: Ingredients, title: Title) -> tuple[bytes, tuple[int, int]
             facts.append(("mixed at", ", ".join(f"{name} {share:.0%}" for name, share in shares.layers.items())))
     _numbers(canvas, shares if shares is not None and np.ptp(shares.lam) > 0 else None, facts)
     for strip in _strips(parts, examples):
-        _strip(canvas, encode, strip)
+        _strip(canvas, parts, strip)
     return canvas.png(), (canvas.width, canvas.height)
 
 
@@ -79,9 +79,7 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
         rows.append((name, [None if other is None else next(drawn) for other in others]))
     if not untouched:
         mixed = encode.draw(torch.stack([example.mixed for example in examples]), TILE)
-        for k, example in enumerate(examples):
-            label, other, lam = (part[None].cpu().numpy() for part in example.answer)
-            mixed[k : k + 1] = parts.data.kind.draw_mixed(mixed[k : k + 1], label, other, lam, encode.shape)
+        mixed = _with_answers(parts, mixed, [example.answer for example in examples])
         inside = [None if example.layer else tile for example, tile in zip(examples, mixed, strict=True)]
         rows.append((parts.mixer.mixed_title, inside))
 
@@ -96,33 +94,48 @@ def _examples(canvas: Canvas, parts: Ingredients, examples: Sequence[Example], u
             elif example.layer and number == len(rows) - 1:
                 words = f"mixed inside\nthe model, after\n{short(example.layer, 16)}"
                 canvas.text(x + wide / 2, _middle(y, high, words), words, ha="center", color=plain(MUTED))
-    y = canvas.down(6 + LINE * max(len(example.label) for example in examples))
+    labels = [[part for line in example.label for part in _caption(line)] for example in examples]
+    y = canvas.down(6 + LINE * max(map(len, labels)))
     canvas.text(LEFT - 12, y, "label", ha="right", weight="bold")
-    for k, example in enumerate(examples):
-        lines = [_caption(line) for line in example.label]
+    for k, lines in enumerate(labels):
         canvas.text(_column(k, TILE + GAP, TILE, wide), y, "\n".join(lines))
-    _legend(canvas, parts)
+    _legends(canvas, parts)
 
 
-def _legend(canvas: Canvas, parts: Ingredients) -> None:
-    """The colours of the classes in masks and boxes, eight names to a line."""
-    classes = parts.data.kind.legend()
-    if not classes:
+def _legends(canvas: Canvas, parts: Ingredients) -> None:
+    """The colours of the classes in masks and boxes, eight names to a line, and those of the inputs, two to a line."""
+    _legend(canvas, "classes", parts.data.kind.legend(), COLUMNS)
+    _legend(canvas, "colours", parts.data.encode.legend(), 2)
+
+
+def _legend(canvas: Canvas, title: str, entries: Sequence[tuple[str, np.ndarray]], columns: int) -> None:
+    if not entries:
         return
-    lines = -(-len(classes) // COLUMNS)
+    lines, step = -(-len(entries) // columns), COLUMNS // columns * (TILE + GAP)
     y = canvas.down(LINE * lines + 10) + 8
-    canvas.text(LEFT - 12, y, "classes", ha="right", weight="bold")
-    for number, (name, colour) in enumerate(classes):
-        row, column = divmod(number, COLUMNS)
-        x, top = LEFT + column * (TILE + GAP), y + row * LINE
+    canvas.text(LEFT - 12, y, title, ha="right", weight="bold")
+    for number, (name, colour) in enumerate(entries):
+        row, column = divmod(number, columns)
+        x, top = LEFT + column * step, y + row * LINE
         canvas.picture(x, top + 2, np.broadcast_to(colour, (SWATCH, SWATCH, 3)))
-        canvas.text(x + SWATCH + 6, top, short(name, int((TILE - SWATCH) / CHARACTER)))
+        canvas.text(x + SWATCH + 6, top, short(name, int((step - GAP - SWATCH) / CHARACTER)))
 
 
 def _with_targets(parts: Ingredients, inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> np.ndarray:
     encode, kind = parts.data.encode, parts.data.kind
     tiles = encode.draw(torch.stack(list(inputs)), TILE)
     return kind.draw(tiles, torch.stack(list(targets)).cpu().numpy(), encode.shape)
+
+
+def _with_answers(
+    parts: Ingredients, tiles: np.ndarray, answers: Sequence[tuple[Tensor, Tensor, Tensor]]
+) -> np.ndarray:
+    """Tiles of mixed examples with the targets drawn onto them that have a place in the picture."""
+    drawn = []
+    for tile, answer in zip(tiles, answers, strict=True):
+        own, partner, lam = (part[None].cpu().numpy() for part in answer)
+        drawn.append(parts.data.kind.draw_mixed(tile[None], own, partner, lam, parts.data.encode.shape))
+    return np.concatenate(drawn)
 
 
 def _column(number: int, step: int, box: int, wide: int) -> int:
@@ -134,10 +147,11 @@ def _middle(y: int, high: int, text: str) -> float:
     return y + (high - LINE * (text.count("\n") + 1)) / 2
 
 
-def _caption(line: str) -> str:
-    """`0.70 * a name`, with the name cut to the width of a tile."""
-    share, star, name = line.partition(" * ")
-    return f"{share}{star}{short(name, int(TILE / CHARACTER) - len(share) - 2)}" if star else line
+def _caption(line: str) -> list[str]:
+    """`0.70 * a name` on as many lines as the width of a tile needs; a word that is wider is cut in its middle."""
+    length = int(TILE / CHARACTER)
+    words = " ".join(short(word, length - 2) for word in line.split())
+    return textwrap.wrap(words, length, subsequent_indent="  ", max_lines=LABEL_LINES, placeholder=" …")
 
 
 def _numbers(canvas: Canvas, shares: Shares | None, facts: Sequence[tuple[str, str]]) -> None:
@@ -195,8 +209,8 @@ def _strips(parts: Ingredients, examples: Sequence[Example]) -> list[DrawnStrip]
     return strips(parts.mixer, Batch(inputs, torch.stack(chosen.targets)), parts.seed)
 
 
-def _strip(canvas: Canvas, encode: Encoder, strip: DrawnStrip) -> None:
-    tiles = encode.draw(strip.inputs, SMALL)
+def _strip(canvas: Canvas, parts: Ingredients, strip: DrawnStrip) -> None:
+    tiles = _with_answers(parts, parts.data.encode.draw(strip.inputs, SMALL), strip.answers)
     high, wide = tiles.shape[1:3]
     canvas.text(LEFT, canvas.down(28) + 4, strip.title, weight="bold")
     y = canvas.down(high + 4)

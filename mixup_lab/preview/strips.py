@@ -23,6 +23,7 @@ class DrawnStrip:
     values: tuple[float, ...]
     inputs: Tensor  # (values, ...) standardised
     lam: tuple[float, ...]  # as really mixed
+    answers: tuple[tuple[Tensor, Tensor, Tensor], ...]  # labels of each: own, partner, and lam, () or (H, W)
 
 
 def strips(mixer: Mixer, batch: Batch, seed: int, values: Sequence[float] = ()) -> list[DrawnStrip]:
@@ -48,7 +49,8 @@ def _drawn(strip: Strip, batch: Batch, seed: int) -> DrawnStrip:
     done = [mixed(draw, value) for value in strip.values]
     inputs = torch.stack([mixture.inputs[0] for mixture in done])
     lam = tuple(float(mixture.lam[0].mean()) for mixture in done)
-    return DrawnStrip(strip.title, strip.parameter, strip.values, inputs, lam)
+    answers = tuple((mixture.target[0], mixture.partner[0], mixture.lam[0]) for mixture in done)
+    return DrawnStrip(strip.title, strip.parameter, strip.values, inputs, lam, answers)
 
 
 def _one_draw(mixer: Mixer, batch: Batch, seed: int, number: int) -> Draw:

@@ -1,7 +1,8 @@
 """The record of a run: `config.yaml`, the append-only `record.jsonl` and the final `summary.json`. No torch.
 
 Readers take the last event of an epoch: a run that was killed between its record and its checkpoint trains that epoch
-again and appends the same numbers a second time. A line that a kill cut short is skipped, and so is a damaged one.
+again and appends the same numbers a second time. A line that a kill cut short is skipped, and so is a damaged one. The
+last `start` identifies the run: with more epochs a run goes on under another fingerprint.
 
 A directory holds a run from its first event on; files of a process that was killed earlier do not count. Damaged files
 are never written over: they are set aside under another name.
@@ -118,7 +119,7 @@ class Record:
     def end(self, status: str, scalars: Mapping[str, float], **fields: Any) -> None:
         """Append the `end` event and write `summary.json`; `status` is ok, failed or interrupted."""
         self.event("end", status=status, scalars=dict(scalars), **fields)
-        start = next(read_events(self.run_dir, "start"))
+        *_, start = read_events(self.run_dir, "start")
         summary = {
             "status": status,
             **{key: start.get(key) for key in ("arm", "name", "seed", "fingerprint", "primary")},

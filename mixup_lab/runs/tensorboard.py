@@ -77,10 +77,17 @@ class TensorBoardView(EventFile):
         lines = [Chart(title=title, multiline=MultilineChartContent(tag=[tag])) for title, tag in charts.items()]
         self.charts([Category(title="Does it help?", chart=lines)])
 
-    def begin(self, trial: str, settings: Mapping[str, Any], metrics: list[str]) -> None:
-        """Open this run's row in the HPARAMS table: its name there, its settings, and the tags of its metrics."""
+    def begin(self, trial: str, settings: Mapping[str, Any], columns: list[str], metrics: list[str]) -> None:
+        """Open this run's row in the HPARAMS table.
+
+        Args:
+            trial: its name there.
+            settings: the same keys for every run.
+            columns: the settings that are shown.
+            metrics: tags of its metrics.
+        """
         plain = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in settings.items()}
-        self.hparams(trial, plain, list(plain), metrics)
+        self.hparams(trial, plain, columns, metrics)
         self.flush()
 
     def end(self, status: str) -> None:

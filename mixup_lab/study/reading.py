@@ -176,7 +176,7 @@ def read_run(folder: Path) -> Run | None:
         events, damaged = [], 0
     except OSError as problem:
         raise UserError(f"{record} cannot be read: {problem.strerror}") from problem
-    start = next((event for event in events if event["event"] == "start"), None)
+    start = next((event for event in reversed(events) if event["event"] == "start"), None)
     if start is not None:
         check_schema(folder, start)
         if wrong := misfit(start, WHOLE):

@@ -24,6 +24,7 @@ from mixup_lab.study.statistics.intervals import mean_interval
 
 FOLDER = "_aggregate"
 DOSE_STEP = 1000  # steps of the dose-response for alpha = 1; TensorBoard's steps are whole numbers
+MIDDLE = "mean"  # before a tag: the middle of a band, which no run has; runs without a band would count as incomplete
 _DOSE = f"The step is alpha times {DOSE_STEP}: 400 is alpha = 0.4, and 0 is the baseline."
 _DOSE_KEYS = ("alpha", "aug.alpha", "seed")
 Point = tuple[float, ...]  # a value, or a value with the low and the high end of its band
@@ -44,12 +45,12 @@ def write_aggregate(answer: Answer, study_dir: Path) -> None:
     runs = {_plain(arm.name): _Events(began) for arm in answer.arms}
     rows = {arm.id: _row(answer, arm, origins[arm.id].choices) for arm in answer.arms}
     # TensorBoard uses the columns of any one run for all, and rows of runs also have a seed.
-    columns = [*dict.fromkeys(name for row in rows.values() for name in row), "seed"]
+    columns = [name for name in dict.fromkeys(name for row in rows.values() for name in row) if _differs(name, rows)]
     metrics = [f"test/{answer.metric.name}", "mean/difference", f"mean/val_{answer.metric.name}"]
     for arm, run in zip(answer.arms, runs.values(), strict=True):
         _arm(run, answer, arm, origins[arm.id].steps_per_epoch)
         # The first letters distinguish the rows of arms from those of runs.
-        run.hparams(f"MEAN {arm.name}", rows[arm.id], columns, metrics)
+        run.hparams(f"MEAN {arm.name}", rows[arm.id], [*columns, "seed"], metrics)
         run.end_hparams()
     for name, arms in _doses(answer.arms).items():
         run = runs[name] = _Events(began)
@@ -113,7 +114,10 @@ def _arm(run: _Events, answer: Answer, arm: Arm, steps_per_epoch: int) -> None:
     for tag, curve in curves.items():
         for epoch, mean, low, high in zip(curve.epochs, curve.mean, curve.low, curve.high, strict=True):
             last = max(last, epoch * steps_per_epoch)
+            low = max(0.0, low) if tag.endswith("/loss") else low
             run.point(tag, epoch * steps_per_epoch, (mean, low, high))
+            if tag in (f"val/{metric}", "val/loss"):
+                run.scalar(f"{MIDDLE}/{tag}", mean, epoch * steps_per_epoch)
     for name in dict.fromkeys((metric, "loss")):
         for epoch, gap in _gap(curves.get(f"train_clean/{name}"), curves.get(f"val/{name}")):
             # No band: the two curves do not show how train and val vary together.
@@ -180,6 +184,11 @@ def _row(answer: Answer, arm: Arm, choices: Mapping[str, Any] | None) -> dict[st
     return {k: v if isinstance(v, (bool, int, float)) else _word(v) for k, v in row.items() if v is not None}
 
 
+def _differs(name: str, rows: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a setting differs between arms; their names and alpha are shown anyhow."""
+    return name in ("arm", "alpha") or len({row.get(name) for row in rows.values()}) > 1
+
+
 def _charts(metric: str, tags: set[str]) -> list[Any]:
     """The layout; charts without a scalar are left out."""
     from tensorboard.plugins.custom_scalar import layout_pb2
@@ -187,17 +196,14 @@ def _charts(metric: str, tags: set[str]) -> list[Any]:
     def chart(title: str, tag: str) -> Any:
         if tag.startswith("gap/"):
             return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[f"{tag}$"]))
-        series = layout_pb2.MarginChartContent.Series(value=tag, lower=f"low/{tag}", upper=f"high/{tag}")
+        series = layout_pb2.MarginChartContent.Series(value=f"{MIDDLE}/{tag}", lower=f"low/{tag}", upper=f"high/{tag}")
         return layout_pb2.Chart(title=title, margin=layout_pb2.MarginChartContent(series=[series]))
 
     # TensorBoard shows margin charts of one category in the reverse order.
-    gaps, dose = {name: f"gap/{name}" for name in (metric, "loss")}, "dose_response"
     titles = {
         "Means over seeds, with 95 % bands": {"loss on val": "val/loss", f"{metric} on val": f"val/{metric}"},
-        "Generalisation gap: clean train minus val, means over seeds": gaps,
-        f"Dose and response: the step is alpha * {DOSE_STEP}": {
-            "difference to the baseline": f"{dose}/difference",
-            f"{metric} on test": f"{dose}/test_{metric}",
+        "Generalisation gap: clean train minus val, means over seeds": {
+            name: f"gap/{name}" for name in (metric, "loss")
         },
     }
     shown = {title: [chart(*row) for row in rows.items() if row[1] in tags] for title, rows in titles.items()}

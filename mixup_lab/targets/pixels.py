@@ -63,10 +63,25 @@ class Pixels(Target):
 
     def describe_one(self, target: np.ndarray) -> str:
         """The class of the largest area, and how many others; also of a soft label (C, H, W)."""
+        names = [name for name, _ in self._areas(target)]
+        return ", ".join(names) if len(names) <= 2 else f"{names[0]} +{len(names) - 1}"
+
+    def label_parts(self, own: np.ndarray, partner: np.ndarray, lam: float) -> list[tuple[float, str]]:
+        """With shares of the area: two masks often have the same classes."""
+        parts = []
+        for share, target in ((lam, own), (1 - lam, partner)):
+            areas = self._areas(target)
+            words = ", ".join(f"{name} {area:.0%}" for name, area in areas[:2])
+            if share > 0:
+                parts.append((share, words + f" +{len(areas) - 2}" * (len(areas) > 2)))
+        return parts
+
+    def _areas(self, target: np.ndarray) -> list[tuple[str, float]]:
+        """The classes of a mask with their shares of its area without void, the largest first."""
         soft = np.issubdtype(target.dtype, np.floating)
         counts = target.sum((1, 2)) if soft else label_counts(target)[: len(self.names)]
-        names = [self.names[k] for k in np.argsort(-counts, kind="stable")[: (counts > 0).sum()]]
-        return ", ".join(names) if len(names) <= 2 else f"{names[0]} +{len(names) - 1}"
+        order = np.argsort(-counts, kind="stable")[: (counts > 0).sum()]
+        return [(self.names[k], float(counts[k] / counts.sum())) for k in order]
 
     def move(self, target: Tensor, transform: Moves, draw: dict[str, Tensor], shape: tuple[int, ...]) -> Tensor:
         return transform.move_masks(target, draw)

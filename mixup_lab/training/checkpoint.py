@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class State:
     """The progress of a run."""
 
     epoch: int = 0  # epochs done
+    planned: int = 0  # epochs that the checkpoint was to have which this was loaded from
     step: int = 0  # steps done of the epoch that is under way
     elapsed: float = 0.0  # seconds of training and evaluation so far
     stopped: str | None = None  # why training ended early: "early_stopping" or "max_seconds"
@@ -68,26 +70,29 @@ class Checkpoint:
         }
         write_atomically(run_dir / NAME, lambda file: torch.save(content, file))
 
-    def load(self, run_dir: Path, steps: int) -> State:
+    def load(self, run_dir: Path, steps: int, shorter: Collection[str] = ()) -> State:
         """Restore everything that was saved, and return the progress of the run.
 
         Args:
             run_dir: of the run.
             steps: of an epoch.
+            shorter: fingerprints of the same run with fewer epochs, whose checkpoint is welcome too.
 
         Raises:
             UserError: if the file is damaged or foreign, or belongs to another run or other data.
         """
         path = run_dir / NAME
         content = read_checkpoint(path)
-        if content.get("fingerprint") != self.fingerprint:
+        if content.get("fingerprint") not in (self.fingerprint, *shorter):
             raise UserError(f"{path} belongs to a run with other settings than {run_dir / 'config.yaml'}")
         if content.get("digest") != self.digest:
             raise UserError(
                 f"{path} was trained on other data: examples, labels or classes in dataset.root have changed since"
             )
-        if content.get("length") != self.length:
-            before, now = (_words(length) for length in (content.get("length") or {}, self.length))
+        length = content.get("length") or {}
+        longer = content["fingerprint"] in shorter and length.get("epochs", 0) < self.length["epochs"]
+        if length != self.length and not (longer and {**length, "epochs": self.length["epochs"]} == self.length):
+            before, now = (_words(length) for length in (length, self.length))
             raise UserError(f"{path} was begun with {before or 'another length'}, and auto is {now} now")
         try:
             self.model.load_state_dict(content["model"])
@@ -102,6 +107,7 @@ class Checkpoint:
             _set_random_state(content["random"], self.device)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise UserError(f"{path} does not fit this run: {_first_line(error)}") from error
+        state.planned = length.get("epochs", 0)
         return state
 
     def _try_weights(self, weights: Any) -> None:

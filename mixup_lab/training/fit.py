@@ -3,6 +3,7 @@
 import math
 import shlex
 import time
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +32,7 @@ from mixup_lab.training.settings import AUTOMATIC
 from mixup_lab.training.step import train_step
 from mixup_lab.training.stop import Pruned, StopRequest, withdraw
 from mixup_lab.training.tally import Tally
-from mixup_lab.types import Interrupted, Mixed, RunFailed
+from mixup_lab.types import Interrupted, Mixed, RunFailed, UserError
 
 MISTAKES = 9  # examples of val that are shown at the end
 NAMED = 256  # examples of val that the names of metrics are found with: some metrics need two classes
@@ -95,9 +96,42 @@ class Fit:
             group["peak_lr"] = group["lr"]
         torch.manual_seed(torch_seed(parts.seed, "dropout"))
 
-    def resume(self) -> None:
-        """Continue from the checkpoint in the run directory."""
-        self.state = self.checkpoint.load(self.run_dir, self.steps)
+    def resume(self, shorter: Collection[str] = ()) -> None:
+        """Continue from the checkpoint in the run directory.
+
+        Args:
+            shorter: fingerprints of this run with fewer epochs, whose checkpoint may be there.
+
+        Raises:
+            UserError: if the checkpoint cannot be loaded, or the longer training would have been another one so far.
+        """
+        self.state = self.checkpoint.load(self.run_dir, self.steps, shorter)
+        if self.longer:
+            self._check_longer(self.state.planned)
+
+    def _check_longer(self, epochs: int) -> None:
+        """Raise UserError unless a training of `epochs` epochs has done what this one would have done so far."""
+        parts, every, state = self.parts, self.parts.settings.eval_every, self.state
+        now, why = parts.settings.epochs, ""
+        lengths = [self.steps * length for length in (epochs, now)]
+        for step in range(self.done_steps):
+            gaps = state.gaps[: step // self.steps // every]
+            rates = {parts.schedule(step, length, self.steps) for length in lengths}
+            factors = {parts.mix_schedule(step, length, self.steps, gaps) for length in lengths}
+            changed = [*["scheduler"] * (len(rates) > 1), *["mix_schedule"] * (len(factors) > 1)]
+            if changed:
+                at = step // self.steps + 1
+                why = f"{' and '.join(changed)} would have been another one from epoch {at} on"
+                break
+        if state.stopped is not None:
+            why = f"{state.stopped} has ended it in epoch {state.epoch}"
+        elif state.epoch == epochs and epochs % every:
+            why = f"its last epoch was evaluated out of turn (trainer.eval_every={every})"
+        if why:
+            raise UserError(
+                f"{self.run_dir} was trained for {epochs} epochs and cannot go on to trainer.epochs={now}: {why};"
+                f" from=RUN_DIR trainer.epochs={now} trains it from the beginning"
+            )
 
     def metric_names(self) -> list[str]:
         """The names of the metrics, from some examples of val; nothing is trained, and no chance is used up."""
@@ -201,6 +235,11 @@ class Fit:
         return self.state.epoch * self.steps + self.state.step
 
     @property
+    def longer(self) -> bool:
+        """Whether it was loaded from a checkpoint of the same run with fewer epochs."""
+        return bool(0 < self.state.planned < self.parts.settings.epochs)
+
+    @property
     def trained(self) -> bool:
         """Whether training is over; the test may still be to come."""
         return self.state.epoch >= self.parts.settings.epochs or self.state.stopped is not None
@@ -217,7 +256,7 @@ class Fit:
         self.checkpoint.save(self.run_dir, self.state)
         resume = shlex.quote(f"resume={self.run_dir.absolute()}")
         where = f"epoch {self.state.epoch + 1}, step {self.state.step} of {self.steps}"
-        raise Interrupted(stop.signum, f"stopped in {where}; continue with: mixup-lab train {resume}")
+        raise Interrupted(stop.signum, f"stopped in {where}", f"continue with: mixup-lab train {resume}")
 
     def _check_pruned(self) -> None:
         reason = None if self.trained else withdraw(self.run_dir)

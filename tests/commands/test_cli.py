@@ -1,8 +1,10 @@
 """What the command line prints, and how much it loads for it."""
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 from helpers.command_line import in_this_process
@@ -56,6 +58,31 @@ def test_help_shows_the_keys_of_the_chosen_option(run):
     assert "Keys of aug=mixup" in out
     assert "aug.alpha=1.0" in out
     assert "._target_" not in out
+
+
+def test_help_of_a_preset_shows_its_header_and_its_keys(run):
+    out = run("train", "experiment=bccd_detector", "--help")[1]
+    path = CHECKOUT / "conf" / "experiment" / "bccd_detector.yaml"
+    header = [line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("# ")][1:]
+    flat = " ".join(out.split())
+    assert " ".join(" ".join(header).split()) in flat
+    assert "\n    mixup aug.alpha=0.2                        0.471  0.845\n" in out, "a table keeps its columns"
+    assert "model.width=32" in out
+    assert "trainer.class_weights" not in out
+    assert "dataset: audio_folder, breast_cancer," in out
+    assert out.count("\n") < 100
+
+
+def test_help_names_the_launchers_and_the_keys_of_slots(run):
+    from hydra_plugins.mixup_lab_slots.slots_launcher import SlotsLauncherConf
+
+    keys = {f"hydra.launcher.{field.name}={field.default}" for field in fields(SlotsLauncherConf)}
+    keys = {key for key in keys if "_target_" not in key}
+    for words in (("compare", "--help"), ("compare", "hydra/launcher=slots", "--help"), ("train", "--help")):
+        out = run(*words)[1]
+        assert keys == set(re.findall(r"hydra\.launcher\.\w+=(?!2)\w+", out))
+        assert ("* slots" in out, "* basic" in out) == (words[0] == "compare", words[0] == "train")
+        assert "(none)" not in out
 
 
 def test_help_knows_the_users_folder(run, tmp_path):

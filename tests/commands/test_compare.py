@@ -479,7 +479,8 @@ def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped in epoch" in err
+    assert "baseline seed=0 stopped in epoch" in err
+    assert "resume=" not in err
     assert summary_of(run)["status"] == "interrupted"
     done = lines_of(run)[-1]
     process = compare(tmp_path, *words)

@@ -58,11 +58,12 @@ class Training:
         resume: bool = False,
         base: tuple[str, ...] = TINY,
         config: RunConfig | None = None,
+        shorter: tuple[str, ...] = (),
     ) -> None:
         self.run_dir = run_dir
         self.fit = Fit(assemble(config or config_of(*base, *overrides), "fingerprint"), run_dir)
         if resume:
-            self.fit.resume()
+            self.fit.resume(shorter)
         self.log = RunLog(Record(run_dir, resume=resume), TensorBoardView(run_dir), ProgressView())
         if not resume:
             self.log.record.event("start", arm="arm", seed=0)

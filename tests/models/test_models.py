@@ -407,6 +407,7 @@ def test_torchvision_weights_are_loaded_under_a_new_head(tmp_path: Path, monkeyp
 def test_torchvision_failed_download_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))  # no folder, so that nothing can be stored
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")  # so that the host is not asked first
     with pytest.raises(ValueError, match="weights of torchvision's squeezenet1_1 could not be downloaded: "):
         torchvision_model(input_shape=RGB, num_outputs=5, name="squeezenet1_1", weights="DEFAULT")
 

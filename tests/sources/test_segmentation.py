@@ -567,6 +567,7 @@ def test_the_mask_that_was_said_stands_above_the_true_one(folder, tmp_path):
         assert torch.equal(said.long(), model(data.encode(batch.inputs)).argmax(1))
     sheet = mistakes_sheet(data.val, [(i, "words") for i in chosen], data.encode, data.kind, said)
     plain = data.encode.draw(data.encode(batch.inputs), 128)
+    sheet = sheet[::2, ::2]  # twice as large as the tiles
     for k, left in enumerate((4, 128 + 12)):
         for top, masks in ((4, said), (4 + 128 + 2, batch.target)):
             tile = data.kind.draw(plain, masks.numpy(), data.input_shape)[k]
@@ -577,8 +578,8 @@ def test_the_mask_that_was_said_stands_above_the_true_one(folder, tmp_path):
 def test_what_the_model_gets_wrong_is_logged_with_both_masks(folder, tmp_path):
     _, run_dir = run(tmp_path, *folder, "trainer.epochs=1")
     (shown,) = EventAccumulator(str(run_dir), size_guidance={"images": 0}).Reload().Images("val/mistakes")
-    assert shown.width == 3 * (128 + 8)
-    assert shown.height > 3 * 2 * 128  # three rows of two pictures, and words
+    assert shown.width == 2 * 3 * (128 + 8)
+    assert shown.height > 2 * 3 * 2 * 128  # three rows of two pictures, and words
 
 
 def test_a_model_for_classes_is_told_from_one_for_masks(folder, tmp_path):

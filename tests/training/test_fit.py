@@ -248,7 +248,7 @@ def test_what_the_model_gets_wrong_on_val_is_shown_at_the_end(train):
     (shown,) = board.Reload().Images("val/mistakes")
     assert shown.step == training.fit.done_steps
     wrong = round((1 - training.scalars["val/accuracy"]) * len(training.fit.parts.data.val))
-    assert shown.width == min(3, wrong) * (128 + 8)  # three tiles in a row, with their margins
+    assert shown.width == 2 * min(3, wrong) * (128 + 8)  # three enlarged tiles in a row, with their margins
 
 
 @pytest.mark.parametrize("aug", ["mixup", "manifold_mixup"])
