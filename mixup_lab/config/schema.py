@@ -151,11 +151,22 @@ class RunConfig:
     resolved: dict[str, Any]  # the whole as nested plain values, as in `config.yaml`
 
 
+@dataclass
+class SweeperSettings:
+    """The keys of `hydra.sweeper` by default; see `mixup_lab_product`."""
+
+    _target_: str = "hydra_plugins.mixup_lab_product.product_sweeper.ProductSweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+    composed: bool = False
+
+
 def register() -> None:
-    """Register the schemas and the resolver `run_name` with Hydra, before it composes."""
+    """Register the schemas, the keys of the sweeper and the resolver `run_name` with Hydra, before it composes."""
     nodes = {"schema": RunSchema, "preview_schema": PreviewSchema, "compare_schema": CompareSchema}
     for name, node in nodes.items():
         ConfigStore.instance().store(name=name, node=node, provider="mixup_lab")
+    ConfigStore.instance().store(group="hydra/sweeper", name="product", node=SweeperSettings, provider="mixup_lab")
     OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
 
 

@@ -226,7 +226,7 @@ def test_numbers_have_residuals(tmp_path):
 
 
 def test_a_constant_prediction_has_no_slope(tmp_path):
-    arrays = {"test_prediction": np.full((8, 1), 2.0), "test_target": np.arange(8.0)[:, None]}
+    arrays = {"test_prediction": np.full((8, 1), 2.0), "test_target": np.arange(8.0)[:, None], "test_id": np.arange(8)}
     found = measured(finished_run(tmp_path, kind="numbers", arrays=arrays))
     assert "slope" not in found.scores
     assert math.isfinite(found.scores["bin_bias"].value)

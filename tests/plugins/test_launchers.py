@@ -96,6 +96,7 @@ def job(cfg):
 # Nothing is imported ahead: these jobs do not need torch, which takes seconds.
 START_TOY = """
 import sys
+sys.path.append(".")
 from hydra_plugins.mixup_lab_slots import _queue
 from mixup_lab import cli
 if "trainer.device=look" not in sys.argv:

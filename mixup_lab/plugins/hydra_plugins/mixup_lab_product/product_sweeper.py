@@ -1,25 +1,20 @@
 """The sweeper's entry for Hydra, which imports this file at every start."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
-from hydra.core.config_store import ConfigStore
-
-
-@dataclass
-class ProductSweeperConf(BasicSweeperConf):
-    """The keys of `hydra.sweeper`."""
-
-    _target_: str = "hydra_plugins.mixup_lab_product.product_sweeper.ProductSweeper"
-    composed: bool = False  # whether the caller has composed the runs already
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 
 class ProductSweeper(BasicSweeper):
     """Hydra's own sweeper, which would compose every run of a sweep before the first one begins.
 
-    This one composes one run of those that differ in their seed alone: they are right or wrong together.
+    This one composes one run of those that differ in their seed alone: they are right or wrong together. Its keys are
+    in `mixup_lab.config.schema`, since every composition names it.
+
+    Args:
+        composed: whether the caller has composed the runs already.
+        settings: those of Hydra's sweeper.
     """
 
     def __init__(self, composed: bool = False, **settings: Any) -> None:
@@ -35,6 +30,3 @@ class ProductSweeper(BasicSweeper):
         if not self._composed:
             first = {tuple(word for word in words if not word.startswith("seed=")): words for words in reversed(batch)}
             super().validate_batch_is_legal(list(reversed(first.values())))
-
-
-ConfigStore.instance().store(group="hydra/sweeper", name="product", node=ProductSweeperConf, provider="mixup_lab")
