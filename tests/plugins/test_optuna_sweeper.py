@@ -84,8 +84,9 @@ def test_choices_intervals_and_whole_numbers(search):
     assert sum(trial.params["optimizer.lr"] < 3e-3 for trial in trials) > 0, "as often below as above on a log scale"
     best = max(trials, key=lambda trial: trial.value)
     assert f"best of 6 trials: trial {search.study.best_trial.number}, {best.value:.4f} on val" in out
-    *_, told = out.splitlines()
+    (told,) = (line for line in out.splitlines() if line.startswith("  mixup-lab compare"))
     assert told.startswith("  mixup-lab compare dataset=fake 'dataset.shape=[1,8,8]' ")
+    assert out.splitlines()[-1] == "report  mixup-lab report search"
     assert "seed=" not in told
     assert all(
         word in told.replace("'", "") for word in search.study.best_trial.user_attrs["words"] if "aug" not in word

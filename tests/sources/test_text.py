@@ -756,4 +756,4 @@ def test_tiles_hold_words_and_the_sheet_of_a_batch_both_texts():
     done = mixed.apply(batch, one_draw(mixed, batch))
     with_partners = mixed_sheet(done, encode, Classes(("x", "y")), partners=batch.inputs.flip(0))
     alone = mixed_sheet(done, encode, Classes(("x", "y")))
-    assert with_partners.shape[0] == alone.shape[0] + 128
+    assert with_partners.shape[0] == alone.shape[0] + 256
