@@ -19,7 +19,7 @@ from mixup_lab.config.nearest import hint, unknown_key
 from mixup_lab.config.tree import Tree
 from mixup_lab.config.words import tree_of
 from mixup_lab.disk import writing
-from mixup_lab.notices import say, track
+from mixup_lab.notices import remembering, say, track
 from mixup_lab.pasting import quote
 from mixup_lab.runs import store
 from mixup_lab.runs.findings import Finding, read_finding, write_finding
@@ -134,7 +134,9 @@ def look(places: Sequence[Path], lenses: Mapping[str, Lens], machine: Sequence[s
     every = _finished(runs, machine)
     reasons: dict[tuple[str, str], list[str]] = {}
     found: dict[str, list[tuple[Run, Finding]]] = {name: [] for name in lenses}
-    with track(f"{', '.join(lenses)} on {len(runs)} runs", len(runs) * len(lenses)) as advance:
+    title = f"{', '.join(lenses)} on {len(runs)} runs"
+    # What is true of the data is said once, not for each run.
+    with TemporaryDirectory() as said, remembering(Path(said)), track(title, len(runs) * len(lenses)) as advance:
         for run, one in zip(runs, every, strict=True):
             for name, lens in lenses.items():
                 finding = _measured(name, lens, one, every, again, reasons)

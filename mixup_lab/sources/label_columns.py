@@ -156,13 +156,13 @@ def _chosen(columns: Sequence[LabelColumn], values: np.ndarray) -> str:
         say(f"targets {names}: {'tags (0 and 1)' if tags else 'numbers'}, so dataset.task={chosen}")
         return chosen
     if columns[0].texts is not None:
-        say(f"target {names}: texts, so dataset.task=classification")
+        say(f"dataset.target={names}: texts, so dataset.task=classification")
         return "classification"
     whole, count = bool((values == np.round(values)).all()), len(np.unique(values))
     both = ("classification", "regression")
     chosen, other = both if whole and count <= FEW else both[::-1]
     numbers = f"{'whole numbers' if whole else 'numbers'}, {count:,} different"
-    say(f"target {names}: {numbers}, so dataset.task={chosen} (set dataset.task={other} if not)")
+    say(f"dataset.target={names}: {numbers}, so dataset.task={chosen} (set dataset.task={other} if not)")
     return chosen
 
 

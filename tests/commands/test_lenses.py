@@ -155,3 +155,13 @@ def test_help_and_completion_know_the_lenses(line):
     assert texts("evaluate lens=[cal") == {"lens=[calibration"}
     assert "lens=" not in texts("train l")
     assert texts("report min") == {"min_effect="}
+
+
+def test_what_is_true_of_the_data_is_said_once(line, tmp_path):
+    rows = [f"{k / 7:.3f},{k % 3},{k % 2}" for k in range(60)]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
+    words = ("dataset=table", "dataset.root=rows.csv", "dataset.target=y", "model=mlp", "trainer.epochs=1")
+    assert line("train", "-m", *words, "trainer.device=cpu", "seed=0,1", "hydra.sweep.dir=runs")[0] == 0
+    err = line("evaluate", "runs", "lens=[boundary]")[2]
+    assert err.count("dataset.target=y: whole numbers, 2 different") == 1
+    assert err.count("rows.csv: 60 rows: ") == 1

@@ -223,7 +223,7 @@ def test_what_is_true_of_the_data_is_said_once_and_not_by_every_run(tmp_path):
              "seed=0,1,2", "dataset.split_seed=0", *SLOTS]  # fmt: skip
     done = mixup_lab("train", "-m", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("target y: texts, so dataset.task=classification") == 1
+    assert done.stderr.count("dataset.target=y: texts, so dataset.task=classification") == 1
     assert done.stderr.count("class c has fewer than 3 examples for 3 splits") == 1
 
 

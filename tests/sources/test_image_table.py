@@ -89,7 +89,7 @@ def test_number_codes_are_classes_in_their_order(table, capsys):
     loaded = source(table([[k] for k in (10, 9, 2, 10, 9, 2)], ["grade"]), target="grade").load()
     assert loaded.kind == Classes(("2", "9", "10"))
     assert loaded.train.target.tolist() == [2, 1, 0, 2, 1, 0]
-    assert "target grade: whole numbers, 3 different, so dataset.task=classification" in capsys.readouterr().err
+    assert "dataset.target=grade: whole numbers, 3 different, so dataset.task=classification" in capsys.readouterr().err
     numbers = source(table([[k] for k in (10, 9, 2)], ["grade"]), target="grade", task="regression").load()
     assert isinstance(numbers.kind, Numbers)
 

@@ -238,7 +238,7 @@ def test_parquet(tmp_path: Path, file: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "task", "kind", "said"),
     [
-        ("bab", "auto", Classes(("a", "b")), "target y: texts, so dataset.task=classification\n"),
+        ("bab", "auto", Classes(("a", "b")), "dataset.target=y: texts, so dataset.task=classification\n"),
         (
             ["10", "9", "10.0"],
             "auto",
