@@ -1,5 +1,6 @@
 """Columns of a table as texts: paths, labels, splits and groups. Rows that lack one are incomplete."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -125,12 +126,15 @@ def read_rows(
 
 
 def one_spelling(labels: Iterable[str]) -> dict[str, str]:
-    """For each label the text that stands for it: if all are numbers, 1 and 1.0 are one label."""
+    """For each label the text that stands for it: if all are numbers, 1 and 1.0 are one label.
+
+    Codes stay as they are written: 01 and 1 differ, and so do the versions 1.1 and 1.10.
+    """
     texts = dict.fromkeys(labels)
-    numbers = {text: as_number(text) for text in texts}
-    if None in numbers.values() or len(set(numbers.values())) == len(texts):
+    if any(as_number(text) is None for text in texts):
         return {text: text for text in texts}
-    return {text: f"{number:.15g}" for text, number in numbers.items()}
+    plain = {text: re.sub(r"(?<=\d)\.0*$", "", text) for text in texts}
+    return plain if len(set(plain.values())) < len(texts) else {text: text for text in texts}
 
 
 def _texts(values: Sequence[object] | np.ndarray) -> list[str]:

@@ -16,8 +16,9 @@ from typing import Any, Literal, NamedTuple, TextIO
 
 import numpy as np
 
-from mixup_lab.files.keys import SKIP_HINT, few
+from mixup_lab.files.keys import SKIP_HINT, SPLIT_NAMES, SPLITS, few
 from mixup_lab.files.values import is_numeric
+from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
 CELLS = 2**19  # values read at a time
@@ -85,14 +86,11 @@ class TableFile:
         return itertools.count(1)
 
 
-def split_files(
-    root: str, stems: Mapping[str, Sequence[str]], endings: Sequence[str], names: Mapping[str, str | None] | None = None
-) -> dict[str, Path]:
-    """Find the file of each split; only train must have one.
+def split_files(root: str, endings: Sequence[str], names: Mapping[str, str | None] | None = None) -> dict[str, Path]:
+    """Find the file of each split, by the usual names of splits; only train must have one. Others are reported.
 
     Args:
         root: the file of train, or a folder.
-        stems: for each split the usual names, without ending.
         endings: that files may have.
         names: for each split the user's file name within the folder, or None.
 
@@ -105,10 +103,12 @@ def split_files(
     if not folder.is_dir():
         raise UserError(f"dataset.root={root} does not exist; it must be a file or a folder")
     files: dict[str, Path] = {}
-    for split, usual in stems.items():
+    there = sorted(path for path in folder.iterdir() if path.suffix.lower() in endings and path.is_file())
+    for split in SPLITS:
         name = names and names[split]
-        paths = [folder / name] if name else [folder / f"{stem}{ending}" for stem in usual for ending in endings]
-        paths = [path for path in paths if path.is_file()]
+        usual = [stem for stem, of in SPLIT_NAMES.items() if of == split]
+        paths = [path for stem in usual for path in there if path.stem.lower() == stem]
+        paths = [path for path in [folder / name] if path.is_file()] if name else paths
         if name and not paths:
             raise UserError(f"dataset.{split}_file={name} is not in dataset.root={root}")
         if len(paths) > 1:
@@ -119,6 +119,9 @@ def split_files(
     if "train" not in files:
         hint = "; dataset.train_file=NAME sets another" if names else ""
         raise UserError(f"dataset.root={root} has no train file ({' '.join(f'train{e}' for e in endings)}){hint}")
+    unused = [path.name for path in there if path not in files.values()]
+    if unused:
+        say(f"files of {root} are not used: {few(unused)}; those of splits are called {few(list(SPLIT_NAMES), 99)}")
     return files
 
 
@@ -181,8 +184,6 @@ class TextFile(TableFile):
         with self._errors():
             rows = [row for row in self._records(start, self._delimiter) if row]
         first = rows[0] if rows else []
-        if any("\n" in name or "\r" in name for name in first):
-            self._several_lines()
         width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
         if header and width > len(first) and 2 * count >= len(rows):
             number = self._above + 1 + next(k for k, line in enumerate(start) if line.strip())
@@ -193,7 +194,9 @@ class TextFile(TableFile):
         if len(first) < 2:
             hint = "; dataset.delimiter=... sets the separator" if hints else ""
             raise UserError(f"{path} seems to have only one column{hint}")
-        super().__init__(path, [name.strip() if header else "" for name in first], header)
+        super().__init__(path, [" ".join(name.split()) if header else "" for name in first], header)
+        if any("\n" in name or "\r" in name for name in first):
+            self._several_lines()
         if comments:
             self.notes.append(f"{comments} line{'s'[: comments > 1]} of comment above the header passed over")
 

@@ -100,7 +100,7 @@ def _pictures(root: str, path: str, content: Any, images: str, categories: dict[
             raise UserError(f"{path}: annotation {entry['id']} refers to picture {entry['image_id']}, which is missing")
         if category is None:
             raise UserError(f"{path}: annotation {entry['id']} has category {entry['category_id']}, which is missing")
-        if entry.get("iscrowd"):
+        if int(entry.get("iscrowd") or 0):
             crowds += 1
             continue
         left, top, width, height = map(float, entry["bbox"])
@@ -111,10 +111,11 @@ def _pictures(root: str, path: str, content: Any, images: str, categories: dict[
 
 
 def _check_categories(path: str, entries: Sequence[Any]) -> None:
-    names = [entry["name"] for entry in entries]
-    for name in names:
-        if names.count(name) > 1 or not name:
-            raise UserError(f"{path} has the category {name!r} more than once, or without a name")
+    for key, what in (("name", "category"), ("id", "category id")):
+        values = [entry[key] for entry in entries]
+        for value in values:
+            if values.count(value) > 1 or value == "":
+                raise UserError(f"{path} has the {what} {value!r} more than once, or without a name")
 
 
 def _difference(own: dict[Id, str], train: dict[Id, str]) -> str:

@@ -13,7 +13,7 @@ from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.columns import INCOMPLETE, LABELLESS, LARGE, TEXT, UNREADABLE, Column, coded_rows
 from mixup_lab.files.group_columns import unused_groups
 from mixup_lab.files.index_columns import counts_rows
-from mixup_lab.files.keys import DECIMALS, SPLITS, check_choice, few
+from mixup_lab.files.keys import DECIMALS, SPLIT_NAMES, SPLITS, check_choice, few
 from mixup_lab.files.store import Shelf, Stored, in_memory
 from mixup_lab.files.table import PARQUET, TEXTS, TableFile, open_table, split_files
 from mixup_lab.files.values import Notation
@@ -89,7 +89,7 @@ class Table(CachedSource):
 
     def load(self) -> Loaded:
         """Read the files, or map the tables that an earlier start has cached."""
-        paths = split_files(self.root, {split: (split,) for split in SPLITS}, (*TEXTS, *PARQUET))
+        paths = split_files(self.root, (*TEXTS, *PARQUET))
         if "split" in self.uses.special and len(paths) > 1:
             raise UserError(f"dataset.split_column is for one file; dataset.root={self.root} has a file for each split")
         files = {
@@ -165,12 +165,14 @@ class Table(CachedSource):
         k = [column.name for column in others].index(name)
         texts = others[k].texts
         for text in texts:
-            if text not in SPLITS:
-                allowed = ", ".join(SPLITS)
+            if text.lower() not in SPLIT_NAMES:
+                allowed = ", ".join(SPLIT_NAMES)
                 raise UserError(f"dataset.split_column={name}: {self.root} holds {text!r}; allowed are {allowed}")
-        if "train" not in texts:
+        splits = [SPLIT_NAMES[text.lower()] for text in texts]
+        if "train" not in splits:
             raise UserError(f"dataset.split_column={name}: {self.root} has no row of train")
-        chosen = {text: table.extras[:, k] == texts.index(text) for text in SPLITS if text in texts}
+        codes = {split: [code for code, other in enumerate(splits) if other == split] for split in SPLITS}
+        chosen = {split: np.isin(table.extras[:, k], own) for split, own in codes.items() if own}
         return {split: Stored(*(part[rows] for part in table)) for split, rows in chosen.items()}
 
     def _loaded(

@@ -21,7 +21,6 @@ from mixup_lab.sources.new_texts import new_texts
 from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
 
-STEMS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
 ENDINGS = (".csv", ".tsv", ".txt")
 COVERED = 99  # percent of the training texts that are not cut, if no length is set
 
@@ -87,7 +86,7 @@ class TextTable(FileSource):
     def load(self) -> Loaded:
         """Read the files. Until the vocabulary is learnt, an example is the index of its row."""
         names = {"train": self.train_file, "val": self.val_file, "test": self.test_file}
-        files = split_files(self.root, STEMS, ENDINGS, names)
+        files = split_files(self.root, ENDINGS, names)
         tables = {split: self._read(path) for split, path in files.items()}
         column = self._column("label_column")
         spelt = one_spelling(text for table in tables.values() for text in table.columns[column])

@@ -347,6 +347,7 @@ def _changed(key, number, **values):
         ("test", lambda content: content.pop("images"), r"test\.json cannot be read .* \(it has no 'images'\)"),
         ("test", _changed("images", 0, file_name="no.png"), r"test/no\.png cannot be read as a picture"),
         ("train", _changed("categories", 1, name="bar"), r"the category 'bar' more than once"),
+        ("train", _changed("categories", 1, id=3), r"the category id 3 more than once"),
     ],
 )
 def test_what_is_wrong_with_instances_of_coco(split, change, sentence, tmp_path):

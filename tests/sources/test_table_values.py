@@ -426,3 +426,48 @@ def test_a_whole_preparation(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(table(rows | {"y": list("ab") * 30}, ";"))
     data = prepared(Table(str(tmp_path / "t.csv"), "y"))
     assert data.input_shape == (2,)
+
+
+# ---- names of splits, codes and headers -----------------------------------------------------------------------------
+
+
+def test_files_and_rows_of_splits_have_their_usual_names(tmp_path, capsys):
+    for name, rows in (("Train.csv", "1,p\n2,q\n3,p\n"), ("dev.CSV", "9,p\n"), ("testing.csv", "8,q\n7,p\n")):
+        (tmp_path / name).write_text("a,y\n" + rows)
+    (tmp_path / "holdout.csv").write_text("a,y\n5,p\n")
+    loaded = Table(root=str(tmp_path), target="y", cache=False).load()
+    assert [len(pool.target) for pool in (loaded.train, loaded.val, loaded.test)] == [3, 1, 2]
+    assert "are not used: holdout.csv; those of splits are called train, training, val," in capsys.readouterr().err
+    (tmp_path / "valid.csv").write_text("a,y\n5,p\n")
+    with pytest.raises(UserError, match=r"has both valid\.csv and dev\.CSV"):
+        Table(root=str(tmp_path), target="y", cache=False).load()
+
+    (tmp_path / "one.csv").write_text("a,s,y\n1,Train,p\n2,training,q\n3,validation,p\n4,DEV,q\n5,test,q\n")
+    loaded = Table(root=str(tmp_path / "one.csv"), target="y", split_column="s", cache=False).load()
+    assert [len(pool.target) for pool in (loaded.train, loaded.val, loaded.test)] == [2, 2, 1]
+
+
+def test_a_header_over_several_lines(tmp_path):
+    (tmp_path / "x.csv").write_text('"size\nin m",y\n1,p\n2,q\n3,p\n')
+    loaded = Table(root=str(tmp_path / "x.csv"), target="y", cache=False).load()
+    assert loaded.train.inputs.shape == (3, 1)
+    (tmp_path / "x.csv").write_text('"size\nin m",z,y\n1,1,p\n2,5,q\n3,8,p\n')
+    assert Table(
+        root=str(tmp_path / "x.csv"), target="y", drop=["size in m"], cache=False
+    ).load().train.inputs.shape == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["1", "1.0", "2"], {"1", "2"}),
+        (["0.0", "-1.", "0", "-1"], {"0", "-1"}),
+        (["01", "1"], {"01", "1"}),
+        (["1.1", "1.10"], {"1.1", "1.10"}),
+        (["5E1", "50"], {"5E1", "50"}),
+        (["9007199254740993", "9007199254740992"], {"9007199254740993", "9007199254740992"}),
+        (["1", "1.0", "b"], {"1", "1.0", "b"}),
+    ],
+)
+def test_one_spelling_joins_whole_numbers_alone(labels, names):
+    assert set(one_spelling(labels).values()) == names

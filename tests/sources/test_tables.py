@@ -300,7 +300,7 @@ BAD = [
     ("a,y\n1,p\n2,q\n", {"task": "regression"}, r"line 2: column y holds 'p', which is not a finite number"),
     ("a,g,y\n1,u,p\n2,,q\n", {"group_column": "g"}, r"line 3: the value of column g is missing"),
     ("a,t,y\n1,1/2/24,p\n", {"time_column": "t"}, r"line 2: column t holds '1/2/24', which is neither a number nor"),
-    ("a,s,y\n1,train,p\n2,dev,q\n", {"split_column": "s"}, r"split_column=s: .* holds .dev.; allowed are train, val"),
+    ("a,s,y\n1,train,p\n2,old,q\n", {"split_column": "s"}, r"split_column=s: .* holds .old.; allowed are train, tr"),
     ("a,s,y\n1,test,p\n", {"split_column": "s"}, r"dataset\.split_column=s: .* has no row of train"),
     ("a,s,y\n1,train,p\n1,train,q\n2,test,r\n", {"split_column": "s"}, r"csv, test: train has no example whose y is r"),
     ("a,y\n1,2\n2,3\n", {"task": "multilabel"}, r"table\.csv, train: the tag y must be 0 or 1, found 2"),
