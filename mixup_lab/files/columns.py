@@ -268,4 +268,6 @@ def _unreadable(where: str, column: Column, value: Any, needed: bool) -> str:
         f"; name it in dataset.missing if it stands for a missing value, take the column as texts with"
         f" {word('dataset.categorical', [column.name])}, or leave such rows out with dataset.on_error=skip"
     )
-    return f"{where}: column {column.name} holds {str(value)!r}, which is {what}{SKIP_HINT if needed else hint}"
+    if needed:
+        hint = SKIP_HINT if column.kind == TIME else f"; for classes set dataset.task=classification{SKIP_HINT}"
+    return f"{where}: column {column.name} holds {str(value)!r}, which is {what}{hint}"

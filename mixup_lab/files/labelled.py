@@ -9,7 +9,7 @@ import numpy as np
 
 from mixup_lab.files.keys import SKIP_HINT, SPLIT_NAMES, SPLITS
 from mixup_lab.files.table import TableFile
-from mixup_lab.files.values import as_number
+from mixup_lab.files.values import TRUTHS, as_number
 from mixup_lab.notices import say
 from mixup_lab.pasting import word
 from mixup_lab.types import UserError
@@ -126,11 +126,14 @@ def read_rows(
 
 
 def one_spelling(labels: Iterable[str]) -> dict[str, str]:
-    """For each label the text that stands for it: if all are numbers, 1 and 1.0 are one label.
+    """For each label the text that stands for it: if all are numbers, 1 and 1.0 are one label; True and TRUE are one.
 
     Codes stay as they are written: 01 and 1 differ, and so do the versions 1.1 and 1.10.
     """
     texts = dict.fromkeys(labels)
+    if all(text.lower() in TRUTHS for text in texts):
+        first: dict[str, str] = {}
+        return {text: first.setdefault(text.lower(), text) for text in texts}
     if any(as_number(text) is None for text in texts):
         return {text: text for text in texts}
     plain = {text: re.sub(r"(?<=\d)\.0*$", "", text) for text in texts}

@@ -7,7 +7,7 @@ import numpy as np
 
 from mixup_lab.files.columns import FAR
 from mixup_lab.files.keys import few
-from mixup_lab.files.labelled import TextRows
+from mixup_lab.files.labelled import TextRows, one_spelling
 from mixup_lab.files.values import PLAIN, TRUTH, Ambiguous, notation_of
 from mixup_lab.notices import say
 from mixup_lab.targets.classes import Classes
@@ -177,7 +177,13 @@ def _classes(
             f" {few([repr(text) for text in column.texts], 3)}: they are hardly classes, and not read as numbers"
         )
     unique = {split: np.unique(array[:, 0], return_inverse=True) for split, array in values.items()}
-    names = {split: [_name(column, value) for value in different] for split, (different, _) in unique.items()}
+    texts = column.texts
+    spelt = {} if texts is None else one_spelling(texts)
+
+    def named(value: float) -> str:
+        return f"{value:.15g}" if texts is None else spelt[texts[int(value)]]
+
+    names = {split: [named(value) for value in different] for split, (different, _) in unique.items()}
     class_names = ordered(names["train"])
     place = {name: k for k, name in enumerate(class_names)}
     targets = {}
@@ -209,12 +215,6 @@ def _one_hot(
         if k not in targets["train"]:
             raise UserError(f"train has no example of class {name}; leave the column out of dataset.target")
     return Classes(names), targets
-
-
-def _name(column: LabelColumn, value: float) -> str:
-    """The name of a class: its text, with numbers written in one way, so that 1 and 1.0 are one class."""
-    text = f"{value:.15g}" if column.texts is None else column.texts[int(value)]
-    return f"{float(text):.15g}" if is_number(text) else text
 
 
 def _joined_tags(rows: TextRows, name: str, train: np.ndarray, separator: str) -> tuple[Tags, np.ndarray]:

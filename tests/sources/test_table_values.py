@@ -467,7 +467,24 @@ def test_a_header_over_several_lines(tmp_path):
         (["5E1", "50"], {"5E1", "50"}),
         (["9007199254740993", "9007199254740992"], {"9007199254740993", "9007199254740992"}),
         (["1", "1.0", "b"], {"1", "1.0", "b"}),
+        (["True", "false", "TRUE", "False"], {"True", "false"}),
+        (["True", "TRUE", "maybe"], {"True", "TRUE", "maybe"}),
     ],
 )
 def test_one_spelling_joins_whole_numbers_alone(labels, names):
     assert set(one_spelling(labels).values()) == names
+
+
+def test_codes_are_classes_as_they_are_written(tmp_path):
+    def classes(*labels):
+        rows = "".join(f"{k};{label}\n" for k, label in enumerate(labels * 4))
+        (tmp_path / "x.csv").write_text("a;y\n" + rows)
+        loaded = Table(root=str(tmp_path / "x.csv"), target="y", task="classification", cache=False).load()
+        return set(loaded.kind.names)
+
+    assert classes("01234", "1234", "10115") == {"01234", "1234", "10115"}
+    assert classes("9007199254740993", "9007199254740992") == {"9007199254740993", "9007199254740992"}
+    assert classes("1", "1.0", "2") == {"1", "2"}
+    (tmp_path / "x.csv").write_text("a;y\n1;1\n2;2\n3;A\n")
+    with pytest.raises(UserError, match=r"line 4: column y holds 'A', .* for classes set dataset\.task=classification"):
+        Table(root=str(tmp_path / "x.csv"), target="y", cache=False).load()
