@@ -143,7 +143,7 @@ def find_plugins() -> None:
     _find(_PACKAGE / "plugins")
     import hydra_plugins
 
-    here = [path for path in hydra_plugins.__path__ if Path(path).resolve().parent != Path.cwd()]
+    here = [path for path in hydra_plugins.__path__ if Path(path).absolute().parent.resolve() != Path.cwd()]
     hydra_plugins.__path__ = [*here, *({str(_PACKAGE / "plugins" / "hydra_plugins")} - set(here))]
 
 

@@ -10,12 +10,13 @@ from mixup_lab.pasting import word
 from mixup_lab.types import UserError
 
 FEWEST = 10  # rows, so that values in order are not chance
+SPARSEST = 10  # rows of the whole table for each of these, at most: pandas keeps the numbers of rows that were chosen
 
 
 def useless_columns(file: TableFile, named: Collection[str]) -> dict[str, str]:
     """Columns without a name of their own that are left out, and the reason: an index, or no values.
 
-    The first rows tell: an index holds whole numbers that all differ.
+    The first rows tell: an index holds whole numbers from 0 on that all differ and are not far apart.
 
     Args:
         file: with the rows of train.
@@ -35,13 +36,9 @@ def useless_columns(file: TableFile, named: Collection[str]) -> dict[str, str]:
         texts = piece.columns[place] if piece else ()
         column.decide(texts, ".")
         numbers, bad = column.convert(texts)
-        if bad or column.kind == "text" or not (numbers == np.round(numbers))[~np.isnan(numbers)].all():
-            distinct = False
-        else:
-            distinct = len(np.unique(numbers)) == len(numbers)
         if np.isnan(numbers).all() and column.kind is None:
             found[name] = "it has neither a name nor values"
-        elif distinct:
+        elif not bad and column.kind != "text" and _may_be_index(numbers):
             found[name] = "an index"
         else:
             raise UserError(
@@ -49,6 +46,13 @@ def useless_columns(file: TableFile, named: Collection[str]) -> dict[str, str]:
                 f" {word('dataset.drop', [name])}, or give it a name"
             )
     return found
+
+
+def _may_be_index(numbers: np.ndarray) -> bool:
+    """Whether (N,) are numbers of rows, all of them or a choice, in any order."""
+    different = np.unique(numbers)  # NaN is last
+    whole = bool((different == np.round(different)).all())
+    return whole and len(different) == len(numbers) and 0 <= different[0] <= different[-1] <= SPARSEST * len(numbers)
 
 
 def counts_rows(numbers: np.ndarray, dropped: int) -> bool:

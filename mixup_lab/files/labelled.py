@@ -58,9 +58,9 @@ class TextRows:
         return {split: np.flatnonzero(texts == split) for split in SPLITS if split in texts}
 
     def numbered(self, column: str) -> np.ndarray:
-        """int64 (N,): the texts numbered from 0 by first appearance; equal texts have equal numbers."""
-        number = {text: k for k, text in enumerate(dict.fromkeys(self.columns[column]))}
-        return np.array([number[text] for text in self.columns[column]], dtype=np.int64)
+        """int64 (N,): the texts numbered from 0 by first appearance; texts of `one_spelling` have equal numbers."""
+        texts = self.columns[column]
+        return np.array(list(map(numbers_of(texts).__getitem__, texts)), dtype=np.int64)
 
 
 def read_rows(
@@ -138,6 +138,13 @@ def one_spelling(labels: Iterable[str]) -> dict[str, str]:
         return {text: text for text in texts}
     plain = {text: re.sub(r"(?<=\d)\.0*$", "", text) for text in texts}
     return plain if len(set(plain.values())) < len(texts) else {text: text for text in texts}
+
+
+def numbers_of(texts: Iterable[str]) -> dict[str, int]:
+    """A number for each text, from 0 by first appearance; texts of `one_spelling` have the same."""
+    spelt = one_spelling(texts)
+    number = {text: k for k, text in enumerate(dict.fromkeys(spelt.values()))}
+    return {text: number[own] for text, own in spelt.items()}
 
 
 def _texts(values: Sequence[object] | np.ndarray) -> list[str]:

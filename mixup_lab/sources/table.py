@@ -14,6 +14,7 @@ from mixup_lab.files.columns import INCOMPLETE, LABELLESS, LARGE, TEXT, UNREADAB
 from mixup_lab.files.group_columns import unused_groups
 from mixup_lab.files.index_columns import counts_rows
 from mixup_lab.files.keys import DECIMALS, SPLIT_NAMES, SPLITS, check_choice, few
+from mixup_lab.files.labelled import numbers_of
 from mixup_lab.files.store import Shelf, Stored, in_memory
 from mixup_lab.files.table import PARQUET, TEXTS, TableFile, open_table, split_files
 from mixup_lab.files.values import Notation
@@ -189,9 +190,11 @@ class Table(CachedSource):
         kind, targets = read_targets(columns, answers, self.task, lambda split, _: f"{self.root}, {split}")
         names = [column.name for column in others]
         place = {key: names.index(name) for key, name in uses.special.items()}
-        pools = {}
+        pools, same = {}, np.zeros(0, dtype=np.int64)
+        if "group" in place:
+            same = np.array(list(numbers_of(others[place["group"]].texts).values()), dtype=np.int64)
         for split, table in tables.items():
-            groups = table.extras[:, place["group"]].astype(np.int64) if "group" in place else None
+            groups = same[table.extras[:, place["group"]].astype(np.int64)] if "group" in place else None
             pools[split] = ArrayPool(table.values, targets[split], groups=groups)
         times = tables["train"].extras[:, place["time"]] if "time" in place else None
         forms = [Form.of(column) for column in inputs]

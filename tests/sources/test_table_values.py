@@ -225,6 +225,9 @@ def test_other_columns_without_a_name(load: Any, capsys: Any) -> None:
         UserError, match=r"column 1 has no name, like an index, but holds other values; leave it out with"
     ):
         load(table({"": ["u", "v"], "x": [1, 2], "y": ["p", "q"]}))
+    for values in ([30, 8, 20, 21, 5, 77, 9, 120, 13, 500, 900, 100], range(1990, 2002), range(-1, 11), [1.5] * 12):
+        with pytest.raises(UserError, match="column 1 has no name, like an index, but holds other values"):
+            load(table({"": values, "x": range(12), "y": list("pq") * 6}))
     assert load(table({"": ["u", "v"], "x": [1, 2], "y": ["p", "q"]}), drop=["c0"]).train.shape == (1,)
 
 
@@ -488,3 +491,14 @@ def test_codes_are_classes_as_they_are_written(tmp_path):
     (tmp_path / "x.csv").write_text("a;y\n1;1\n2;2\n3;A\n")
     with pytest.raises(UserError, match=r"line 4: column y holds 'A', .* for classes set dataset\.task=classification"):
         Table(root=str(tmp_path / "x.csv"), target="y", cache=False).load()
+
+
+def test_groups_are_joined_as_classes_are(tmp_path):
+    groups = ["1", "1.0", "2", "01", "2.0"]
+    (tmp_path / "x.csv").write_text(
+        "a,y,g,n\n" + "".join(f"{k},{'pq'[k % 2]},{g},t{g}\n" for k, g in enumerate(groups))
+    )
+    found = Table(root=str(tmp_path / "x.csv"), target="y", group_column="g", drop=["n"], cache=False).load()
+    assert found.train.groups.tolist() == [0, 0, 1, 2, 1]
+    found = Table(root=str(tmp_path / "x.csv"), target="y", group_column="n", drop=["g"], cache=False).load()
+    assert found.train.groups.tolist() == [0, 1, 2, 3, 4]
