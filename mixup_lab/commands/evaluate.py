@@ -137,7 +137,8 @@ def look(places: Sequence[Path], lenses: Mapping[str, Lens], machine: Sequence[s
     title = f"{', '.join(lenses)} on {len(runs)} runs"
     # What is true of the data is said once, not for each run.
     with TemporaryDirectory() as said, remembering(Path(said)), track(title, len(runs) * len(lenses)) as advance:
-        for run, one in zip(runs, every, strict=True):
+        # Runs of one seed come one after the other: lenses keep what they share.
+        for run, one in sorted(zip(runs, every, strict=True), key=lambda pair: pair[0].seed):
             for name, lens in lenses.items():
                 finding = _measured(name, lens, one, every, again, reasons)
                 if finding is not None:

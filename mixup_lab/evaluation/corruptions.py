@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from mixup_lab.evaluation.picture_corruptions import BLUR, DIGITAL, NOISE, SEVER
 from mixup_lab.runs.findings import Line, Score
 
 CHUNK = 100  # examples that are corrupted at once; their random numbers depend on it
+KEPT = 2**29  # bytes of corrupted examples that are kept for the other runs of a seed, at most
 SIGMAS = (0.1, 0.2, 0.3, 0.5, 1.0)  # of noise, in standard deviations
 MISSING = (0.05, 0.1, 0.2, 0.3, 0.5)  # share of the columns of a row
 SHIFTS = (0.05, 0.1, 0.15, 0.2, 0.25)  # of the length of a sound
@@ -48,6 +50,7 @@ class Corruptions(Lens):
     def __post_init__(self) -> None:
         if self.examples < 1:
             raise ValueError(f"examples must be at least 1, got {self.examples}")
+        self._spoilt: _Spoilt | None = None  # of the last run, for the others of its seed
 
     def companions(self, run: Finished, others: Sequence[Finished]) -> Sequence[Finished]:
         base = baseline(run, others)
@@ -61,19 +64,12 @@ class Corruptions(Lens):
             )
         base = baseline(run, others)
         positions = chosen(run, "corruptions", self.examples)
-        spoilt, task = _Spoilt(run, positions), run.parts.task
-        clean = spoilt.scored(run, spoilt.clean())
-        own: dict[str, list[float]] = {}  # kind -> the metric at each severity
-        reference: dict[str, list[float]] = {}  # of the baseline
-        terms: list[Tensor] = []
-        for kind in spoilt.kinds:
-            for severity in SEVERITIES:
-                inputs = spoilt(kind, severity)
-                value, hits = spoilt.looked(run, inputs)
-                own.setdefault(kind, []).append(value)
-                terms += hits
-                if base is not None:
-                    reference.setdefault(kind, []).append(spoilt.scored(base, inputs))
+        if self._spoilt is None or self._spoilt.of != _identity(run, positions):
+            self._spoilt = _Spoilt(run, positions)
+        spoilt, task = self._spoilt, run.parts.task
+        clean = spoilt.looked(run, spoilt.clean())[0]
+        own, terms = spoilt.scored(run)
+        reference = {} if base is None else spoilt.scored(base)[0]
         if base is not None:
             base.forget()
         score = partial(Score, maximize=task.maximize, percent=task.maximize)
@@ -114,6 +110,15 @@ def _mean(scores: dict[str, list[float]]) -> float:
     return float(np.mean(list(scores.values())))
 
 
+Scored = tuple[dict[str, list[float]], list[Tensor]]  # the metric of each kind at each severity; whether each is right
+
+
+def _identity(run: Finished, positions: np.ndarray) -> tuple[Any, ...]:
+    """Equal for runs whose corrupted examples are the same."""
+    data = {key: value for key, value in run.unmixed_settings.items() if key.startswith("dataset")}
+    return run.seed, run.start["data"]["digest"], data, run.parts.device, positions.tolist()
+
+
 class _Spoilt:
     """The chosen test examples of a run, corrupted: the same for all runs of its seed.
 
@@ -121,7 +126,10 @@ class _Spoilt:
     """
 
     def __init__(self, run: Finished, positions: np.ndarray) -> None:
-        self._run, encode = run, run.parts.data.encode
+        self.of = _identity(run, positions)
+        self._stream, encode = run.stream, run.parts.data.encode
+        self._scored: dict[str, Scored] = {}  # by the fingerprints of runs
+        self._made: dict[tuple[str, int], Tensor] = {}
         parts = np.split(positions, range(CHUNK, len(positions), CHUNK))
         batches = list(run.split("test").batches(parts))
         self.target = torch.cat([batch.target for batch in batches])
@@ -138,26 +146,41 @@ class _Spoilt:
         self.groups = {group: tuple(kinds) for group, kinds in named.items()}
         self.kinds: dict[str, Corruption] = {name: kind for kinds in named.values() for name, kind in kinds.items()}
 
-    def clean(self) -> list[Tensor]:
+    def clean(self) -> Tensor:
         """The examples as they are."""
-        return [self._ready(chunk) for chunk in self._chunks]
+        return torch.cat([self._ready(chunk) for chunk in self._chunks])
 
-    def __call__(self, kind: str, severity: int) -> list[Tensor]:
-        """The corrupted examples, in chunks: as they are stored for pictures, else as the model takes them."""
-        rng = self._run.stream(f"corruptions {kind} {severity}")
-        return [self._ready(self.kinds[kind](chunk, severity, rng)) for chunk in self._chunks]
+    def __call__(self, kind: str, severity: int) -> Tensor:
+        """The corrupted examples (n, ...): as they are stored for pictures, else as the model takes them."""
+        if (inputs := self._made.get((kind, severity))) is None:
+            rng = self._stream(f"corruptions {kind} {severity}")
+            inputs = torch.cat([self._ready(self.kinds[kind](chunk, severity, rng)) for chunk in self._chunks])
+            if inputs.nbytes * len(self.kinds) * len(SEVERITIES) <= KEPT:
+                self._made[kind, severity] = inputs
+        return inputs
 
-    def looked(self, run: Finished, chunks: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
+    def looked(self, run: Finished, inputs: Tensor) -> tuple[float, list[Tensor]]:
         """The metric of a run, and for classes one tensor (n,): whether each example is right."""
         encoded = run.parts.encoded if run.parts.data.encode.pictures else _as_it_is
-        outputs = torch.cat([run.outputs(encoded(chunk)) for chunk in chunks])
+        outputs = torch.cat([run.outputs(encoded(part)) for part in torch.split(inputs, run.evaluator.batch_size)])
+        if run.kind == "classes":
+            right = outputs.argmax(1) == self.target
+            return float(right.double().mean()), [right]
         task = run.parts.task
-        value = task.metrics(task.observe(outputs, self.target))[task.primary]
-        return value, [outputs.argmax(1) == self.target] if run.kind == "classes" else []
+        return task.metrics(task.observe(outputs, self.target))[task.primary], []
 
-    def scored(self, run: Finished, chunks: Sequence[Tensor]) -> float:
-        """The metric of a run."""
-        return self.looked(run, chunks)[0]
+    def scored(self, run: Finished) -> Scored:
+        """What a run makes of each kind and severity; computed once for each run."""
+        if (found := self._scored.get(run.fingerprint)) is None:
+            own: dict[str, list[float]] = {}
+            terms: list[Tensor] = []
+            for kind in self.kinds:
+                for severity in SEVERITIES:
+                    value, right = self.looked(run, self(kind, severity))
+                    own.setdefault(kind, []).append(value)
+                    terms += right
+            found = self._scored[run.fingerprint] = own, terms
+        return found
 
 
 def _as_it_is(inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Cost: time of an epoch, and time until a run is as good on val as its baseline is at the end."""
+"""Cost: time and memory of an epoch, and time until a run is as good on val as its baseline is at the end."""
 
 import statistics
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Cost(Lens):
         " val score is at least the last val score of the baseline of the same seed. For a baseline this is its own"
         " last score, which it may reach before the end. A run that never reaches it has no such time and is left out,"
         " so that the mean over seeds flatters an arm that often fails to: the notes say which do. Times are comparable"
-        " where runs had the same machine and the same neighbours."
+        " where runs had the same machine and the same neighbours. Memory is recorded on CUDA devices alone."
     )
 
     def companions(self, run: Finished, others: Sequence[Finished]) -> Sequence[Finished]:
@@ -35,6 +35,9 @@ class Cost(Lens):
         median = statistics.median(seconds)
         about = f"median of {len(seconds)} epochs, with the evaluation on train and val"
         found = Found({"seconds_per_epoch": Score(median, maximize=False, about=about)})
+        if (peak := run.scalars.get("memory/peak_gib")) is not None:
+            about = "largest memory of tensors on the CUDA device"
+            found.scores["peak_gib"] = Score(peak, maximize=False, about=about)
         base = run if run.is_baseline else baseline(run, others)
         if base is None:
             found.notes.append("There is no baseline of this seed, whose val score this run could reach.")

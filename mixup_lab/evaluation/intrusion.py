@@ -89,8 +89,9 @@ class Intrusion(Lens):
             classes = data.clean.target[positions]
             parents = np.stack([classes, classes[partner]])
             other = inputs[torch.from_numpy(partner).to(inputs.device)]
-            for lam, one in cases.items():
-                one.add(space.nearest(torch.lerp(other, inputs, lam)), parents)
+            mixed = torch.cat([torch.lerp(other, inputs, lam) for lam in LAMS])
+            for one, nearest in zip(cases.values(), np.split(space.nearest(mixed), len(LAMS)), strict=True):
+                one.add(nearest, parents)
         return cases
 
     def _own_mixing(self, run: Finished) -> Iterator[tuple[Tensor, np.ndarray]]:

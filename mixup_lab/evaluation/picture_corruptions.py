@@ -138,9 +138,10 @@ def _moved(x: Tensor, radius: float, sigma: float, angle: np.ndarray) -> Tensor:
     down, right = (np.ceil(steps * f(np.deg2rad(angle)) - 0.5).astype(np.int64) for f in (np.sin, np.cos))  # (K, B)
     rows = (torch.from_numpy(down)[..., None] + torch.arange(height)).clamp(0, height - 1).to(x.device)
     columns = (torch.from_numpy(right)[..., None] + torch.arange(width)).clamp(0, width - 1).to(x.device)
-    for k, weight in enumerate(weights.tolist()):
-        for picture, done, row, column in zip(x, out, rows[k], columns[k], strict=True):
-            done += weight * picture.index_select(1, row).index_select(2, column)
+    flat = x.flatten(2)
+    for weight, row, column in zip(weights.tolist(), rows, columns, strict=True):
+        places = (row[:, :, None] * width + column[:, None, :]).flatten(1)  # (B, H * W)
+        out += weight * flat.gather(2, places[:, None].expand(-1, x.shape[1], -1)).view(x.shape)
     return out
 
 

@@ -65,6 +65,7 @@ def resolve_device(name: str) -> torch.device:
 def _made_current(device: torch.device, name: str) -> torch.device:
     try:
         torch.cuda.set_device(device)
+        torch.cuda.reset_peak_memory_stats(device)  # an earlier run of this process may have used more
         free, total = torch.cuda.mem_get_info(device)
     except RuntimeError as error:
         if not TAKEN.search(str(error)):
@@ -74,6 +75,16 @@ def _made_current(device: torch.device, name: str) -> torch.device:
     if sentence := no_room(name, device, free, total):
         raise UserError(sentence)
     return device
+
+
+def memory_scalars(device: torch.device) -> dict[str, float]:
+    """The largest memory of tensors since the run began, in GiB, on a CUDA device.
+
+    Elsewhere nothing: a process keeps the memory that earlier runs freed, so its size says little about one run.
+    """
+    if device.type != "cuda":
+        return {}
+    return {"memory/peak_gib": torch.cuda.max_memory_allocated(device) / 2**30}
 
 
 def no_room(name: str, device: object, free: int, total: int) -> str | None:

@@ -21,7 +21,7 @@ from mixup_lab.seeding import stream, torch_seed
 from mixup_lab.training.average import MovingAverage
 from mixup_lab.training.batches import Batches, EpochPlan, Plans, Prepared
 from mixup_lab.training.checkpoint import Checkpoint, State
-from mixup_lab.training.device import Precision, limits
+from mixup_lab.training.device import Precision, limits, memory_scalars
 from mixup_lab.training.evaluate import Evaluator
 from mixup_lab.training.ingredients import Ingredients
 from mixup_lab.training.pictures import mistakes_sheet, mixed_sheet
@@ -192,6 +192,7 @@ class Fit:
         if (state.epoch + 1) % settings.eval_every == 0 or state.epoch + 1 == settings.epochs or state.stopped:
             scalars |= self._evaluate()
         scalars["time/epoch_seconds"] = clock.read()
+        scalars |= memory_scalars(parts.device)
         state.scalars |= scalars
         lam, mass = sums["lam"].numpy(), sums.get("label_mass")
         shares = None if mass is None else (mass / mass.sum()).numpy()

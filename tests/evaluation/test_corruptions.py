@@ -70,6 +70,24 @@ def test_scores_by_hand(tmp_path):
     assert line.y == pytest.approx([clean, *by_severity])
 
 
+def test_a_lens_that_has_seen_other_runs_finds_the_same(tmp_path):
+    """What the runs of a seed share is kept, and nothing of it reaches a run of other data or of another seed."""
+    other = "dataset.noise=1"
+    runs = [
+        run_with_weights(tmp_path, *FAKE, *words, arm=arm, change=trained(lr))
+        for arm, lr, words in (
+            ("baseline", 0.05, ()),
+            ("mixup", 0.5, ()),
+            ("noise", 0.5, (other,)),
+            ("seed", 0.5, ("seed=1",)),
+        )
+    ]
+    lens = Corruptions(examples=10)
+    for run in (*runs, runs[1]):
+        others = [one for one in runs if one is not run]
+        assert lens.measure(run, others).scores == Corruptions(examples=10).measure(run, others).scores
+
+
 def test_a_run_alone_has_no_mce_and_batches_change_nothing(tmp_path):
     one = run_with_weights(tmp_path, *FAKE, change=trained(0.5))
     two = run_with_weights(tmp_path, *FAKE, "trainer.eval_batch_size=7", arm="baseline-again", change=trained(0.5))
@@ -95,7 +113,7 @@ def test_rows_have_noise_and_missing_values(tmp_path):
     train, _ = run.encoded(run.split("train"), np.arange(len(run.split("train"))))
     assert blank.numpy() == pytest.approx(np.sort(train.numpy(), axis=0)[(len(train) - 1) // 2])
     assert column.tolist() == list(range(30))
-    assert torch.equal(_Spoilt(run, np.arange(20)).clean()[0], run.encoded(run.split("test"), np.arange(20))[0])
+    assert torch.equal(_Spoilt(run, np.arange(20)).clean(), run.encoded(run.split("test"), np.arange(20))[0])
 
 
 def test_missing_values_go_by_whole_columns():

@@ -53,6 +53,12 @@ def test_what_is_never_reached_has_no_time(tmp_path):
     assert "no baseline of this seed" in found.notes[0]
 
 
+def test_memory_is_a_score_where_it_was_recorded(tmp_path):
+    run = run_of(tmp_path, [0.9], [1.0])
+    run.scalars["memory/peak_gib"] = 1.5
+    assert values(Cost().measure(run, []))["peak_gib"] == 1.5
+
+
 def test_other_devices_are_a_note(tmp_path):
     base, run = run_of(tmp_path, [0.9], [1.0]), run_of(tmp_path, [0.9], [1.0], arm="mixup")
     base.start["device"] = "cuda (H100)"

@@ -293,6 +293,7 @@ def replacements(cuda: PretendedCuda) -> list[tuple[Any, dict[str, Any]]]:
             **both, "_lazy_init": lambda: None, "current_device": lambda: 0, "set_device": lambda device: None,
             "get_device_name": lambda device=None: "pretended", "get_device_capability": lambda device=None: (9, 0),
             "mem_get_info": lambda device=None: (2**36, 2**36),
+            "reset_peak_memory_stats": lambda device=None: None, "max_memory_allocated": lambda device=None: 2**31,
             "get_rng_state": lambda device=None: torch.get_rng_state(),
             "set_rng_state": lambda state, device=None: torch.set_rng_state(state),
             "CUDAGraph": CUDAGraph, "graph": graph, "graph_pool_handle": lambda: (0, 0),

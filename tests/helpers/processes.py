@@ -141,7 +141,7 @@ def summary_of(run_dir: Path) -> dict:
 
 
 def without_time(scalars: dict) -> dict:
-    return {name: value for name, value in scalars.items() if not name.startswith("time/")}
+    return {name: value for name, value in scalars.items() if not name.startswith(("time/", "memory/"))}
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

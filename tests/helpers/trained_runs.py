@@ -31,7 +31,7 @@ def run_with_weights(
     run_dir = folder / arm
     run_dir.mkdir()
     torch.save({"format": FORMAT, "model": parts.model.state_dict(), "ema": None}, run_dir / NAME)
-    (run_dir / "config.yaml").write_text(json.dumps({"seed": config.seed}))
+    (run_dir / "config.yaml").write_text(json.dumps({"seed": config.seed, "dataset": config.source}))
     data = parts.data
     start: dict[str, Any] = {
         "arm": arm, "name": arm, "seed": config.seed, "fingerprint": f"{arm} {config.seed}",

@@ -112,4 +112,4 @@ def assert_same(a, b, where=""):
 
 
 def without_time(scalars):
-    return {key: value for key, value in scalars.items() if not key.startswith("time/")}
+    return {key: value for key, value in scalars.items() if not key.startswith(("time/", "memory/"))}

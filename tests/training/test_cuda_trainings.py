@@ -135,6 +135,7 @@ def compare(folder: Path, case: str, *words: str) -> None:
             scalars = Training(folder / way, config=on_gpu).run()
             assert (CUDAGraph.replays > 0) == (way == "graph")
         assert without_time(scalars) == expected
+        assert scalars["memory/peak_gib"] == 2.0  # as the pretended device has it
         waits = Counter(in_steps(cuda.waits))
         assert waits.pop(ORDER, 0) in (0, config.trainer.epochs)  # 0: read as needed
         assert set(waits) == ({WAITS[case]} if case in WAITS else set())
