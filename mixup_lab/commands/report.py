@@ -19,6 +19,7 @@ from mixup_lab.types import UserError
 from mixup_lab.visible import visible
 
 FILES = ("report.html", "report.md", "results.csv", "report.json")
+SELECTED = 40  # runs, at most, of which TensorBoard shows the curves before anything is clicked
 
 
 def main(words: Sequence[str]) -> int:
@@ -83,7 +84,7 @@ def answer_of(places: Sequence[Path], options: Options, arm: str | None = None, 
     line = " ".join(shlex.quote(str(place)) for place in places)
     commands = {"report": f"mixup-lab report {line}"}
     if all(place.is_dir() for place in places):
-        commands["look"] = f"tensorboard --logdir {shlex.quote(os.path.commonpath([str(place) for place in places]))}"
+        commands["look"] = f"tensorboard --logdir {shlex.quote(str(_to_look_at(places, runs)))}"
     single = len(places) == 1 and places[0].is_dir()
     answer = analyse(runs, name, replace(options, looks=store.read_looks(places[0]) if single else ()), commands)
     answer = with_lenses(answer, runs)
@@ -96,6 +97,16 @@ def answer_of(places: Sequence[Path], options: Options, arm: str | None = None, 
             _note_look(fresh, confirmed)
         return replace(answer, confirmed=confirmed)
     return answer
+
+
+def _to_look_at(places: Sequence[Path], runs: Sequence[Run]) -> Path:
+    """The folder for TensorBoard: with the means of the arms alone where it would select none of the runs by itself."""
+    from mixup_lab.study.tensorboard import FOLDER
+
+    means = len({run.arm for run in runs})
+    if len(places) == 1 and len(runs) + means > SELECTED:
+        return places[0] / FOLDER
+    return Path(os.path.commonpath([str(place) for place in places]))
 
 
 def _note_look(study: Path, answer: Answer) -> None:

@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.processes import CHECKOUT, board_of, board_scalars, environment, files_of
+from helpers.studies import write_study
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from mixup_lab.commands import report
+from mixup_lab.study.analysis import Options
 from mixup_lab.study.results import Answer, Arm, Cell, Comparison, Curve, Metric, Moments
 from mixup_lab.study.tensorboard import write_aggregate
 from mixup_lab.types import UserError
@@ -279,3 +282,15 @@ def test_no_torch_is_imported(tmp_path):
     line = [sys.executable, "-c", script, str(tmp_path)]
     subprocess.run(line, cwd=CHECKOUT, env=environment(), check=True, timeout=60)
     assert (tmp_path / "_aggregate" / "a").is_dir()
+
+
+def test_a_large_study_is_looked_at_by_its_means(tmp_path):
+    """TensorBoard selects no run by itself where there are more than 40."""
+    hits = np.ones((19, 4), dtype=bool)
+    write_study(tmp_path / "s", {0: hits, 0.4: hits})  # 38 runs and 2 means
+    assert report.answer_of([tmp_path / "s"], Options()).commands["look"] == f"tensorboard --logdir {tmp_path}/s"
+    write_study(tmp_path / "s", {1: hits[:1]})
+    answer = report.answer_of([tmp_path / "s"], Options())
+    assert answer.commands["look"] == f"tensorboard --logdir {tmp_path}/s/_aggregate"
+    report.write(answer, tmp_path / "s", aggregate=True)
+    assert len(list((tmp_path / "s" / "_aggregate").glob("*/events*"))) == 4  # three arms and the dose-response
