@@ -14,7 +14,7 @@ from mixup_lab.commands import before, report
 from mixup_lab.commands.evaluate import GROUP, lenses_of, look, look_by_jobs, names_of, of_launcher, settings_of
 from mixup_lab.commands.line import SEEDS, Line, complete
 from mixup_lab.commands.plan import jobs_of, make_plan
-from mixup_lab.commands.watch import WORTH_SAYING, Place, Watch, time_left
+from mixup_lab.commands.watch import WORTH_SAYING, Place, Watch, duration, time_left
 from mixup_lab.config.commands import FLAGS
 from mixup_lab.config.launch import SweepError, launch
 from mixup_lab.config.words import flag_value, tree_of
@@ -216,7 +216,15 @@ def _answer(line: Line, study: Path, options: Options) -> Answer:
         seeds = sorted({cell.seed for arm in answer.arms for cell in arm.cells})
         without = [word for word in typed if not word.startswith("seed=")]
         commands["extend"] = _command([*without, f"seed=range({max(seeds) + 1 + more})"])
+        takes = duration(more * sum(map(_seconds, answer.arms)))
+        said = f"{more} more seeds are {more * len(answer.arms)} runs: about {takes}, one run after the other."
+        answer = replace(answer, details=(*answer.details, said))
     return replace(answer, commands=commands | answer.commands)
+
+
+def _seconds(arm: Arm) -> float:
+    """Of a run."""
+    return arm.device_seconds / max(1, sum(cell.status == "ok" for cell in arm.cells))
 
 
 def _command(words: Sequence[str]) -> str:

@@ -67,7 +67,11 @@ _CFG = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 COMPLETION = ("-sc", "--shell-completion")
 FLAGS = (
-    Flag(("-h", "--help"), "this text; with group=option in front also the keys of that option", top=True),
+    Flag(
+        ("-h", "--help"),
+        "this text; with a group in front what its options are, with group=option the keys of that option",
+        top=True,
+    ),
     Flag(("-m", "--multirun"), "run every combination of the values separated by commas"),
     Flag(("-c", "--cfg"), "print the configuration instead of running", f"{{{','.join(_CFG)}}}", _CFG, shows=True),
     Flag(("-p", "--package"), "with --cfg: only this part of it", "KEY", shows=True),

@@ -187,14 +187,19 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
         page.section("Keys of the lenses")
         page.rows(map(_row, lens_keys(tree)))
         return str(page)
+    groups = groups_of(command, tree)
+    asked = [group for group in groups if group in overrides]
+    for group in asked:
+        page.section(f"Options of {group}: choose with {_head(group, tree)}=OPTION (* is the default)")
+        page.rows(_marked(group, tree))
     chosen = _typed(tree, overrides)
     for group, option in chosen.items():
         _option(page, tree, group, option)
     launcher = any(word.startswith("hydra/launcher=") for word in overrides)
-    short = bool(chosen) or launcher
+    short = bool(asked or chosen or launcher)
     if launcher or not short:
         _launchers(page, tree)
-    _groups(page, groups_of(command, tree), tree, short)
+    _groups(page, groups, tree)
     page.section("Keys: set with key=value")
     page.rows(_row(key) for key in tree.keys if "." not in key.name)
     if not short:
@@ -202,8 +207,10 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
     page.section("Flags")
     page.rows(_flags(top=short), limit=28)
     page.lines.append("")
-    more = f"What each option is, and all keys and flags: mixup-lab {command} --help."
-    page.text(more if short else f"What an option is, and its keys: mixup-lab {command} GROUP=OPTION --help.")
+    more = "" if short else f" Keys of an option: mixup-lab {command} GROUP=OPTION --help."
+    page.text(f"What the options of a group are: mixup-lab {command} GROUP --help.{more}")
+    if short:
+        page.text(f"All keys and flags: mixup-lab {command} --help.")
     return str(page)
 
 
@@ -234,21 +241,25 @@ def _launchers(page: Page, tree: Tree) -> None:
     page.rows((f"hydra.launcher.{name}={value}", about) for name, (value, about) in SLOTS.items())
 
 
-def _groups(page: Page, groups: Iterable[str], tree: Tree, short: bool) -> None:
-    """Groups and their options: with a line each, or by names alone."""
+def _groups(page: Page, groups: Iterable[str], tree: Tree) -> None:
+    """Groups, with the names of their options."""
     page.section("Groups: choose with group=option (* is the default)")
     for group in groups:
-        default = tree.chosen.get(group)
-        # A group that is not in the defaults list has to be appended, in Hydra's grammar with a plus.
-        head = f"  {group if group in tree.chosen else '+' + group}"
-        names = {name: f"{'*' if name == default else ' '} {name}" for name in tree.options(group)}
-        if short:
-            line = ", ".join(name.strip().replace(" ", "\0") for name in names.values())
-            lines = page.paragraph(f"{head.strip()}: {line}", "  ", "        ")
-            page.lines += [line.replace("\0", " ") for line in lines]  # the default keeps its mark
-        else:
-            page.lines.append(head)
-            page.rows([(names[name], note) for name, note in tree.options(group).items()], indent=4)
+        line = ", ".join(name.strip().replace(" ", "\0") for name, _ in _marked(group, tree))
+        lines = page.paragraph(f"{_head(group, tree)}: {line}", "  ", "        ")
+        page.lines += [line.replace("\0", " ") for line in lines]  # the default keeps its mark
+
+
+def _head(group: str, tree: Tree) -> str:
+    """A group that is not in the defaults list has to be appended, in Hydra's grammar with a plus."""
+    return group if group in tree.chosen else f"+{group}"
+
+
+def _marked(group: str, tree: Tree) -> Iterable[Row]:
+    """The options of a group, the default with a mark, and a line on each."""
+    default = tree.chosen.get(group)
+    for name, about in tree.options(group).items():
+        yield f"{'*' if name == default else ' '} {name}", about
 
 
 def _keys(page: Page, tree: Tree) -> None:

@@ -37,15 +37,17 @@ def test_version_names_torch(run):
 
 def test_help_lists_every_option_with_its_comment(run):
     code, out, _ = run("train", "--help")
-    flat = " ".join(out.split())
-    lenses = " ".join(run("evaluate", "--help")[1].split())
     assert code == 0
-    for path in (CHECKOUT / "conf").glob("*/*.yaml"):
-        if path.parent.name != "hydra":
+    for folder in {path.parent for path in (CHECKOUT / "conf").glob("*/*.yaml")} - {CHECKOUT / "conf" / "hydra"}:
+        words = ("evaluate",) if folder.name == "lens" else ("train", folder.name)
+        flat = " ".join(run(*words, "--help")[1].split())
+        for path in folder.glob("*.yaml"):
             about = read(path).about
             assert about, f"{path} has no comment line that says what it is"
-            assert f"{path.stem} {' '.join(about.split())}" in (lenses if path.parent.name == "lens" else flat)
+            assert f"{path.stem} {' '.join(about.split())}" in flat
+            assert folder.name == "lens" or f" {path.stem}" in out
     assert "* digits" in out
+    assert "  * digits " in run("train", "dataset", "--help")[1]
     assert "* none" in out
     for key in ("seed=0", "resume=null", "trainer.epochs=auto", "dataset.train_size=", "--cfg", "--multirun"):
         assert key in out
