@@ -11,18 +11,20 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.cases import each
 from helpers.command_line import in_this_process
 from helpers.data_examples import small_folder
 from helpers.processes import Started, begin, files_of, lines_of, mixup_lab, summary_of, without_time
+from helpers.studies import write_study
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from mixup_lab.commands import before
-from mixup_lab.commands.compare import _enough_seeds
+from mixup_lab.commands.compare import _answer, _enough_seeds
 from mixup_lab.commands.line import complete
 from mixup_lab.commands.plan import jobs_of, make_plan
 from mixup_lab.config import identity
@@ -30,6 +32,7 @@ from mixup_lab.config.schema import COMPARE_KEYS, parse
 from mixup_lab.config.words import config_dir
 from mixup_lab.runs import store
 from mixup_lab.runs.record import Record
+from mixup_lab.study.analysis import Options
 from mixup_lab.types import UserError
 
 TINY = ("dataset=fake", "dataset.shape=[1,8,8]", "model=mlp", "model.hidden=[16]", "trainer.batch_size=32",
@@ -600,3 +603,16 @@ def test_the_runs_of_another_process_are_waited_for_and_those_that_it_leaves_are
     assert "1 run is being trained by another process, and waited for" in out.splitlines()
     assert summary_of(run_dir)["status"] == "ok"
     assert "no result for" not in out
+
+
+def test_more_seeds_are_proposed_with_their_time(tmp_path, monkeypatch):
+    """Runs of 7.5 s each, as their records have it."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    write_study(tmp_path / "s", {0: rng.random((4, 200)) < 0.5, 0.4: rng.random((4, 200)) < 0.52})
+    answer = _answer(complete(["study=s", "aug.alpha=0,0.4", "seed=range(4)"]), tmp_path / "s", Options())
+    seeds = int(re.search(r"seed=range\((\d+)\)", answer.commands["extend"])[1]) - 4
+    runs = 2 * seeds
+    minutes = runs * 7.5 / 60
+    said = f"{seeds} more seeds are {runs} runs: about {minutes:.0f} min, one run after the other."
+    assert said in answer.details
