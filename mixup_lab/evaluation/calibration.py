@@ -44,7 +44,9 @@ class Calibration(Lens):
         " kind are never 0 for a finite test set: compare arms, not with 0. Scores that end in _scaled are after"
         " temperature scaling: all logits are divided by one number that is fitted on val, which costs nothing and"
         " changes no decision; if an arm is better before it and not after it, one number does the same. Each tag is a"
-        " problem of its own. For numbers the lens looks at residuals, target minus prediction."
+        " problem of its own. Of masks the lens sees a sample of the pixels of each picture. Pixels of one picture"
+        " depend on each other, so intervals are over pictures and seeds, not over pixels. For numbers the lens looks"
+        " at residuals, target minus prediction."
     )
     bins: int = 15
 
@@ -55,8 +57,6 @@ class Calibration(Lens):
     def measure(self, run: Finished, others: Sequence[Finished]) -> Found:
         if run.kind == "numbers":
             return _residuals(kept(run))
-        if run.kind == "masks":
-            raise Unsuited("predictions.npz keeps no probabilities of pixels, so that masks have no calibration error")
         val, test = forecasts(run, "val"), forecasts(run, "test")
         temperature = fitted_temperature(val)
         found = _found(test, self.bins, "", "")
@@ -92,7 +92,7 @@ def _found(test: Forecasts, bins: int, suffix: str, after: str) -> Found:
     over, under = (float(np.maximum(sign * gaps, 0).sum(1).mean()) for sign in (1, -1))
     each_class = np.moveaxis(test.probabilities, 2, 1).reshape(-1, confidence.shape[1])
     each_came = np.moveaxis(test.came, 2, 1).reshape(each_class.shape).astype(np.float64)
-    log_loss, brier = test.log_loss.mean(0), test.brier.mean(0)
+    log_loss, brier, noun = test.log_loss.mean(0), test.brier.mean(0), test.noun
 
     def error(about: str, probability: Floats, came: Floats, where: np.ndarray, count: int) -> Score:
         value = calibration_error(probability, came, where, count)
@@ -100,7 +100,7 @@ def _found(test: Forecasts, bins: int, suffix: str, after: str) -> Found:
 
     scores = {
         "ece": error(f"{bins} bins of equal width", confidence, hit, widths, bins),
-        "nll": Score(float(log_loss.mean()), maximize=False, about="negative log-likelihood, the mean over examples"),
+        "nll": Score(float(log_loss.mean()), maximize=False, about=f"negative log-likelihood, the mean over {noun}"),
         "brier": Score(float(brier.mean()), maximize=False, about="squared distance of the probabilities to 0 and 1"),
         "ece_equal_mass": error(
             f"{bins} bins of equal mass", confidence, hit, equal_masses(confidence, bins), bins
@@ -126,20 +126,21 @@ def _found(test: Forecasts, bins: int, suffix: str, after: str) -> Found:
     }  # fmt: skip
     return Found(
         {f"{name}{suffix}": score for name, score in scores.items()},
-        _diagrams(confidence, hit, widths, bins, f", {after}" if after else ""),
-        examples={f"{name}{suffix}": terms for name, terms in examples.items()},
+        _diagrams(test, widths, bins, f", {after}" if after else ""),
+        examples={f"{name}{suffix}": test.by_example(terms) for name, terms in examples.items()},
     )
 
 
-def _diagrams(confidence: Floats, hit: Floats, widths: np.ndarray, bins: int, after: str) -> list[Line]:
+def _diagrams(test: Forecasts, widths: np.ndarray, bins: int, after: str) -> list[Line]:
     """Reliability diagram and histogram; all problems together."""
-    count = bin_sums(widths, np.ones_like(confidence), bins).sum(0)
-    right = bin_sums(widths, hit, bins).sum(0)
+    count = bin_sums(widths, np.ones_like(test.hit), bins).sum(0)
+    right = bin_sums(widths, test.hit, bins).sum(0)
     accuracy = np.divide(right, count, out=np.full(bins, np.nan), where=count > 0)
+    share = count / count.sum()
     middle = tuple(((np.arange(bins) + 0.5) / bins).tolist())
     return [
         Line(f"Reliability diagram{after}", "confidence", "accuracy", middle, tuple(accuracy.tolist())),
-        Line(f"Confidence{after}", "confidence", "share of examples", middle, tuple((count / count.sum()).tolist())),
+        Line(f"Confidence{after}", "confidence", f"share of {test.noun}", middle, tuple(share.tolist())),
     ]
 
 

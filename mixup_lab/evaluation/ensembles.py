@@ -1,25 +1,34 @@
 """Ensembles: the runs of an arm combined, against single ones.
 
-M: members, P: problems, n: examples, C: outcomes, as in `forecasts`; T: numbers of each example.
+M: members, P: problems, n: rows, C: outcomes, as in `forecasts`; T: numbers of each example.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import nnls
 from scipy.special import log_softmax, logsumexp
 
 from mixup_lab.evaluation.finished import Finished
-from mixup_lab.evaluation.forecasts import Floats, Forecasts, calibration_error, equal_widths, forecasts, kept
+from mixup_lab.evaluation.forecasts import (
+    Floats,
+    Forecasts,
+    calibration_error,
+    equal_widths,
+    forecasts,
+    kept,
+    mean_iou,
+)
 from mixup_lab.evaluation.lens import Found, Lens, Unsuited
 from mixup_lab.runs.findings import Score
 from mixup_lab.types import UserError
 
 ECE_BINS = 15
 STEPS, CLOSE = 500, 1e-6  # at most, and change of a weight at which the fit of weights ends
+PIECE = 2**22  # probabilities that are combined at a time
 SINGLE = "_single"
 
 
@@ -39,7 +48,7 @@ class Ensembles(Lens):
         " jackknife a standard error is seeds - 1 times as large), and there are no verdicts. Scores with _logits"
         " average logits instead of probabilities; _weighted has one weight for each member and _greedy selects members"
         " with repetition (Caruana et al., 2004), both by the loss on val; _single is the mean over the members by"
-        " themselves."
+        " themselves. Masks are combined at the pixels whose predictions a run keeps."
     )
     rounds: int = 30
 
@@ -68,7 +77,8 @@ class Ensembles(Lens):
                 "The seeds of its arm have different val examples, so that no weights are fitted;"
                 " dataset.split_seed=0 gives all seeds the same."
             )
-        arms = [run, *(other for other in _other_arms(run, others) if other.predictions is not None)]
+        needed = _truth(run, "test")
+        arms = [run, *(arm for arm in _other_arms(run, others) if needed <= (arm.predictions or {}).keys())]
         if len(arms) > 1 and _same(arms, "test"):
             found.notes.append(_across(arms, combine(arms, 0)))
         return found
@@ -88,8 +98,14 @@ def _other_arms(run: Finished, others: Sequence[Finished]) -> list[Finished]:
 
 def _same(runs: Sequence[Finished], split: str) -> bool:
     """Whether runs have the same examples in a split, with the same targets."""
-    first, *rest = ([kept(run)[f"{split}_{key}"] for key in ("id", "target")] for run in runs)
+    names = _truth(runs[0], split)
+    first, *rest = ([kept(run)[name] for name in names] for run in runs)
     return all(np.array_equal(a, b) for arrays in rest for a, b in zip(first, arrays, strict=True))
+
+
+def _truth(run: Finished, split: str) -> set[str]:
+    """The names of the arrays that hold the examples of a split and their targets."""
+    return {f"{split}_{key}" for key in ("id", "target", "pixel_target")} & kept(run).keys()
 
 
 def _across(arms: Sequence[Finished], scores: dict[str, Score]) -> str:
@@ -107,19 +123,19 @@ def _shown(score: Score) -> str:
 
 
 def _probabilities(members: Sequence[Finished], rounds: int) -> dict[str, Score]:
-    """Of classes and tags; with `rounds` > 0 also what is fitted on val."""
-    tests = [forecasts(member, "test") for member in members]
-    log_p, target = np.stack([test.log_p for test in tests]), tests[0].target
+    """Of classes, tags and pixels; with `rounds` > 0 also what is fitted on val."""
+    test = forecasts(members[0], "test")
+    log_p = np.stack([forecasts(member, "test").log_p for member in members])
     even = np.full(len(members), 1 / len(members))
-    scores = _scores("", Forecasts(_mixture(log_p, even), target), "the mean of probabilities")
-    scores |= _scores("_logits", Forecasts(log_softmax(log_p.mean(0), 2), target), "the mean of logits")
+    scores = _scores("", replace(test, log_p=_mixture(log_p, even)), "the mean of probabilities")
+    scores |= _scores("_logits", replace(test, log_p=log_softmax(log_p.mean(0), 2)), "the mean of logits")
     if rounds:
         own = np.exp([-forecasts(member, "val").log_loss.ravel() for member in members])
         fits = {"_weighted": likeliest_weights(own), "_greedy": greedy_weights(own, _log_loss, rounds)}
         for suffix, weights in fits.items():
             about = "the mean of probabilities with weights fitted on val"
-            scores |= _scores(suffix, Forecasts(_mixture(log_p, weights), target), about)
-    each = [_scores(SINGLE, test, "members by themselves") for test in tests]
+            scores |= _scores(suffix, replace(test, log_p=_mixture(log_p, weights)), about)
+    each = [_scores(SINGLE, replace(test, log_p=own), "members by themselves") for own in log_p]
     scores |= {name: _mean([one[name] for one in each]) for name in each[0]}
     votes = (log_p.argmax(3)[..., None] == np.arange(log_p.shape[3])).sum(0)
     pairs = len(members) * (len(members) - 1)
@@ -132,17 +148,20 @@ def _probabilities(members: Sequence[Finished], rounds: int) -> dict[str, Score]
 
 def _mixture(log_p: Floats, weights: Floats) -> Floats:
     """Logarithms (P, n, C) of the weighted mean of probabilities, from (M, P, n, C) and (M,)."""
-    mixture: Floats = logsumexp(log_p, axis=0, b=weights[:, None, None, None])
-    return mixture
+    pieces = np.array_split(log_p, -(-log_p.size // PIECE), axis=2)  # logsumexp needs many times their memory
+    return np.concatenate([logsumexp(piece, axis=0, b=weights[:, None, None, None]) for piece in pieces], axis=1)
 
 
 def _scores(suffix: str, test: Forecasts, about: str) -> dict[str, Score]:
     error = calibration_error(test.confidence, test.hit, equal_widths(test.confidence, ECE_BINS), ECE_BINS)
-    return {
+    scores = {
         f"accuracy{suffix}": Score(float(test.hit.mean()), None, True, f"accuracy of {about}"),
         f"nll{suffix}": Score(float(test.log_loss.mean()), None, False, f"negative log-likelihood of {about}"),
         f"ece{suffix}": Score(error, None, True, f"expected calibration error of {about}, {ECE_BINS} bins"),
     }
+    if test.pixels is not None:
+        scores = {f"miou{suffix}": Score(mean_iou(test), None, True, f"mean IoU of {about}")} | scores
+    return scores
 
 
 def _mean(scores: Sequence[Score]) -> Score:
@@ -241,5 +260,5 @@ def _square(errors: Floats) -> Floats:
 
 # Kind of target -> the scores of the ensemble of some runs with the same test examples.
 _COMBINE: dict[str, Callable[[Sequence[Finished], int], dict[str, Score]]] = {
-    "classes": _probabilities, "tags": _probabilities, "numbers": _numbers,
+    "classes": _probabilities, "tags": _probabilities, "masks": _probabilities, "numbers": _numbers,
 }  # fmt: skip

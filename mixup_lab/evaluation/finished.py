@@ -29,8 +29,15 @@ from mixup_lab.types import UserError
 class _Predictions(dict[str, np.ndarray]):
     """Arrays by name; one that is missing is a fault of the file, not of a lens."""
 
+    def __init__(self, run_dir: Path, arrays: dict[str, np.ndarray]) -> None:
+        super().__init__(arrays)
+        self.run_dir = run_dir
+
     def __missing__(self, name: str) -> np.ndarray:
-        raise UserError(f"predictions.npz of the run lacks {name}")
+        raise UserError(
+            f"predictions.npz of {self.run_dir} lacks {name}, as those of older versions may; train the run again"
+            " (mixup-lab train from=RUN_DIR)"
+        )
 
 
 @dataclass
@@ -118,7 +125,7 @@ class Finished:
     def predictions(self) -> dict[str, np.ndarray] | None:
         """The arrays of `predictions.npz`, such as `test_logits` and `val_target`; None without a readable file."""
         try:
-            return _Predictions(read_predictions(self.run_dir, self.kind))
+            return _Predictions(self.run_dir, read_predictions(self.run_dir, self.kind))
         except (FileNotFoundError, UserError):
             return None
 

@@ -1,13 +1,14 @@
 """Probabilities that a run gave to the examples of a split, and how good they are.
 
-P: problems, n: examples, C: outcomes. Classes are one problem with an outcome for each class; each tag is a problem of
-its own with two outcomes. Scores are means over the problems.
+P: problems, n: rows, C: outcomes. Classes are one problem with an outcome for each class; each tag is a problem of its
+own with two outcomes. Scores are means over the problems. A row is an example, or of masks a pixel: those that a run
+keeps of each picture, without void.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy.special import log_softmax
 
 from mixup_lab.evaluation.finished import Finished
 from mixup_lab.evaluation.lens import Unsuited
+from mixup_lab.types import VOID
 
 Floats = NDArray[np.float64]
 Bins = NDArray[np.int64]
@@ -26,16 +28,37 @@ class Forecasts:
     """Probabilities of the outcomes, and what came.
 
     Args:
-        log_p: (P, n, C) logarithms of probabilities; for each example they sum to 1.
+        log_p: (P, n, C) logarithms of probabilities; for each row they sum to 1.
         target: (P, n) int, the outcome that came, in 0..C-1.
+        pixels: (N,) how many rows each of N examples has, one example after the other; None: one each.
     """
 
     log_p: Floats
     target: NDArray[np.int64]
+    pixels: NDArray[np.int64] | None = None
 
     def tempered(self, temperature: float) -> Forecasts:
         """With logits divided by a temperature > 0."""
-        return Forecasts(log_softmax(self.log_p / temperature, 2), self.target)
+        return replace(self, log_p=log_softmax(self.log_p / temperature, 2))
+
+    @property
+    def noun(self) -> str:
+        """Of the rows, plural."""
+        return "examples" if self.pixels is None else "pixels"
+
+    def by_example(self, values: Floats) -> Floats:
+        """One number for each example, (N,), with the mean of values (n,) of the rows.
+
+        That mean is a ratio of two sums over the examples, whose numbers of rows differ. So these are its linear terms:
+        their variance is that of the mean over new examples, whose rows depend on each other.
+        """
+        if self.pixels is None:
+            return values
+        mean = values.mean()
+        example = np.repeat(np.arange(len(self.pixels)), self.pixels)
+        sums = np.bincount(example, values - mean, len(self.pixels))
+        terms: Floats = mean + sums / self.pixels.mean()
+        return terms
 
     @cached_property
     def probabilities(self) -> Floats:
@@ -79,11 +102,13 @@ def forecasts(run: Finished, split: str) -> Forecasts:
 
     Raises:
         Unsuited: if the run keeps no probabilities of its examples.
+        UserError: if an array of theirs is missing.
     """
     if run.kind not in _FORMS:
         raise Unsuited(f"the predictions of {run.kind} that a run keeps are not probabilities of examples")
-    arrays = kept(run)
-    return _FORMS[run.kind](arrays[f"{split}_logits"].astype(np.float64), arrays[f"{split}_target"].astype(np.int64))
+    arrays, (prefix, form) = kept(run), _FORMS[run.kind]
+    logits, target = (arrays[f"{split}_{prefix}{key}"] for key in ("logits", "target"))
+    return form(logits.astype(np.float64), target.astype(np.int64))
 
 
 def kept(run: Finished) -> dict[str, np.ndarray]:
@@ -107,7 +132,28 @@ def _tags(logits: Floats, target: NDArray[np.int64]) -> Forecasts:
     return Forecasts(log_softmax(np.stack([np.zeros_like(logits.T), logits.T], 2), 2), target.T)
 
 
-_FORMS: dict[str, Callable[[Floats, NDArray[np.int64]], Forecasts]] = {"classes": _classes, "tags": _tags}
+def _pixels(logits: Floats, target: NDArray[np.int64]) -> Forecasts:
+    """From (N, K, C) and (N, K)."""
+    real = target != VOID
+    if not real.any():
+        raise Unsuited("the pixels of which predictions.npz keeps logits are void in all pictures")
+    return Forecasts(log_softmax(logits[real], 1)[None], target[real][None], real.sum(1))
+
+
+# Kind of target -> what the names of its arrays begin with, and the form of its logits and targets.
+_FORMS: dict[str, tuple[str, Callable[[Floats, NDArray[np.int64]], Forecasts]]] = {
+    "classes": ("", _classes), "tags": ("", _tags), "masks": ("pixel_", _pixels),
+}  # fmt: skip
+
+
+def mean_iou(pixels: Forecasts) -> float:
+    """The mean IoU of the most probable classes of all pixels, over the classes that occur, as `miou` of a run."""
+    classes = pixels.log_p.shape[2]
+    cells = pixels.target[0] * classes + pixels.log_p[0].argmax(1)
+    confusion = np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+    both, either = confusion.diagonal(), confusion.sum(0) + confusion.sum(1)
+    occurs = either > 0
+    return float((both[occurs] / (either - both)[occurs]).mean())
 
 
 # ---- calibration errors ---------------------------------------------------------------------------------------------
@@ -148,10 +194,10 @@ def calibration_error(probability: Floats, came: Floats, where: Bins, bins: int)
 
 
 def calibration_terms(probability: Floats, came: Floats, where: Bins, bins: int) -> Floats:
-    """One number for each example, (n,), whose mean is the calibration error: jackknife pseudo-values.
+    """One number for each row, (n,), whose mean is the calibration error: jackknife pseudo-values.
 
-    The error is not a mean over examples. The pseudo-values, moved so that their mean is the error, have the variance
-    that it has over examples; see `mixup_lab.study.scores`. Arguments as in `calibration_error`.
+    The error is not a mean over rows. The pseudo-values, moved so that their mean is the error, have the variance
+    that it has over rows; see `mixup_lab.study.scores`. Arguments as in `calibration_error`.
     """
     gap = probability - came
     own = np.take_along_axis(bin_sums(where, gap, bins), where, 1)

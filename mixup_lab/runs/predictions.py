@@ -7,10 +7,14 @@ import numpy as np
 
 from mixup_lab.npz import read_npz
 from mixup_lab.runs.shapes import Damaged
+from mixup_lab.types import VOID
 
 NAME = "predictions.npz"
 WHOLE = ("id", "group")  # arrays of whole numbers
-DIMENSIONS = {"id": 1, "group": 1, "logits": 2, "prediction": 2, "confusion": 3, "loss_sum": 1, "each_loss": 1}
+DIMENSIONS = {
+    "id": 1, "group": 1, "logits": 2, "prediction": 2, "confusion": 3, "loss_sum": 1, "each_loss": 1, "pixel_logits": 3,
+}  # fmt: skip
+OF_CLASSES = {"classes": "", "masks": "pixel_"}  # what the names of targets and logits of the classes begin with
 LIKE_TARGET = {"tags": "logits", "numbers": "prediction"}  # arrays with the shape of the targets
 
 
@@ -52,14 +56,19 @@ def _misfit(kind: str, arrays: Mapping[str, np.ndarray]) -> str | None:
         kinds, dimensions = "iu" if key in WHOLE else "biuf", DIMENSIONS.get(key, array.ndim)
         if array.dtype.kind not in kinds or array.ndim != dimensions or array.shape[:1] != count:
             return f"{key} cannot be {array.dtype} {array.shape}"
-    target, logits = arrays.get("target"), arrays.get("logits")
-    if target is None:
-        return None
-    if kind == "classes" and logits is not None:
-        whole = target.ndim == 1 and target.dtype.kind in "iu"
-        if not whole or (target.size and not 0 <= target.min() <= target.max() < logits.shape[1]):
-            return "target must be classes of the logits"
-    other = arrays.get(LIKE_TARGET.get(kind, ""))
-    if other is not None and other.shape != target.shape:
+    prefix = OF_CLASSES.get(kind, "")
+    classes, logits = arrays.get(f"{prefix}target"), arrays.get(f"{prefix}logits")
+    if kind in OF_CLASSES and classes is not None and logits is not None and not _are_classes(classes, logits.shape):
+        return f"{prefix}target must be classes of the logits"
+    target, other = arrays.get("target"), arrays.get(LIKE_TARGET.get(kind, ""))
+    if target is not None and other is not None and other.shape != target.shape:
         return f"target cannot be {target.shape}"
     return None
+
+
+def _are_classes(target: np.ndarray, logits: tuple[int, ...]) -> bool:
+    """Whether targets (n, ...) fit logits (n, ..., C): 0..C-1, or VOID for pixels."""
+    if target.shape != logits[:-1] or target.dtype.kind not in "iu":
+        return False
+    real = target if target.ndim == 1 else target[target != VOID]
+    return not real.size or bool(real.min() >= 0 and real.max() < logits[-1])

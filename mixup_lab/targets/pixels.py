@@ -8,6 +8,7 @@ N: examples, n: some of them, B: examples in a batch, C: classes, H x W: pixels.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -33,6 +34,8 @@ UNTINTED = "background"  # a class of this name gets no tint
 OPACITY = 0.55
 COUNTED = 2**25  # pixels, at most, for the shares of the classes: a tenth of a second
 STRIP = 256  # rows of a picture whose probabilities are in memory at a time
+# Predictions are kept of one pixel in each cell of a grid: cells down and across, and logits of a picture, at most.
+CELLS, VALUES = 16, 4096
 DARK, STRIPE = 40, 4  # grey level of void, and width of its stripes in pixels of the tile
 
 
@@ -232,20 +235,28 @@ class Segmentation(Task):
         return {"train/accuracy_mixed": float(sums["accuracy_mixed"]) / max(float(sums["label_share"]), 1.0)}
 
     def observe(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """`confusion` (B, C, C) int64, pixels by true and predicted class without void; `loss_sum` (B,). No logits.
+        """`confusion` (B, C, C) int64, pixels by true and predicted class without void; `loss_sum` (B,) over them.
 
-        The sum of a confusion matrix is the number of pixels in `loss_sum`.
+        All logits would be too many: `pixel_logits` (B, K, C) float16 and `pixel_target` (B, K), void among them, are
+        those of the pixels of `sampled`. The logits are log-probabilities: float16 is finest where they are near 0.
         """
         self._check_map(output, target)
         wide = target.long()
         losses = F.cross_entropy(output, wide, ignore_index=VOID, reduction="none")
         batch, classes = len(target), self.num_classes
         first = torch.arange(batch, device=target.device).view(-1, 1, 1) * (classes + 1)
-        row = first + wide.clamp_max(classes)  # void has a row of its own, which is left out
-        cells = (row * classes + predicted(output)).flatten()
+        true = first + wide.clamp_max(classes)  # void has a row of its own, which is left out
+        cells = (true * classes + predicted(output)).flatten()
         counts = torch.bincount(cells, minlength=batch * (classes + 1) * classes)
         confusion = counts.view(batch, classes + 1, classes)[:, :classes].contiguous()
-        return {"confusion": confusion, "loss_sum": losses.flatten(1).sum(1)}
+        row, column = sampled(target.shape[1], target.shape[2], classes, target.device)
+        logits = output[:, :, row, column].log_softmax(1).clamp_min(torch.finfo(torch.float16).min)
+        return {
+            "confusion": confusion,
+            "loss_sum": losses.flatten(1).sum(1),
+            "pixel_logits": logits.half().transpose(1, 2),
+            "pixel_target": target[:, row, column],
+        }
 
     def constant(self, target: np.ndarray) -> Tensor:
         """The logarithms of the shares of the classes, at every pixel (C, H, W); of many masks some are counted."""
@@ -295,6 +306,19 @@ class Segmentation(Task):
 def predicted(output: Tensor) -> Tensor:
     """The most likely class of each pixel, (B, C, H, W) -> (B, H, W). On CPUs argmax takes up to four times as long."""
     return output.max(1).indices
+
+
+def sampled(high: int, wide: int, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rows and columns (K,) of the pixels of a picture whose predictions are kept: all of them if they are few.
+
+    There is one in each cell of a regular grid, and each is at another place of its cell (the canonical arrangement of
+    Kensler, 2013): at the same place of each, all would have the same phase of a pattern that upsampling leaves.
+    """
+    most = min(CELLS, math.isqrt(VALUES // classes))
+    down, across = min(most, high), min(most, wide)
+    cell = torch.arange(down * across, device=device)
+    turned = cell % across * down + cell // across  # the number of the cell, counted down the columns
+    return (2 * cell + 1) * high // (2 * down * across), (2 * turned + 1) * wide // (2 * down * across)
 
 
 def label_counts(masks: np.ndarray) -> np.ndarray:

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import torch
 from helpers.finished_runs import finished_run
+from helpers.mask_examples import predictions
 from scipy.special import expit, log_softmax, softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
+from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from mixup_lab.evaluation.calibration import Calibration
 from mixup_lab.evaluation.forecasts import calibration_error, calibration_terms, equal_masses, equal_widths
 from mixup_lab.evaluation.lens import Unsuited
-from mixup_lab.types import UserError
+from mixup_lab.types import VOID, UserError
 
 
 def drawn(n, classes, scale, seed):
@@ -232,7 +234,90 @@ def test_a_constant_prediction_has_no_slope(tmp_path):
     assert math.isfinite(found.scores["bin_bias"].value)
 
 
-@pytest.mark.parametrize("kind", ["masks", "boxes", "my own"])
+# ---- masks ----------------------------------------------------------------------------------------------------------
+
+
+def maps(count, seed, scale=2.0, hard=0.0):
+    """Logits float32 (count, 3, 8, 9) and masks drawn from their softmax at the temperature `scale`, some pixels void.
+
+    `hard` is by how much pictures differ in the share of pixels whose label is drawn anew.
+    """
+    rng = np.random.default_rng(seed)
+    logits, target = drawn(count * 72, 3, scale, seed)
+    anew = rng.random((count, 72)) < hard * rng.random((count, 1))
+    target = np.where(anew, rng.integers(0, 3, anew.shape), target.reshape(count, 72)).astype(np.uint8)
+    target[rng.random(target.shape) < rng.random((count, 1)) ** 2] = VOID
+    return logits.reshape(count, 72, 3).transpose(0, 2, 1).reshape(count, 3, 8, 9), target.reshape(count, 8, 9)
+
+
+def test_pixels_against_torchmetrics_and_scikit_learn(tmp_path):
+    (val, val_masks), (test, masks) = maps(30, 0, 2.5), maps(20, 1, 2.5)
+    masks[3] = VOID  # a picture without a pixel that counts
+    arrays = predictions("val", val, val_masks) | predictions("test", test, masks)
+    found = measured(finished_run(tmp_path, kind="masks", arrays=arrays))
+    logits, true = torch.from_numpy(test).double(), torch.from_numpy(masks).long()
+    temperature = found.scores["temperature"].value
+    assert temperature == pytest.approx(2.5, rel=0.1)
+    for suffix, divisor in (("", 1.0), ("_scaled", temperature)):
+        probability = (logits / divisor).softmax(1)
+        flat, real = probability.movedim(1, 3).reshape(-1, 3), true.flatten() != VOID
+        wanted = {
+            f"ece_{bins}": multiclass_calibration_error(
+                probability, true, num_classes=3, n_bins=bins, norm="l1", ignore_index=VOID
+            )
+            for bins in (15, 100)
+        }
+        wanted = {"ece": wanted.pop("ece_15"), **wanted}
+        wanted["nll"] = cross_entropy(logits / divisor, true, ignore_index=VOID)
+        wanted["brier"] = brier_score_loss(true.flatten()[real], flat[real], labels=[0, 1, 2])
+        wanted["confidence_gap"] = (flat.amax(1) - (flat.argmax(1) == true.flatten()).double())[real].mean()
+        for name, value in wanted.items():  # float16 resolves 1 in 2000
+            assert found.scores[f"{name}{suffix}"].value == pytest.approx(float(value), abs=2e-3), name
+    for name, terms in found.examples.items():
+        assert terms.shape == (20,)
+        assert terms.mean() == pytest.approx(found.scores[name].value)
+        assert terms[3] == pytest.approx(found.scores[name].value)
+    assert found.lines[1].y_label == "share of pixels"
+
+
+def test_terms_of_pictures_vary_as_scores_over_new_pictures(tmp_path):
+    """The standard error of the terms is that of a bootstrap of whole pictures; pixels alone have a smaller one."""
+    logits, masks = maps(150, 2, 1.0, hard=1.0)
+    arrays = predictions("val", logits, masks) | predictions("test", logits, masks)
+    found = measured(finished_run(tmp_path, kind="masks", arrays=arrays), bins=5)
+    probability = torch.from_numpy(logits).double().softmax(1)
+    sure, best = (values.numpy() for values in probability.max(1))
+    loss = cross_entropy(torch.from_numpy(logits), torch.from_numpy(masks).long(), ignore_index=VOID, reduction="none")
+    real = masks != VOID
+    rng = np.random.default_rng(0)
+    again = {"ece": [], "nll": [], "confidence_gap": []}
+    for _ in range(400):
+        rows = rng.integers(0, 150, 150)
+        c, hit = sure[rows][real[rows]][None], (best == masks)[rows][real[rows]][None].astype(float)
+        again["ece"].append(calibration_error(c, hit, equal_widths(c, 5), 5))
+        again["nll"].append(loss.numpy()[rows][real[rows]].mean())
+        again["confidence_gap"].append((c - hit).mean())
+    for name, values in again.items():
+        assert found.examples[name].std() / math.sqrt(150) == pytest.approx(np.std(values), rel=0.15), name
+    alone = (sure - (best == masks))[real]
+    assert np.std(again["confidence_gap"]) > 1.5 * alone.std() / math.sqrt(len(alone))
+
+
+def test_masks_without_pixels_are_one_sentence(tmp_path):
+    logits, masks = maps(4, 3)
+    arrays = predictions("val", logits, masks) | predictions("test", logits, np.full_like(masks, VOID))
+    with pytest.raises(Unsuited, match="are void in all pictures"):
+        measured(finished_run(tmp_path / "void", kind="masks", arrays=arrays))
+    del arrays["test_pixel_logits"]
+    old = finished_run(tmp_path / "old", kind="masks", arrays=arrays)
+    with pytest.raises(UserError, match=r"lacks test_pixel_logits, .*; train the run again"):
+        measured(old)
+
+
+# ---- what is refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["boxes", "my own"])
 def test_other_kinds_are_one_sentence(tmp_path, kind):
     with pytest.raises(Unsuited, match="probabilities"):
         measured(finished_run(tmp_path, kind=kind, arrays={"test_id": np.arange(3)}))

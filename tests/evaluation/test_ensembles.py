@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from helpers.finished_runs import finished_run
+from helpers.mask_examples import predictions
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, log_loss, root_mean_squared_error
-from torchmetrics.functional.classification import multiclass_calibration_error
+from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_jaccard_index
 
 from mixup_lab.evaluation.ensembles import Ensembles, greedy_weights, least_squares_weights, likeliest_weights
 from mixup_lab.evaluation.lens import Unsuited
-from mixup_lab.types import UserError
+from mixup_lab.types import VOID, UserError
 
 N = 200
 
@@ -161,6 +162,65 @@ def test_numbers_are_averaged(tmp_path):
     assert next(iter(found.scores)) == "rmse"
 
 
+def test_masks_are_averaged_by_pixel(tmp_path):
+    """Every pixel of small maps is kept, so that full maps are the reference; some pixels are void."""
+    data = np.random.default_rng(2)
+    masks = {split: data.choice(np.array([0, 1, 2, VOID], np.uint8), (6, 9, 7)) for split in ("val", "test")}
+
+    def maps(seed, split):
+        own = np.random.default_rng([seed, split == "val"])
+        right = 2 * (masks[split][:, None] == np.arange(3)[:, None, None])
+        return (right + own.normal(0, 1 + seed, (6, 3, 9, 7))).astype(np.float32)
+
+    def mask_run(seed, arm="baseline", keys=("confusion", "pixel_logits", "pixel_target", "id")):
+        arrays = predictions("val", maps(seed, "val"), masks["val"])
+        arrays |= predictions("test", maps(seed, "test"), masks["test"])
+        kept = {name: array for name, array in arrays.items() if name.partition("_")[2] in keys}
+        return finished_run(tmp_path, seed=seed, arm=arm, kind="masks", arrays=kept)
+
+    run, *others = map(mask_run, range(4))
+    members = {
+        split: softmax(np.stack([maps(seed, split) for seed in (1, 2, 3)]).astype(np.float64), 2) for split in masks
+    }
+    got = values(found := measured(run, *others, rounds=8))
+    true, real = torch.from_numpy(masks["test"]).long(), masks["test"] != VOID
+    logits = np.stack([maps(seed, "test") for seed in (1, 2, 3)]).astype(np.float64)
+    val = masks["val"][masks["val"] != VOID]
+    own = np.stack([m.transpose(0, 2, 3, 1)[masks["val"] != VOID][np.arange(len(val)), val] for m in members["val"]])
+    combined = {
+        "": members["test"].mean(0),
+        "_logits": softmax((logits - logits.max(2, keepdims=True)).mean(0), 1),
+        "_weighted": np.tensordot(likeliest_weights(own), members["test"], 1),
+        "_greedy": np.tensordot(by_loop(own, 8), members["test"], 1),
+    }
+
+    def scores(probability):
+        given = torch.from_numpy(probability)
+        flat = probability.transpose(0, 2, 3, 1)[real]
+        return {
+            "miou": float(multiclass_jaccard_index(given, true, 3, ignore_index=VOID)),
+            "accuracy": accuracy_score(masks["test"][real], flat.argmax(1)),
+            "nll": log_loss(masks["test"][real], flat),
+            "ece": ece(flat, masks["test"][real].astype(int)),
+        }
+
+    wanted = {f"{name}{suffix}": v for suffix, p in combined.items() for name, v in scores(p).items()}
+    single = [scores(member) for member in members["test"]]
+    wanted |= {f"{name}_single": np.mean([one[name] for one in single]) for name in single[0]}
+    assert set(got) == {*wanted, "disagreement"}
+    assert got == pytest.approx(wanted | {"disagreement": got["disagreement"]}, abs=5e-3)
+    assert got["miou"] > got["miou_single"]
+    assert next(iter(found.scores)) == "miou"
+
+    # Runs of older versions keep no pixels.
+    old = mask_run(0, arm="cutmix", keys=("confusion", "id"))
+    assert measured(run, *others, old).notes == []
+    with pytest.raises(UserError, match=r"lacks test_pixel_target, .* train the run again"):
+        measured(run, *others[:2], mask_run(5, keys=("confusion", "id")))
+    with pytest.raises(UserError, match=r"lacks test_pixel_logits, .* train the run again"):
+        measured(old, *(mask_run(seed, "cutmix", ("confusion", "id")) for seed in (1, 2)))
+
+
 def test_one_run_of_each_arm_is_averaged_in_a_note_of_the_baseline(tmp_path):
     base, *others = (run_of(tmp_path, seed) for seed in range(3))
     mixed = [run_of(tmp_path, seed, arm=arm) for arm in ("mixup", "cutmix2") for seed in range(3)]
@@ -193,8 +253,8 @@ def test_bad_input_is_one_sentence(tmp_path):
     run, other = (run_of(tmp_path, seed) for seed in range(2))
     with pytest.raises(Unsuited, match="two other finished seeds"):
         measured(run, other, run_of(tmp_path, 1, arm="mixup"))
-    with pytest.raises(Unsuited, match="of masks that a run keeps cannot be averaged"):
-        measured(finished_run(tmp_path / "masks", kind="masks"))
+    with pytest.raises(Unsuited, match="of boxes that a run keeps cannot be averaged"):
+        measured(finished_run(tmp_path / "boxes", kind="boxes"))
     with pytest.raises(Unsuited, match=r"no readable predictions\.npz"):
         measured(run, other, finished_run(tmp_path, seed=2))
     with pytest.raises(UserError, match=r"lens\.ensembles\.rounds"):

@@ -20,7 +20,12 @@ def arrays_of(kind, seed):
             "classes": {"logits": rng.normal(size=(40, 3)), "target": truth.integers(0, 3, 40)},
             "tags": {"logits": rng.normal(size=(40, 3)), "target": truth.integers(0, 2, (40, 3)).astype(np.float32)},
             "numbers": {"prediction": rng.normal(size=(40, 3)), "target": truth.normal(size=(40, 3))},
-            "masks": {"confusion": rng.integers(0, 9, (40, 3, 3)), "loss_sum": rng.random(40)},
+            "masks": {
+                "confusion": rng.integers(0, 9, (40, 3, 3)),
+                "loss_sum": rng.random(40),
+                "pixel_logits": rng.normal(size=(40, 6, 3)).astype(np.float16),
+                "pixel_target": truth.choice(np.array([0, 1, 2, 255], np.uint8), (40, 6)),
+            },
             "boxes": {"each_loss": rng.random(40)},
         }[kind]
         arrays = {key if key[:4] in ("val_", "test") else f"{split}_{key}": values for key, values in arrays.items()}
@@ -34,7 +39,7 @@ def arrays_of(kind, seed):
         ("classes", ()),
         ("tags", ()),
         ("numbers", ()),
-        ("masks", ("calibration", "ensembles")),
+        ("masks", ()),
         ("boxes", ("calibration", "ensembles")),
     ],
 )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+
+from mixup_lab.targets.pixels import Segmentation
 
 NAMES = ("ground", "red", "blue")
 
@@ -24,6 +27,12 @@ def shapes(count: int, seed: int, size: int = 24) -> tuple[np.ndarray, np.ndarra
             picture[place] = rng.integers(0, 60, (high, wide, 3))
             picture[(*place, 0 if kind == 1 else 2)] = rng.integers(180, 255, (high, wide))
     return pictures, masks
+
+
+def predictions(split: str, logits: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of a split in `predictions.npz`, from logits (N, C, H, W) and masks (N, H, W)."""
+    kept = Segmentation(logits.shape[1]).observe(torch.from_numpy(logits), torch.from_numpy(masks))
+    return {f"{split}_{key}": array.numpy() for key, array in kept.items()} | {f"{split}_id": np.arange(len(masks))}
 
 
 def save(path: Path, pixels: np.ndarray, **options: object) -> None:

@@ -214,6 +214,24 @@ def test_predictions_that_do_not_go_together_are_not_used(tmp_path, change):
         read_predictions(folder, "classes")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"test_pixel_target": np.full((4, 5), 2, np.uint8)}, {"test_pixel_target": np.zeros((4, 4), np.uint8)},
+        {"test_pixel_target": np.zeros((4, 5))}, {"test_pixel_logits": np.zeros((4, 5))},
+        {"test_pixel_logits": np.zeros((3, 5, 2))},
+    ],
+)  # fmt: skip
+def test_pixels_that_do_not_go_together_are_not_used(tmp_path, change):
+    target = np.array([0, 1, 0, 255, 255], np.uint8)[None].repeat(4, 0)
+    whole = {"test_id": np.arange(4), "test_pixel_target": target, "test_pixel_logits": np.zeros((4, 5, 2), np.float16)}
+    np.savez(tmp_path / "predictions.npz", **whole)
+    assert set(read_predictions(tmp_path, "masks")) == set(whole)
+    np.savez(tmp_path / "predictions.npz", **{**whole, **change})
+    with pytest.raises(UserError, match=r"predictions\.npz is damaged: test_pixel_\w+ (cannot be|must be)"):
+        read_predictions(tmp_path, "masks")
+
+
 @pytest.mark.parametrize("key", ["arm", "name", "seed", "fingerprint", "mixes", "choices", "data"])
 def test_a_start_that_lacks_what_a_run_needs_names_the_run(tmp_path, key):
     folder = write_run(tmp_path / "mixup-a1" / "seed=0", record=[{k: v for k, v in START.items() if k != key}, EPOCH])

@@ -555,6 +555,9 @@ def test_a_mixed_run_from_end_to_end(folder, tmp_path, words):
         total = confusion.sum(0)
         union = total.sum(0) + total.sum(1) - total.diagonal()
         assert scalars["test/miou"] == pytest.approx((total.diagonal() / union).mean())
+        some = arrays["test_pixel_logits"].argmax(2) == arrays["test_pixel_target"]
+        assert some.size == 24 * 256
+        assert some.mean() == pytest.approx(scalars["test/pixel_accuracy"], abs=0.02)
 
 
 def test_the_mask_that_was_said_stands_above_the_true_one(folder, tmp_path):

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from torchmetrics.functional import classification as tm
 from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_score
 
 from mixup_lab.targets.classes import Classes
 from mixup_lab.targets.numbers import Numbers
-from mixup_lab.targets.pixels import Pixels
+from mixup_lab.targets.pixels import Pixels, Segmentation, sampled
 from mixup_lab.targets.tags import Tags, average_precision
 from mixup_lab.types import VOID
 
@@ -96,3 +97,38 @@ def test_masks():
         "pixel_accuracy": tm.multiclass_accuracy(predicted, true, 3, average="micro", ignore_index=VOID),
         "dice": tm.multiclass_f1_score(predicted, true, 3, ignore_index=VOID),
     }, set(found) - {"loss"})  # fmt: skip
+
+
+@pytest.mark.parametrize(("high", "wide"), [(12, 10), (1, 7), (16, 16)])
+def test_the_predictions_of_small_masks_are_kept_whole(high, wide):
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 9, (2, 3, high, wide)).astype(np.float32)
+    target = rng.choice(np.array([0, 1, 2, VOID], np.uint8), (2, high, wide))
+    kept = Segmentation(3).observe(torch.from_numpy(logits), torch.from_numpy(target))
+    row, column = (places.numpy() for places in sampled(high, wide, 3, CPU))
+    assert sorted(zip(row, column, strict=True)) == list(np.ndindex(high, wide))
+    found = np.zeros((2, high, wide, 3))
+    found[:, row, column] = softmax(kept["pixel_logits"].double().numpy(), 2)
+    np.testing.assert_allclose(found, softmax(logits, 1).transpose(0, 2, 3, 1), atol=1e-3)
+    assert (kept["pixel_logits"].dtype, kept["pixel_target"].dtype) == (torch.float16, torch.uint8)
+    again = np.empty_like(target)
+    again[:, row, column] = kept["pixel_target"].numpy()
+    np.testing.assert_array_equal(again, target)
+
+
+@pytest.mark.parametrize(("classes", "side"), [(2, 16), (21, 13), (254, 4)])
+def test_of_large_masks_each_cell_keeps_a_pixel_each_at_another_place(classes, side):
+    high, wide = 3 * side * side, 2 * side * side
+    row, column = (places.numpy() for places in sampled(high, wide, classes, CPU))
+    assert len(row) * classes <= 4096
+    cells = row // (3 * side) * side + column // (2 * side)
+    np.testing.assert_array_equal(np.sort(cells), np.arange(side**2))
+    # In each direction every place of a cell occurs once in each row, or column, of cells.
+    places = np.stack([row % (3 * side) // 3, column % (2 * side) // 2])
+    assert len(np.unique(np.stack([row // (3 * side), places[0]]), axis=1).T) == side**2
+    assert len(np.unique(np.stack([column // (2 * side), places[1]]), axis=1).T) == side**2
+
+
+def test_a_hopeless_pixel_has_a_finite_logit():
+    kept = Segmentation(2).observe(torch.tensor([1e6, 0.0]).view(1, 2, 1, 1), torch.ones(1, 1, 1, dtype=torch.uint8))
+    assert kept["pixel_logits"].flatten().tolist() == [0, -65504]
