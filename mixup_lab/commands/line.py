@@ -61,6 +61,8 @@ def complete(words: Sequence[str]) -> Line:
     most = own.get("max_seeds", "24")
     if not most.isdecimal() or not SEEDS <= int(most[: DIGITS + 1]) < 10**DIGITS:
         raise UserError(f"max_seeds must be a number of seeds, {SEEDS} or more, got {most}")
+    if any(word.lstrip("+").startswith("resume=") and word != "resume=null" for word in rest):
+        raise UserError("resume continues one run; a study goes on by the same line again")
     if "until" in own and any(word.startswith("seed=") for word in rest):
         raise UserError("until=decided adds seeds by itself; leave out seed=, and set max_seeds=N for the most")
     if lens_settings and "lenses" not in own:

@@ -114,6 +114,7 @@ def test_a_line_is_completed(words, hydra, study):
         (["fail_fast=yes"], "fail_fast must be true or false"),
         (["confirm=-1"], "confirm must be a number of seeds, 0 or more, got -1"),
         (["until=now"], "until must be decided, got now"),
+        (["resume=outputs/s/baseline/seed=0"], "resume continues one run; a study goes on by the same line again"),
         (["dataset.fold=1"], "dataset.fold needs dataset.folds=K, and both are whole numbers"),
         (["dataset.folds=5", "dataset.fold=0,5"], "dataset.fold must be 0..4 with dataset.folds=5, got 5"),
         (["dataset.folds=5", "dataset.fold=-1"], "dataset.fold needs dataset.folds=K, and both are whole numbers"),
