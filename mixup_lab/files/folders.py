@@ -156,7 +156,9 @@ def say_unused(root: str, patterns: Sequence[str], names: Mapping[str, str]) -> 
 def say_others(root: str, others: Counter[str]) -> None:
     """Report the files that are left out, by their ending."""
     if others:
-        say(f"{others.total()} files below {root} are left out because of their ending: {_endings(others)}")
+        count = others.total()
+        files, are = ("files", "are left out because of their") if count > 1 else ("file", "is left out because of its")
+        say(f"{count} {files} below {root} {are} ending: {_endings(others)}")
 
 
 def say_loose(root: str, folder: str, suffixes: tuple[str, ...], things: str) -> None:
@@ -230,7 +232,7 @@ def files_below(folder: str, prefix: str, suffixes: tuple[str, ...], others: Cou
                 if stat.S_ISREG(status.st_mode):
                     yield prefix + name, status.st_size, status.st_mtime_ns
                 else:
-                    others["pipes or sockets"] += 1
+                    others["pipe/socket"] += 1
 
 
 def by_stem(root: str, folder: str, names: Iterable[str]) -> dict[str, str]:

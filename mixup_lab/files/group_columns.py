@@ -27,7 +27,7 @@ def unused_groups(file: TableFile, used: Collection[str]) -> tuple[str, ...]:
     places = [file.names.index(name) for name in names]
     values: list[set[str]] = [set() for _ in names]
     rows = 0
-    for piece in file.pieces(skip=True, numbers=False, names=names):
+    for piece in file.pieces(skip=True, names=names):
         rows += len(piece.records)
         for found, place in zip(values, places, strict=True):
             found.update(map(str, piece.columns[place]))

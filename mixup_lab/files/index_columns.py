@@ -28,7 +28,7 @@ def useless_columns(file: TableFile, named: Collection[str]) -> dict[str, str]:
     unnamed = [name for name in file.unnamed if name not in named]
     if not unnamed:
         return {}
-    piece = next(file.pieces(skip=True, numbers=False, names=unnamed), None)
+    piece = next(file.pieces(skip=True, names=unnamed), None)
     found = {}
     for name in unnamed:
         place = file.names.index(name)

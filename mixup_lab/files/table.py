@@ -4,20 +4,20 @@ Text files are UTF-8, with or without a byte order mark, or UTF-16 with one; val
 lines of comment (#) above the header are passed over. Errors give the line that an editor shows: `PATH, line N: ...`.
 """
 
-import codecs
 import csv
 import itertools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
 
 import numpy as np
 
+from mixup_lab.files.encodings import AUTO, MARKS, encoding_of, undecodable
 from mixup_lab.files.keys import SKIP_HINT, SPLIT_NAMES, SPLITS, few
-from mixup_lab.files.values import is_numeric
+from mixup_lab.files.values import DAY, EXACT, is_numeric
 from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
@@ -28,7 +28,7 @@ DELIMITERS = (",", ";", "\t", "|", " ")
 SPELT = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ","}
 TABS_FIRST = (".tsv", ".txt")
 UNNAMED = re.compile(r"Unnamed: \d+")  # as pandas calls them
-AUTO = (None, "auto")
+CODE = re.compile(r"0\d(?<![\d.eE]0\d)(?<![eE][-+]0\d)")  # a number that begins with a zero and a digit
 TEXTS, PARQUET = (".csv", ".tsv", ".txt", ".data", ".dat"), (".parquet",)
 
 
@@ -67,12 +67,14 @@ class TableFile:
                 first, second = [k + 1 for k, other in enumerate(self.names) if other == name][:2]
                 raise UserError(f"{path} has two columns named {name} ({first} and {second}); rename one of them")
 
-    def pieces(self, skip: bool, numbers: bool, names: Collection[str] | None = None) -> Iterator[Piece]:
+    def pieces(
+        self, skip: bool, numbers: Callable[[], bool] = bool, names: Collection[str] | None = None
+    ) -> Iterator[Piece]:
         """All rows.
 
         Args:
             skip: leave out rows of another length and count them, instead of refusing them.
-            numbers: no column is needed as texts.
+            numbers: whether no column is needed as texts; asked before each piece.
             names: columns that are needed; others may be empty. None: all.
         """
         raise NotImplementedError
@@ -119,9 +121,11 @@ def split_files(root: str, endings: Sequence[str], names: Mapping[str, str | Non
     if "train" not in files:
         hint = "; dataset.train_file=NAME sets another" if names else ""
         raise UserError(f"dataset.root={root} has no train file ({' '.join(f'train{e}' for e in endings)}){hint}")
-    unused = [path.name for path in there if path not in files.values()]
+    there += [path for path in folder.iterdir() if path.name.split(".")[0].lower() in SPLIT_NAMES and path.is_file()]
+    unused = sorted({path.name for path in there if path not in files.values()})
     if unused:
-        say(f"files of {root} are not used: {few(unused)}; those of splits are called {few(list(SPLIT_NAMES), 99)}")
+        usable = f"{few(list(SPLIT_NAMES), 99)}, and end in {' '.join(endings)}"
+        say(f"files of {root} are not used: {few(unused)}; those of splits are called {usable}")
     return files
 
 
@@ -185,11 +189,19 @@ class TextFile(TableFile):
             rows = [row for row in self._records(start, self._delimiter) if row]
         first = rows[0] if rows else []
         width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
-        if header and width > len(first) and 2 * count >= len(rows):
+        self._title = _folded(first) if header and not all(map(is_numeric, first)) else []
+        extra = [value for row in rows if len(row) == width for value in row[len(first) :]]
+        if header and not "".join(extra).strip():
+            first = [*first, *[""] * (width - len(first))]  # the other lines end with a delimiter
+        named = [name for name in first if name.strip()]
+        filled = [sum(bool(value.strip()) for value in row) for row in rows[1:]]
+        usual = Counter(filled).most_common(1)[0][0] if filled else 0
+        if header and ((width > len(first) and 2 * count >= len(rows)) or 2 * len(named) <= usual):
             number = self._above + 1 + next(k for k, line in enumerate(start) if line.strip())
             raise UserError(
-                f"{path}, line {number}: the header has {len(first)} value{'s'[: len(first) != 1]} ({few(first)}), and"
-                f" most lines below have {width}; remove what is above the header, or put # in front of it"
+                f"{path}, line {number}: the header has {len(named)} value{'s'[: len(named) != 1]} ({few(named)}), and"
+                f" most lines below have {max(usual, width)}; name all columns there, or, if a title is above the"
+                " header, remove it or put # in front of it"
             )
         if len(first) < 2:
             hint = "; dataset.delimiter=... sets the separator" if hints else ""
@@ -249,24 +261,30 @@ class TextFile(TableFile):
         if note and note not in self.notes:
             self.notes.append(note)
 
-    def pieces(self, skip: bool, numbers: bool, names: Collection[str] | None = None) -> Iterator[Piece]:
+    def pieces(
+        self, skip: bool, numbers: Callable[[], bool] = bool, names: Collection[str] | None = None
+    ) -> Iterator[Piece]:
         """All rows, without empty lines. As long as all values are numbers numpy reads them, four times faster."""
         width, count, number = len(self.names), max(1, CELLS // len(self.names)), 0
         with self._open() as file:
-            lines: Iterator[str] = file
+            records, checked = self._records(file, self._delimiter), False
             if self._header:
-                _first(self._records(lines, self._delimiter))
-            while numbers and self._delimiter != " ":
-                with self._errors():
-                    some = list(itertools.islice(file, count))
-                table = self._numbers(some, width) if some else None
-                if table is None:
-                    lines = itertools.chain(some, file)  # from here on as texts
-                    break
-                yield Piece(list(table.T), range(number, number + len(some)), 0, file.buffer.tell())
-                number += len(some)
-            records, checked = self._records(lines, self._delimiter), False
+                _first(records)
+            fast = self._delimiter != " "
             while True:
+                if fast and numbers():
+                    with self._errors():
+                        some = list(itertools.islice(file, count))
+                    table = self._numbers(some, width) if some else None
+                    if table is not None:
+                        columns: list[Any] = list(table.T)
+                        if not number and _may_be_thousands(table, some):
+                            columns = list(zip(*self._records(some, self._delimiter), strict=True))
+                        yield Piece(columns, range(number, number + len(some)), 0, file.buffer.tell())
+                        number += len(some)
+                        continue
+                    records = self._records(itertools.chain(some, file), self._delimiter)
+                fast = False  # from here on as texts
                 before = records.line_num
                 with self._errors():
                     rows = list(itertools.islice(records, count))
@@ -277,7 +295,7 @@ class TextFile(TableFile):
                     return
                 places: Sequence[int] = range(number, number + len(rows))
                 number, dropped = number + len(rows), 0
-                if set(map(len, rows)) != {width}:
+                if set(map(len, rows)) != {width} or (self._title and any(map(self._again, rows))):
                     rows, places, dropped = self._fitting(rows, places, skip)
                 yield Piece(list(zip(*rows, strict=True)) or [()] * width, places, dropped, file.buffer.tell())
 
@@ -290,27 +308,32 @@ class TextFile(TableFile):
                 yield self._above + records.line_num
 
     def _numbers(self, lines: list[str], width: int) -> np.ndarray | None:
-        """The rows as float64 (lines, width); None if not all values are numbers, or not all rows as long."""
-        if not lines[0].strip():
+        """The rows as float64 (lines, width); None if not all of them are as long, or a value is not exactly that."""
+        if not lines[0].strip() or CODE.search("".join(lines)):
             return None
         try:
             table = np.loadtxt(lines, delimiter=self._delimiter, quotechar='"', comments=None, ndmin=2)
         except ValueError:
             return None
-        return table if table.shape == (len(lines), width) else None
+        return table if table.shape == (len(lines), width) and not (np.abs(table) >= EXACT).any() else None
 
     def _fitting(self, rows: list[list[str]], numbers: Sequence[int], skip: bool) -> tuple[Any, list[int], int]:
         """Rows of the right length, their numbers, and how many others were left out, not counting empty lines."""
         width = len(self.names)
+        kept = []
         for number, row in zip(numbers, rows, strict=True):
-            if len(row) not in (0, width) and not skip:
-                hint = SKIP_HINT if self._hints else ""
-                raise UserError(
-                    f"{self.where(number)}: {len(row)} value{'s'[: len(row) != 1]} instead of {width}{hint}"
-                )
-        kept = [(number, row) for number, row in zip(numbers, rows, strict=True) if len(row) == width]
+            again = bool(row and self._title) and self._again(row)
+            if len(row) == width and not again:
+                kept.append((number, row))
+            elif row and not skip:
+                fault = "the header again" if again else f"{len(row)} value{'s'[: len(row) != 1]} instead of {width}"
+                raise UserError(f"{self.where(number)}: {fault}{SKIP_HINT if self._hints else ''}")
         dropped = sum(bool(row) for row in rows) - len(kept)
         return [row for _, row in kept], [number for number, _ in kept], dropped
+
+    def _again(self, row: Sequence[str]) -> bool:
+        """Whether a row is the header, in capitals or not."""
+        return row[0].strip().casefold() == self._title[0] and _folded(row) == self._title
 
     @contextmanager
     def _open(self) -> Iterator[TextIO]:
@@ -351,44 +374,30 @@ class TextFile(TableFile):
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError:
-            hint = "; dataset.encoding=cp1252 (or another one) reads it" if self._encoding_key else ""
-            raise UserError(_undecodable(self.path, self._encoding) + hint) from None
+            other = self._encoding_key and self._encoding not in MARKS.values()
+            hint = "; dataset.encoding=cp1252 (or another one) reads it" if other else ""
+            raise UserError(undecodable(self.path, self._encoding) + hint) from None
         except csv.Error as error:
             raise UserError(f"{self.path} cannot be read as a table: {error}") from error
 
 
-def encoding_of(path: Path, name: str | None) -> str:
-    """The encoding of this name; for `auto` or None UTF-8, or UTF-16 if a byte order mark says so.
-
-    Raises:
-        UserError: for an unknown name, and for a file that is neither.
-    """
-    if name is None or name == "auto":
-        with open(path, "rb") as file:
-            start = file.read(1024)
-        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return "utf-16"
-        if b"\0" in start:
-            hint = "; dataset.encoding=utf-16-le reads UTF-16 without a byte order mark" if name else ""
-            raise UserError(f"{path} has bytes of value 0 at its beginning: it is not a table in UTF-8{hint}")
-        return "utf-8-sig"
-    try:
-        found = codecs.lookup(name).name
-    except LookupError:
-        raise UserError(
-            f"dataset.encoding={name} must be auto, or an encoding such as utf-8, cp1252 or utf-16"
-        ) from None
-    return "utf-8-sig" if found == "utf-8" else found
+def _time(count: int, second: int) -> str:
+    """A duration as days, hours, minutes and seconds, from so many parts of a second."""
+    seconds, part = divmod(count, second)
+    days, rest = divmod(seconds, DAY)
+    return f"{days} days {rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}.{part * 10**9 // second:09}"
 
 
-def _undecodable(path: Path, encoding: str) -> str:
-    content, name = path.read_bytes(), encoding.upper().removesuffix("-SIG")
-    try:
-        content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return f"{path}, line {line}: byte {content[error.start]:#x} is not {name}; convert the file"
-    return f"{path} is not {name}; convert the file"
+def _may_be_thousands(table: np.ndarray, lines: Sequence[str]) -> bool:
+    """Whether a column may have no other fractions than three digits, as in 1.000, so that the texts must be seen."""
+    parts, whole = 1000 * np.abs(table), table == np.round(table)
+    grouped = whole | ((parts >= 1000) & (np.abs(parts - np.round(parts)) < 1e-6))
+    points = re.search(r"[1-9]\d{0,2}\.000(?!\d)", "".join(lines))
+    return points is not None or bool((grouped.all(0) & ~whole.all(0)).any())
+
+
+def _folded(row: Sequence[str]) -> list[str]:
+    return [value.strip().casefold() for value in row]
 
 
 def _first(records: Any) -> list[str]:
@@ -397,7 +406,9 @@ def _first(records: Any) -> list[str]:
 
 
 class ParquetFile(TableFile):
-    """A parquet file: booleans become numbers, dates and times ISO 8601 texts. It needs pyarrow: the extra `parquet`.
+    """A parquet file, which needs pyarrow: the extra `parquet`.
+
+    Booleans become numbers; dates, times, durations and columns with whole numbers beyond 2**53 become texts.
 
     Raises:
         UserError: if pyarrow is not installed, and for a file that is not a parquet table.
@@ -417,7 +428,9 @@ class ParquetFile(TableFile):
         super().__init__(path, list(self._file.schema_arrow.names), header=False)
         self.unnamed = [name for name in self.names if name.startswith("__index_level_")]  # pandas writes its index so
 
-    def pieces(self, skip: bool, numbers: bool, names: Collection[str] | None = None) -> Iterator[Piece]:
+    def pieces(
+        self, skip: bool, numbers: Callable[[], bool] = bool, names: Collection[str] | None = None
+    ) -> Iterator[Piece]:
         start, size, rows = 0, self.path.stat().st_size, self._file.metadata.num_rows
         for batch in self._file.iter_batches(max(1, CELLS // len(self.names))):
             columns = [
@@ -429,6 +442,7 @@ class ParquetFile(TableFile):
 
     def _plain(self, name: str, column: Any) -> Sequence[Any] | np.ndarray:
         import pyarrow as pa
+        from pyarrow.compute import min_max
 
         kind = column.type
         if pa.types.is_dictionary(kind):
@@ -437,7 +451,11 @@ class ParquetFile(TableFile):
         if pa.types.is_boolean(kind):
             column, kind = column.cast(pa.int8()), pa.int8()
         if pa.types.is_duration(kind):
-            column, kind = column.cast(pa.int64()), pa.int64()
+            second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
+            return [None if value is None else _time(value, second) for value in column.cast(pa.int64()).to_pylist()]
+        whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and not kind.scale)
+        if whole and any(value is not None and abs(value) > EXACT for value in min_max(column).as_py().values()):
+            return [None if value is None else str(value) for value in column.to_pylist()]
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             numbers: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
             return numbers

@@ -15,12 +15,20 @@ DAY = 86_400  # seconds
 ISO, CLOCK = "ISO 8601", "hours:minutes"
 _UNITS = (r"(?:US|A|C|HK|R)?\$|[%‰€£¥₹₩₽₺₫₴₪฿₱¢]|kr|zł|Kč|Ft|lei|Fr\.?|EUR|USD|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK"
           r"|PLN|CZK|BRL")  # fmt: skip
-_DAYS = ("%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y-%m", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y",
-         "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y")  # fmt: skip
+_DAYS = ("%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y-%m", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y",
+         "%m/%d/%y", "%y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y",
+         "%B %d, %Y", "%b %d %Y")  # fmt: skip
 _HOURS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 FORMS = tuple(day + hour for day in _DAYS for hour in _HOURS)
 TRIED = 20  # texts that show which forms of dates are possible
 TRUTHS = {"true": 1.0, "false": 0.0}
+GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")  # 1.000, which may be a thousand
+EXACT = 2**53  # whole numbers above it may lose digits in float64
+_BEGINS = re.compile(rf"[-+\u2212('\"\s]*(?:{_UNITS})?\s*[-+\u2212]?[.,]?\d")
+_TIME = re.compile(
+    r"(?:(?P<days>-?\d+) days?(?: \+?|$))?"
+    r"(?:(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:[.,]\d+)?))?)?"
+)
 
 
 class Ambiguous(Exception):
@@ -72,6 +80,35 @@ def is_numeric(text: str) -> bool:
     return any(_number(text.strip(), mark) for mark in ".,")
 
 
+def is_code(text: str) -> bool:
+    """Whether a text of digits would lose some of them as float64: zeros at its beginning, or those beyond 2**53."""
+    digits, _, part = text.lstrip("+-").partition(".")
+    if not digits.isdecimal() or part.strip("0"):
+        return False
+    return (len(digits) > 1 and digits[0] == "0") or len(digits) > 16 or int(digits) > EXACT
+
+
+def like_numbers(texts: Sequence[str]) -> bool:
+    """Whether at least half of some different texts begin like numbers or dates, and they are not codes.
+
+    Codes have letters, digits and hyphens, and all the same length: 12345-6789, or 3A7 and 4B1. With the same letters
+    in all of them, as in 5kg and 7kg, they are measures.
+    """
+    if 2 * sum(bool(_BEGINS.match(text)) for text in texts) < len(texts):
+        return False
+    letters = {re.sub(r"[\d-]", "", text) for text in texts}
+    even = len(set(map(len, texts))) == 1 and all(re.fullmatch(r"[\w-]+", text) for text in texts)
+    dates = any(read_date(texts[0], form) is not None for form in FORMS)
+    return not (even and (len(letters) > 1 or (letters == {""} and not dates)))
+
+
+def not_a_number(texts: Sequence[str], decimal: str) -> str | None:
+    """The first text that is not a number with the decimal mark, or one with a unit; None if all are plain numbers."""
+    marks = ".," if decimal == "auto" else decimal
+    odd = (text for text in texts if not any(_number(text, mark) for mark in marks))
+    return next(odd, None) or next((text for text in texts if as_number(text) is None), None)
+
+
 @cache
 def _pattern(mark: str) -> re.Pattern[str]:
     gap = rf"[{'.' if mark == ',' else ','} \u00a0\u2009\u202f'’]"
@@ -101,10 +138,11 @@ def read_date(text: str, form: str) -> float | None:
     """Seconds since 1970, or of a time since midnight; a date without a time zone is taken as UTC."""
     try:
         if form == CLOCK:
-            found = re.fullmatch(r"(\d+):([0-5]\d)(?::([0-5]\d(?:[.,]\d+)?))?", text)
-            if not found:
+            found = _TIME.fullmatch(text)
+            if not found or not text:
                 return None
-            return int(found[1]) * 3600 + int(found[2]) * 60 + float((found[3] or "0").replace(",", "."))
+            days, hours, minutes = (int(found[part] or 0) for part in ("days", "hours", "minutes"))
+            return days * DAY + hours * 3600 + minutes * 60 + float((found["seconds"] or "0").replace(",", "."))
         when = datetime.fromisoformat(text) if form == ISO else datetime.strptime(text, form)
     except (ValueError, OverflowError):
         return None
@@ -139,9 +177,8 @@ def _marked(counts: Counter[str], decimal: str, usual: str | None) -> tuple[Nota
     """As numbers. A mark that reads more of the texts is right; if both read as many, other columns decide."""
     total = counts.total()
     if decimal == "auto" and all(as_number(text) is not None for text in counts):
-        grouped = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
         fractions = [text for text in counts if "." in text]
-        shown = not all(grouped.fullmatch(text.strip()) for text in fractions)
+        shown = not all(GROUPED.fullmatch(text.strip()) for text in fractions)
         if shown or not fractions or usual != ",":
             return Notation(shown=shown), total
     read = {mark: {text: _number(text, mark) for text in counts} for mark in (".,") if decimal in ("auto", mark)}

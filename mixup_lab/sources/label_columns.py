@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mixup_lab.files.columns import FAR
+from mixup_lab.files.columns import FAR, NUMBER, Column, note_thousands
 from mixup_lab.files.keys import few
-from mixup_lab.files.labelled import TextRows, one_spelling
-from mixup_lab.files.values import PLAIN, TRUTH, Ambiguous, notation_of
+from mixup_lab.files.labelled import TextRows, look_alikes, one_spelling
+from mixup_lab.files.values import PLAIN, TRUTH, Ambiguous, is_code, like_numbers, not_a_number, notation_of
 from mixup_lab.notices import say
 from mixup_lab.targets.classes import Classes
 from mixup_lab.targets.numbers import Numbers
@@ -44,7 +44,7 @@ def read_targets(
     Raises:
         UserError: for a task that the columns do not fit, and for a class that train lacks.
     """
-    chosen = _chosen(columns, values["train"]) if task == "auto" else task
+    chosen = _chosen(columns, values["train"], where) if task == "auto" else task
     names = tuple(column.name for column in columns)
     if chosen == "classification":
         return _one_hot(columns, values, where) if len(columns) > 1 else _classes(columns[0], values, where)
@@ -106,9 +106,15 @@ def text_targets(
             ) from None
         numbers = [found and found[0].read(text) for text in texts]
         finite = [number is not None and bool(np.isfinite(number)) for number in numbers]
-        if all(finite):
+        labels = len(names) == 1 and task in ("auto", "classification")
+        if all(finite) and not (labels and any(map(is_code, texts))):
             columns.append(LabelColumn(name, None))
             values[:, k] = numbers
+            read = Column(name, (), NUMBER, decimal=decimal)
+            read.notation = found and found[0]
+            note_thousands([(read, texts)])
+            for note in read.notes:
+                say(note)
         elif task in ("regression", "multilabel"):
             i = finite.index(False)
             raise UserError(f"{rows.where(i)}: {name} must be a number, found {texts[i]}")
@@ -139,12 +145,16 @@ def is_number(text: str) -> bool:
         return False
 
 
-def _chosen(columns: Sequence[LabelColumn], values: np.ndarray) -> str:
+def _chosen(columns: Sequence[LabelColumn], values: np.ndarray, where: Callable[[str, int], str]) -> str:
     """The task that `auto` chooses, which is reported."""
     names = ",".join(column.name for column in columns)
     if len(columns) > 1:
-        if any(column.texts is not None for column in columns):
-            raise UserError(f"dataset.target=[{names}] must be columns of 0 and 1, or of numbers; or choose one")
+        for k, (name, texts) in enumerate(columns):
+            if texts is not None:
+                raise UserError(
+                    f"{where('train', 0)}: {name} is {texts[int(values[0, k])]!r}; dataset.target=[{names}] must be"
+                    " columns of 0 and 1, of True and False, or of numbers; or choose one"
+                )
         tags = bool(np.isin(values, (0, 1)).all())
         chosen = "multilabel" if tags else "regression"
         if tags and (values.sum(1) == 1).all():
@@ -155,8 +165,17 @@ def _chosen(columns: Sequence[LabelColumn], values: np.ndarray) -> str:
             return chosen
         say(f"targets {names}: {'tags (0 and 1)' if tags else 'numbers'}, so dataset.task={chosen}")
         return chosen
-    if columns[0].texts is not None:
-        say(f"dataset.target={names}: texts, so dataset.task=classification")
+    if (texts := columns[0].texts) is not None:
+        odd, code = not_a_number(texts, "auto"), next(filter(is_code, texts), None)
+        what, hint = "texts", ""
+        if odd is None and code is not None:
+            what = f"codes such as {code}, which lose zeros or digits as numbers"
+        elif like_numbers(texts):
+            place = texts.index(odd or texts[0])
+            row = int((values[:, 0] == place).argmax())
+            what = f"texts, though most begin like numbers or dates ({where('train', row)}: {texts[place]!r})"
+            hint = " (set it if they are classes; regression needs a number or a date in every row)"
+        say(f"dataset.target={names}: {what}, so dataset.task=classification{hint}")
         return "classification"
     whole, count = bool((values == np.round(values)).all()), len(np.unique(values))
     both = ("classification", "regression")
@@ -181,10 +200,12 @@ def _classes(
     spelt = {} if texts is None else one_spelling(texts)
 
     def named(value: float) -> str:
-        return f"{value:.15g}" if texts is None else spelt[texts[int(value)]]
+        return repr(value).removesuffix(".0") if texts is None else spelt[texts[int(value)]]
 
-    names = {split: [named(value) for value in different] for split, (different, _) in unique.items()}
+    names = {split: [named(value) for value in different.tolist()] for split, (different, _) in unique.items()}
     class_names = ordered(names["train"])
+    if pair := look_alikes(class_names):
+        say(f"{column.name}: the classes {' and '.join(pair)} look alike, and are two; write them in one way if not")
     place = {name: k for k, name in enumerate(class_names)}
     targets = {}
     for split, (_, inverse) in unique.items():

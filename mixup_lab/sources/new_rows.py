@@ -94,8 +94,8 @@ class NewRows:
         places = [file.names.index(form.name) for form in self.forms]
         columns = [form.column(self.missing) for form in self.forms]
         pieces = [np.empty((0, len(columns)), np.float32)]
-        numbers = all(form.texts is None and form.notation.mark == "." for form in self.forms)
-        for piece in file.pieces(skip=False, numbers=numbers, names={form.name for form in self.forms}):
+        numbers = all(column.plain for column in columns)
+        for piece in file.pieces(skip=False, numbers=lambda: numbers, names={form.name for form in self.forms}):
             part = np.empty((len(piece.records), len(columns)), np.float32)
             for k, (column, place, form) in enumerate(zip(columns, places, self.forms, strict=True)):
                 values, bad = column.convert(piece.columns[place])

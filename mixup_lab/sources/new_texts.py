@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, New
+from mixup_lab.files.encodings import encoding_of
 from mixup_lab.files.labelled import read_rows
-from mixup_lab.files.table import PARQUET, encoding_of, open_table
+from mixup_lab.files.table import PARQUET, open_table
 from mixup_lab.sources.new_files import files_of, unskipped
 from mixup_lab.types import UserError
 

@@ -14,7 +14,7 @@ from mixup_lab.files.columns import INCOMPLETE, LABELLESS, LARGE, TEXT, UNREADAB
 from mixup_lab.files.group_columns import unused_groups
 from mixup_lab.files.index_columns import counts_rows
 from mixup_lab.files.keys import DECIMALS, SPLIT_NAMES, SPLITS, check_choice, few
-from mixup_lab.files.labelled import numbers_of
+from mixup_lab.files.labelled import look_alikes, numbers_of
 from mixup_lab.files.store import Shelf, Stored, in_memory
 from mixup_lab.files.table import PARQUET, TEXTS, TableFile, open_table, split_files
 from mixup_lab.files.values import Notation
@@ -27,7 +27,7 @@ from mixup_lab.sources.new_rows import MISSING, Form, NewRows
 from mixup_lab.sources.uses import Uses
 from mixup_lab.types import UserError
 
-VERSION = 2  # of the cached tables
+VERSION = 3  # of the cached tables
 SHOWN = 4  # names of columns in a sentence
 MANY = 20  # different texts of a column; more than this, in most rows, are hardly categories
 
@@ -108,7 +108,8 @@ class Table(CachedSource):
             tables = self._by_column(tables["train"], others)
         notes = () if "group" in uses.special else unused_groups(files["train"], uses.extras)
         notes += _doubtful(inputs, tables["train"], dropped.total())
-        loaded = self._loaded(uses, tables, inputs, others, dropped.total(), notes)
+        notes += tuple(note for column in others for note in column.notes)
+        loaded = self._loaded(uses, files, tables, inputs, others, dropped.total(), notes)
         rows = sum(len(table.values) for table in tables.values())
         above = [f"{file.path.name}: {note}" for file in files.values() for note in file.notes]
         names, shown = uses.targets, {c.notation.describe() for c in others[: len(uses.targets)] if c.notation}
@@ -134,8 +135,9 @@ class Table(CachedSource):
         shelf = Shelf(self.cache_of(self.root, state), manner)
         kept = shelf.read()
         if kept is not None:
-            for column, (kind, texts, notation, offset) in zip((*inputs, *others), kept[0]["columns"], strict=True):
-                column.kind, column.notation, column.offset = kind, notation and Notation(*notation), offset
+            for column, kept_one in zip((*inputs, *others), kept[0]["columns"], strict=True):
+                column.kind, texts, notation, column.offset, column.notes = kept_one
+                column.notation = notation and Notation(*notation)
                 column.texts.extend(texts)
             for file, notes in zip(files.values(), kept[0]["notes"], strict=True):
                 file.notes = notes
@@ -143,7 +145,7 @@ class Table(CachedSource):
 
         def meta() -> dict[str, object]:
             return {
-                "columns": [(c.kind, c.texts, c.notation, c.offset) for c in (*inputs, *others)],
+                "columns": [(c.kind, c.texts, c.notation, c.offset, c.notes) for c in (*inputs, *others)],
                 "dropped": counts,
                 "notes": [file.notes for file in files.values()],
             }
@@ -179,17 +181,22 @@ class Table(CachedSource):
     def _loaded(
         self,
         uses: Uses,
+        files: dict[str, TableFile],
         tables: dict[str, Stored],
         inputs: Sequence[Column],
         others: Sequence[Column],
         dropped: int,
         notes: tuple[str, ...],
     ) -> Loaded:
-        columns = [LabelColumn(c.name, c.texts if c.kind == TEXT else None) for c in others[: len(uses.targets)]]
-        answers = {split: table.extras[:, : len(columns)] for split, table in tables.items()}
-        kind, targets = read_targets(columns, answers, self.task, lambda split, _: f"{self.root}, {split}")
         names = [column.name for column in others]
         place = {key: names.index(name) for key, name in uses.special.items()}
+        columns = [LabelColumn(c.name, c.texts if c.kind == TEXT else None) for c in others[: len(uses.targets)]]
+        answers = {split: table.extras[:, : len(columns)] for split, table in tables.items()}
+
+        def where(split: str, row: int) -> str:
+            return files["train" if "split" in place else split].where(int(tables[split].extras[row, -1]))
+
+        kind, targets = read_targets(columns, answers, self.task, where)
         pools, same = {}, np.zeros(0, dtype=np.int64)
         if "group" in place:
             same = np.array(list(numbers_of(others[place["group"]].texts).values()), dtype=np.int64)
@@ -230,11 +237,18 @@ def _left_out(dropped: Counter[str]) -> str:
 
 
 def _doubtful(columns: Sequence[Column], table: Stored, dropped: int) -> tuple[str, ...]:
-    """Sentences on inputs that are hardly ones: row numbers, and texts that are nearly all different."""
+    """Sentences on inputs that are hardly ones: numbers of rows, texts nearly all different, nothing that differs."""
     notes = []
+    same = []
     rows = len(table.values)
     for k, column in enumerate(columns):
+        notes += column.notes
         different, drop = len(column.texts), word("dataset.drop", [column.name])
+        low, high = np.fmin.reduce(table.values[:, k]), np.fmax.reduce(table.values[:, k])
+        if np.isnan(low):
+            same.append(f"{column.name} (no value)")
+        elif low == high and not np.isnan(table.values[:, k]).any():
+            same.append(f"{column.name} (one value)")
         if column.kind != TEXT and counts_rows(table.values[:, k], dropped):
             notes.append(f"column {column.name} numbers the rows in their order; if it is an index, set {drop}")
         elif column.kind == TEXT and different > max(MANY, rows // 2):
@@ -242,6 +256,13 @@ def _doubtful(columns: Sequence[Column], table: Stored, dropped: int) -> tuple[s
                 f"column {column.name} has {different:,} different texts in {rows:,} rows, such as {column.texts[0]!r},"
                 f" and each is an input of its own; {drop} leaves it out"
             )
+        elif pair := look_alikes(column.texts):
+            notes.append(f"column {column.name}: the categories {' and '.join(pair)} look alike, and are two")
+    if same:
+        notes.append(
+            f"nothing can be learnt from {few(same, SHOWN)}: the same in all rows of train; dataset.drop=[...] leaves"
+            " columns out"
+        )
     return tuple(notes)
 
 

@@ -100,7 +100,7 @@ def _rows(path: Path) -> Iterator[Row]:
 def _records(path: Path) -> Iterator[tuple[int, Iterator[tuple[str, str]]]]:
     file = TextFile(path, None, header=True, hints=False)
     lines = file.lines()
-    for piece in file.pieces(skip=False, numbers=False):
+    for piece in file.pieces(skip=False):
         for record in zip(*piece.columns, strict=True):
             yield next(lines), zip(file.names, record, strict=True)
 

@@ -93,7 +93,7 @@ def test_pipes_and_sockets_are_passed_over(tmp_path, monkeypatch):
         others = Counter[str]()
         found = sorted(name for name, _, _ in files_below(str(tmp_path / "a"), "a/", (".png",), others))
     assert found == ["a/1.png", "a/folder.png/2.png"]
-    assert others == {"pipes or sockets": 2}
+    assert others == {"pipe/socket": 2}
     assert [size for _, size, _ in find_files(str(tmp_path), ["a/x.png", "a", "a/1.png"], [], (".png",))] == [-1, -1, 1]
 
 
