@@ -1,12 +1,29 @@
-"""Text that is valid in any page, file and picture, and scores as one line shows them."""
+"""Text that is valid in any page, file and picture, texts that look alike, and scores as one line shows them."""
 
 import unicodedata
+from collections.abc import Iterable
 
 
 def visible(text: str) -> str:
     """The text with U+FFFD for control characters and those without an encoding; tab and newline stay."""
     bad = {c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n"} | {"\ufffe", "\uffff"}
     return "".join("\ufffd" if c in bad else c for c in text)
+
+
+def look_alikes(texts: Iterable[str]) -> tuple[str, str] | None:
+    """The first two texts that differ only in capitals, quotes, dashes, spaces, hidden characters or coding.
+
+    They are written so that a reader sees the difference.
+    """
+    first: dict[str, str] = {}
+    for text in texts:
+        kinds = [(unicodedata.category(c), c) for c in unicodedata.normalize("NFKC", text)]
+        plain = "".join("-" if kind == "Pd" else c for kind, c in kinds if kind[0] != "C" and kind not in ("Pi", "Pf"))
+        other = first.setdefault(" ".join(plain.strip("'\"`´ ").casefold().split()), text)
+        if other != text:
+            same = unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", text)
+            return (ascii(other), ascii(text)) if same else (repr(other), repr(text))
+    return None
 
 
 def score(value: float) -> str:

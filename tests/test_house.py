@@ -117,7 +117,7 @@ LOOKS_ALLOWED = {
     "config/assemble.py": "`answers`, which a model may declare",
     "mixing/inside.py": "`mixup_layers`, which a model may declare",
     "models/checks.py": "the output of a model of another library",
-    "files/sound.py": "errors of libsndfile",
+    "files/picture.py": "formats of Pillow",
     "files/threads.py": "functions that some systems lack",
     "study/reading.py": "the fast reader of yaml, which some installations lack",
     "training/device.py": "functions that some versions of torch lack",

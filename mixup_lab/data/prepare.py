@@ -24,6 +24,7 @@ from mixup_lab.inputs.pictures import Pictures
 from mixup_lab.notices import say, track
 from mixup_lab.targets.target import Target
 from mixup_lab.types import Batch, Pool, UserError
+from mixup_lab.visible import look_alikes
 
 ROUND = 8  # lengths of batches are multiples of it
 SHOWN = 5  # names in a sentence
@@ -202,7 +203,8 @@ def prepare(
         every[split.ids] = wrong
         splits["train"] = replace(split, target=wrong, feed=split.feed.relabelled(every))
     guess = None if groups else _guess(loaded, pools, rows)
-    found = (*loaded.notes, guess, *_divided_groups(splits), copies and copies.note(not differing))
+    copied = copies and copies.note(not differing)
+    found = (*loaded.notes, _alike(loaded.kind), guess, *_divided_groups(splits), copied)
     notes = tuple(note for note in found if note)
     for note in notes:
         say(note)
@@ -246,6 +248,12 @@ def _divided_groups(splits: Mapping[str, Split]) -> Iterator[str]:
         if train is not None and own is not None and (both := len(np.intersect1d(train, own))):
             have = "groups have" if both > 1 else "group has"
             yield f"{both} {have} examples in train and in {name}: they flatter every arm"
+
+
+def _alike(kind: Target) -> str | None:
+    """A sentence for names that look alike."""
+    pair = look_alikes(kind.names)
+    return pair and f"{kind.noun} names {' and '.join(pair)} look alike and count as two; spell them alike if not"
 
 
 def _guess(loaded: Loaded, pools: Mapping[str, Pool], rows: Mapping[str, np.ndarray]) -> str | None:

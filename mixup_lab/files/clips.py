@@ -22,6 +22,7 @@ from mixup_lab.files.folders import (
     names_of_splits,
     say_loose,
     say_others,
+    say_unlisted,
     say_unused,
 )
 from mixup_lab.files.keys import SPLITS, text_finder
@@ -117,7 +118,6 @@ def clips_by_csv(
     texts = read_rows(
         open_table(file, None, header=True), list(columns.items()), skip, labels=[label_column], missing=missing
     )
-    texts.check_unique(path_column)
     paths, labels = texts.columns[path_column], texts.columns[label_column]
     spelt = one_spelling(labels)
     groups: Sequence[str | None] = [None] * len(texts)
@@ -126,6 +126,8 @@ def clips_by_csv(
     elif columns["group_column"] is not None:
         groups = [str(number) for number in texts.numbered(columns["group_column"])]
     entries = find_files(root, paths, [str(file.parent)], SUFFIXES)
+    texts.check_unique(path_column, [os.path.normpath(name) for name, _, _ in entries])
+    say_unlisted(root, [name for name, size, _ in entries if size >= 0], SUFFIXES, "audio files")
     rows = [
         Row(entries[i], split, spelt[labels[i]], groups[i], partial(texts.where, i))
         for split, places in texts.splits(columns["split_column"]).items()

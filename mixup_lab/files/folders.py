@@ -19,6 +19,7 @@ import numpy as np
 
 from mixup_lab.files.keys import SPLIT_NAMES, SPLITS, few
 from mixup_lab.notices import say
+from mixup_lab.pasting import word
 from mixup_lab.types import UserError
 
 SUFFIXES = (
@@ -84,11 +85,13 @@ def list_folder(root: str, suffixes: tuple[str, ...] = SUFFIXES, things: str = "
     folders = _split_folders(root, things)
     class_names = tuple(subfolders(root, folders["train"]))
     if len(class_names) < 2:
-        raise UserError(f"dataset.root={root} must have at least 2 class folders in train, found {len(class_names)}")
+        found = f"found {len(class_names)}{''.join(f' ({name})' for name in class_names)}"
+        raise UserError(f"dataset.root={root} must have at least 2 class folders in train, {found}")
     names: dict[str, list[str]] = {}
     target: dict[str, np.ndarray] = {}
     listed: list[Sequence[Entry]] = []
     others: Counter[str] = Counter()
+    deep: list[str] = []
     for split, folder in folders.items():
         for name in sorted(set(subfolders(root, folder)).difference(class_names)):
             raise UserError(f"dataset.root={root}: {folder}/{name} is not a class of train ({few(class_names)})")
@@ -97,6 +100,7 @@ def list_folder(root: str, suffixes: tuple[str, ...] = SUFFIXES, things: str = "
             inside, prefix = Counter[str](), f"{before}{name}/"
             path = os.path.join(root, prefix)
             entries = sorted(files_below(path, prefix, suffixes, inside)) if os.path.isdir(path) else []
+            deep += [f"{path} of class {name}" for path, _, _ in entries if "/" in path[len(prefix) :]]
             if not entries and split == "train":
                 raise UserError(f"dataset.root={root} has no {things} in {prefix[:-1]}{_only(inside, suffixes)}")
             others += inside
@@ -107,6 +111,8 @@ def list_folder(root: str, suffixes: tuple[str, ...] = SUFFIXES, things: str = "
             raise UserError(f"dataset.root={root} has no {things} in {folder}{_only(others, suffixes)}")
         target[split] = np.repeat(np.arange(len(class_names), dtype=np.int64), counts)
         say_loose(root, folder, suffixes, things)
+    if deep:
+        say(f"{len(deep)} {things} of {root} are in folders inside of those of classes, such as {deep[0]}")
     say_others(root, others)
     return Listing(class_names, names, target, digest_of(*listed))
 
@@ -122,9 +128,24 @@ def _split_folders(root: str, things: str) -> dict[str, str]:
     if flat and len(found) < 2 and len(others) >= 2:
         return {"train": ""}
     if "train" not in found:
-        raise UserError(f"dataset.root={root} has no folder train; {things} must be in train/CLASS/, or in CLASS/")
+        raise UserError(
+            f"dataset.root={root} has no folder train; {things} must be in train/CLASS/, or in CLASS/ for at least two"
+            f" classes; its folders: {few(subfolders(root)) or 'none'}{_nearby(root)}"
+        )
     say_unused(root, [SPLIT], found)
     return found
+
+
+def _nearby(root: str) -> str:
+    """The end of a sentence about a root without folders of classes: where they may be, above or below it."""
+    here = start = os.path.abspath(root)
+    if not subfolders(here):
+        above = os.path.dirname(here)
+        above = os.path.dirname(above) if os.path.basename(above).lower() in SPLIT_NAMES else above
+        return f"; if {os.path.basename(here)} is a class, set {word('dataset.root', above)}"
+    while len(folders := subfolders(here)) == 1:
+        here = os.path.join(here, folders[0])
+    return f"; did you mean {word('dataset.root', here)}?" if folders and here != start else ""
 
 
 def names_of_splits(root: str, pattern: str = SPLIT, exists: Callable[[str], bool] = os.path.isdir) -> dict[str, str]:
@@ -159,6 +180,39 @@ def say_others(root: str, others: Counter[str]) -> None:
         count = others.total()
         files, are = ("files", "are left out because of their") if count > 1 else ("file", "is left out because of its")
         say(f"{count} {files} below {root} {are} ending: {_endings(others)}")
+
+
+def say_unlisted(
+    root: str, listed: Iterable[str], suffixes: tuple[str, ...], things: str, folders: Iterable[str] | None = None
+) -> None:
+    """Report the files in some folders, and below them, that a list does not name.
+
+    Args:
+        root: that all paths are relative to.
+        listed: paths of existing files.
+        suffixes: of the files that matter.
+        things: what messages call them.
+        folders: None: the folder that holds all that are listed, if it is below the root.
+    """
+    named, found, here = set(map(os.path.normpath, listed)), set[str](), os.path.realpath(root)
+    if folders is None:
+        holding = {os.path.realpath(os.path.join(root, folder)) for folder in set(map(os.path.dirname, named))}
+        common = os.path.commonpath(holding or {os.sep})
+        folders = [os.path.relpath(common, here)] if f"{common}/".startswith(f"{here}/") else []
+    for folder in map(os.path.normpath, folders):
+        path, prefix = os.path.join(root, folder), "" if folder == "." else f"{folder}/"
+        if os.path.isdir(path):
+            found |= {name for name, _, _ in files_below(path, prefix, suffixes, Counter())}
+    real = cache(os.path.realpath)  # of folders, for paths that are written in another way
+
+    def place(name: str) -> tuple[str, str]:
+        return real(os.path.join(root, os.path.dirname(name))), os.path.basename(name)
+
+    if left := found - named:
+        others = set(map(place, named - found))
+        left = {name for name in left if place(name) not in others}
+    if left:
+        say(f"{len(left)} {things} of {root} are not used, such as {min(left)}: nothing that is read lists them")
 
 
 def say_loose(root: str, folder: str, suffixes: tuple[str, ...], things: str) -> None:

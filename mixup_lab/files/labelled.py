@@ -34,12 +34,15 @@ class TextRows:
         """File and line of a row, for messages."""
         return self.table.where(self.records[i])
 
-    def check_unique(self, column: str) -> None:
-        """Raise UserError for a text that occurs twice in the column."""
+    def check_unique(self, column: str, meant: Sequence[str] | None = None) -> None:
+        """Raise UserError for a text that occurs twice in the column, or for two that mean one thing.
+
+        `meant` (N,) is what the texts mean, such as the files of paths that can be written in several ways.
+        """
         first: dict[str, int] = {}
-        for i, text in enumerate(self.columns[column]):
-            if first.setdefault(text, i) != i:
-                line = self.where(first[text]).rpartition(" ")[2]
+        for i, thing in enumerate(self.columns[column] if meant is None else meant):
+            if first.setdefault(thing, i) != i:
+                line, text = self.where(first[thing]).rpartition(" ")[2], self.columns[column][i]
                 raise UserError(f"{self.where(i)}: {text} is already in line {line}; each {column} must have one row")
 
     def splits(self, column: str | None) -> dict[str, np.ndarray]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixup_lab.files.picture import covering, opened, reason_of, turn
+from mixup_lab.files.picture import covering, opened, turn
+from mixup_lab.files.reasons import reason_of
 from mixup_lab.files.threads import in_threads
 from mixup_lab.types import VOID, UserError
 

@@ -123,7 +123,7 @@ def _listed(root: str, folder: str, key: str, others: Counter[str]) -> list[Entr
 def _paired(root: str, folder: Sequence[str], stems: Sequence[dict[str, str]], problems: Problems) -> list[Pair]:
     pictures, masks = stems
     for these, others, place, thing in ((pictures, masks, folder[1], "mask"), (masks, pictures, folder[0], "picture")):
-        for stem in these.keys() - others.keys():
+        for stem in sorted(these.keys() - others.keys()):
             there = few(sorted(map(os.path.basename, others.values())), 2)
             problems.meet(f"{root}/{these[stem]} has no {thing} {place}/{stem}.*; there are {there}")
     return [(pictures[stem], masks[stem]) for stem in pictures if stem in masks]

@@ -5,7 +5,6 @@ faster than a pool of processes, and later forks cause no warnings. Shapes: `C, 
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mixup_lab.files.keys import SKIP_HINT
+from mixup_lab.files.reasons import reason_of
 from mixup_lab.notices import say
 from mixup_lab.types import UserError, View
 
@@ -29,7 +29,7 @@ BACK = {  # from a picture that is displayed to the pixels as they are stored
 }  # fmt: skip
 UPRIGHT, STORED = 1, 2
 BYTES, WHOLE, FLOATS = 0, 1, 2  # values of one byte; whole numbers of more; floating-point numbers
-HEADER = 2  # version of what a header holds
+HEADER = 3  # version of what a header holds
 
 
 class Header(NamedTuple):
@@ -43,6 +43,7 @@ class Header(NamedTuple):
     depth: int = BYTES  # BYTES, WHOLE or FLOATS
     low: float = 0  # smallest and largest value, if it has more than 8 bits
     high: float = 0
+    pages: int = 1  # or frames, of which the first is read
 
     def size(self, upright: bool) -> tuple[int, int]:
         """Width and height, upright or as stored."""
@@ -101,7 +102,7 @@ def read_header(path: str, thorough: bool = False, most: int = MOST, values: boo
             (width, height), orientation = image.size, orientation_of(image)
             if orientation in TURNED and image.format != "TIFF":  # of which Pillow gives the displayed size
                 width, height = height, width
-            header = Header(width, height, image.mode in GREY_MODES, orientation)
+            header = Header(width, height, image.mode in GREY_MODES, orientation, pages=pages_of(image))
             if not values or not _is_deep(image):
                 return header
             pixels = np.asarray(image)
@@ -111,6 +112,11 @@ def read_header(path: str, thorough: bool = False, most: int = MOST, values: boo
             return header._replace(depth=depth, low=pixels.min().item(), high=pixels.max().item())
     except Exception as error:
         raise _unreadable(path, error) from error
+
+
+def pages_of(image: Image.Image) -> int:
+    """The number of pages or frames of an opened picture."""
+    return int(getattr(image, "n_frames", 1))  # only those of Pillow's formats that may have several define it
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -278,9 +284,3 @@ def _sized(image: Image.Image, height: int, width: int, stretch: bool) -> Image.
 
 def _unreadable(path: str, error: Exception) -> UserError:
     return UserError(f"{path} cannot be read as a picture ({reason_of(path, error)}){SKIP_HINT}")
-
-
-def reason_of(path: str, error: Exception) -> str:
-    """The message of an error of Pillow, without the path."""
-    text = re.sub(r" <_io\.\w+ name=.*>", "", " ".join(str(error).split()))
-    return text.replace(f" {path!r}", "") or type(error).__name__

@@ -6,12 +6,14 @@ soundfile decodes in C without Python's lock, so many files are read in threads.
 from __future__ import annotations
 
 import os
+import re
 from math import gcd
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mixup_lab.files.keys import SKIP_HINT
+from mixup_lab.files.reasons import reason_of
 from mixup_lab.types import UserError
 
 if TYPE_CHECKING:
@@ -21,6 +23,13 @@ SUFFIXES = (
     ".wav", ".flac", ".ogg", ".mp3", ".wave", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64",
     ".rf64",
 )  # fmt: skip
+HEADER = 2  # version of what is refused by its header
+UNKNOWN = 2**31 - 2**16  # bytes; a header that announces more is that of a stream, whose length was unknown
+SLACK = 64  # bytes that a header may announce too much: some count themselves
+ANNOUNCED = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+REST = re.compile(r"Unknown chunk marker \S+ at position (\d+)")
+LEAST_REST = 0.1  # of a file: bytes after the sound that are sound too, not a remark
+RATES = range(1_000, 1_000_001)  # Hz; others come from wrong headers, and resampling them would take forever
 CANCELLED = 0.01  # of the power of the channels: below it their mean has lost the sound
 
 
@@ -45,7 +54,7 @@ def read_header(path: str, thorough: bool = False) -> Header:
     """Rate and length of a file. `thorough` decodes it too: some damage shows only then.
 
     Raises:
-        UserError: for a file that cannot be read or holds no sound.
+        UserError: for a file that cannot be read, holds no sound, or another length of it than its header announces.
     """
     import soundfile
 
@@ -55,6 +64,14 @@ def read_header(path: str, thorough: bool = False) -> Header:
         info = soundfile.info(path)
     except Exception as error:
         raise _unreadable(path, error) from error
+    if info.samplerate not in RATES:
+        raise _useless(path, f"has the sample rate {info.samplerate} Hz, which must be from {RATES[0]} to {RATES[-1]}")
+    for announced, real in ANNOUNCED.findall(info.extra_info):  # libsndfile reads what there is, and only notes this
+        if int(real) + SLACK < int(announced) < UNKNOWN:
+            raise _useless(path, f"is cut short: its header announces {announced} bytes of sound, it has {real}")
+    size = os.path.getsize(path)
+    if (rest := REST.search(info.extra_info)) and size - int(rest[1]) > LEAST_REST * size:
+        raise _useless(path, f"has a wrong header: it ends the sound after {rest[1]} of {size} bytes")
     if thorough:
         read(path)
     if info.frames < 1:
@@ -85,11 +102,15 @@ def read(path: str) -> tuple[np.ndarray, int]:
     import soundfile
 
     try:
-        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)  # (n, channels)
+        with soundfile.SoundFile(path) as file:
+            rate, announced = file.samplerate, file.frames
+            channels = file.read(dtype="float32", always_2d=True)  # (n, channels)
     except Exception as error:
         raise _unreadable(path, error) from error
     if not len(channels):
         raise _useless(path, "holds no sound (0 samples)")
+    if len(channels) < announced:
+        raise _useless(path, f"is cut short: its header announces {announced} samples, it has {len(channels)}")
     if not np.isfinite(channels).all():
         raise _useless(path, "holds values that are not finite")
     if channels.shape[1] == 1:
@@ -112,8 +133,7 @@ def cut_or_padded(wave: np.ndarray, samples: int) -> np.ndarray:
 
 
 def _unreadable(path: str, error: Exception) -> UserError:
-    reason = getattr(error, "error_string", None) or " ".join(str(error).split()) or type(error).__name__
-    return _useless(path, f"cannot be read as audio ({str(reason).rstrip('.')})")
+    return _useless(path, f"cannot be read as audio ({reason_of(path, error)})")
 
 
 def _useless(path: str, what: Any) -> UserError:

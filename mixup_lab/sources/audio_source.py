@@ -14,7 +14,7 @@ from mixup_lab.files.folders import Listing
 from mixup_lab.files.headers import read_headers
 from mixup_lab.files.keys import check, check_choice
 from mixup_lab.files.pool import FilePool
-from mixup_lab.files.sound import SUFFIXES, Header, decode, read_header
+from mixup_lab.files.sound import HEADER, SUFFIXES, Header, decode, read_header
 from mixup_lab.inputs.log_mel import LEVELS, LogMel
 from mixup_lab.inputs.moments import CHUNK, SAMPLE, spread
 from mixup_lab.inputs.spectrograms import Spectrograms
@@ -88,7 +88,7 @@ class AudioSource(CachedSource):
         import soundfile
 
         cache, total = self.cache_of(self.root, listing.digest), sum(map(len, listing.names.values()))
-        version = f"sndfile{soundfile.__libsndfile_version__}"
+        version = f"sndfile{soundfile.__libsndfile_version__}-{HEADER}"
         problems = self.problems()
         title = f"looking at {total:,} audio files in {self.root}"
         headers = read_headers(listing.names, self._header, problems, cache, title, version)

@@ -6,6 +6,7 @@ Each format lists its pictures and their boxes; here the files are read, the box
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from mixup_lab.types import UserError
 
 SLACK = 1.0  # pixels by which a box may exceed the border, such as one counted from 1; it is cut off there
 ROUNDING = 0.01  # pixels by which it may do so without a word
+FLAGS = {"0": False, "false": False, "unspecified": False, "1": True, "true": True}
+Box = tuple[str, str, float, float, float, float]  # its name in messages, class, left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Annotated:
 
     name: str  # path below the root
     size: tuple[int, int] | None  # width and height, if the annotation has them; see `size_of`
-    boxes: list[tuple[str, str, float, float, float, float]]  # its name in messages, class, left, top, right, bottom
+    boxes: list[Box]
 
 
 def size_of(width: Any, height: Any) -> tuple[int, int] | None:
@@ -38,8 +41,23 @@ def size_of(width: Any, height: Any) -> tuple[int, int] | None:
     Raises:
         ValueError: for other texts.
     """
-    size = int(float(width or 0)), int(float(height or 0))
+    try:
+        size = int(float(width or 0)), int(float(height or 0))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"its width {width!r} and height {height!r} must be numbers") from None
     return size if min(size) > 0 else None
+
+
+def is_set(name: str, flag: Any) -> bool:
+    """Whether an annotation sets a flag such as `iscrowd`, which may be missing.
+
+    Raises:
+        ValueError: for anything but 0 or 1, true or false, as numbers or texts.
+    """
+    text = str(flag or 0).strip().lower().removesuffix(".0")
+    if text not in FLAGS:
+        raise ValueError(f"has the flag {name} {flag!r}, which must be 0 or 1")
+    return FLAGS[text]
 
 
 @dataclass(kw_only=True)
@@ -72,12 +90,12 @@ class BoxSource(PictureSource):
             UserError: for a picture that is in two splits, cannot be read or has another size than in its annotation,
                 for a box outside the picture, without area or of an unknown class, and for a split without boxes.
         """
-        _check_apart(splits)
+        _check_apart(self.root, splits)
         every = [picture for pictures in splits.values() for picture in pictures]
         if any(p.size is None for p in every):
             say(f"sizes that annotations of {self.root} lack are those of the pictures")
         digest = digest_of(repr([p.size for p in every]), [entry_of(self.root, p.name) for p in every])
-        opened = self.open(splits, digest, problems, self._header, crop=False)
+        opened = self.open(splits, digest, problems, self._header, attrgetter("name"), crop=False)
         boxes: dict[str, list[np.ndarray]] = {}
         cut: list[str] = []
         for split, pictures in opened.splits.items():
@@ -85,6 +103,11 @@ class BoxSource(PictureSource):
             boxes[split] = [_boxes(self.root, picture, header, names, problems, cut) for picture, header in headers]
             if not any(map(len, boxes[split])):
                 raise UserError(f"dataset.root={self.root} has no box in {split}: there is nothing to detect")
+            if np.concatenate(boxes[split])[:, 1:].max() <= 1:
+                raise UserError(
+                    f"all boxes of {split} in {self.root} lie within 0..1; their edges must be in pixels, not shares of"
+                    " the picture"
+                )
         dropped = problems.report(f"pictures or boxes of {self.root}")
         if cut:
             say(f"{len(cut)} boxes reach up to a pixel out of their picture and are cut off there, such as {cut[0]}")
@@ -111,13 +134,13 @@ class BoxSource(PictureSource):
         return header._replace(labels=labels)
 
 
-def _check_apart(splits: dict[str, list[Annotated]]) -> None:
+def _check_apart(root: str, splits: dict[str, list[Annotated]]) -> None:
     split_of: dict[str, str] = {}
     for split, pictures in splits.items():
         for picture in pictures:
             if other := split_of.get(picture.name):
                 both = f"{other} and {split}" if other != split else f"{split} twice"
-                raise UserError(f"{picture.name} is in {both}; a picture belongs to one split, once")
+                raise UserError(f"{root}/{picture.name} is in {both}; a picture belongs to one split, once")
             split_of[picture.name] = split
 
 

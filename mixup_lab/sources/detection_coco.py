@@ -3,18 +3,23 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from mixup_lab.data.source import Loaded
-from mixup_lab.files.folders import SUFFIXES, check_folder, find_files
+from mixup_lab.files.folders import SUFFIXES, check_folder, find_files, say_unlisted
+from mixup_lab.files.headers import Problems
 from mixup_lab.files.keys import SPLITS
+from mixup_lab.files.reasons import reason_of
 from mixup_lab.notices import say
-from mixup_lab.sources.detection import Annotated, BoxSource, size_of
+from mixup_lab.sources.detection import Annotated, BoxSource, is_set, size_of
 from mixup_lab.types import UserError
 
 Id = int | str
+NEEDED = {  # in the entries of each list of a file
+    "images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name"),
+}  # fmt: skip
 
 
 @dataclass
@@ -57,25 +62,26 @@ class DetectionCOCO(BoxSource):
         check_folder(self.root)
         splits: dict[str, list[Annotated]] = {}
         categories: dict[Id, str] = {}
+        problems = self.problems()
         for split, (instances, images) in self._files.items():
             path = os.path.join(self.root, instances)
             try:
                 with open(path, "rb") as file:  # json finds the encoding, and a byte order mark
                     content = json.load(file)
-                own = {_id(entry["id"]): str(entry["name"]) for entry in content["categories"]}
+                own = _categories(content)
                 if split == "train":
                     categories = own
-                    _check_categories(path, content["categories"])
                 elif own != categories:
                     raise UserError(f"{path} has other categories than those of train: {_difference(own, categories)}")
-                splits[split] = _pictures(self.root, path, content, images, categories)
+                splits[split] = _pictures(self.root, path, content, images, categories, problems)
             except FileNotFoundError:
                 raise UserError(f"dataset.{split}_json={instances} is not below dataset.root={self.root}") from None
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-                raise UserError(f"{path} cannot be read as instances of COCO ({reason})") from error
+            except (OSError, ValueError, RecursionError) as error:
+                raise UserError(f"{path} cannot be read as instances of COCO ({reason_of(path, error)})") from error
+        listed = [picture.name for pictures in splits.values() for picture in pictures]
+        say_unlisted(self.root, listed, SUFFIXES, "pictures", [images for _, images in self._files.values()])
         ids = sorted(categories, key=lambda key: (isinstance(key, str), key))
-        return self.load_boxes(splits, [categories[key] for key in ids], self.problems(), ids)
+        return self.load_boxes(splits, [categories[key] for key in ids], problems, ids)
 
 
 def _id(value: Any) -> Id:
@@ -83,39 +89,73 @@ def _id(value: Any) -> Id:
     return value if isinstance(value, int) else int(value) if re.fullmatch(r"-?\d+(\.0*)?", str(value)) else str(value)
 
 
-def _pictures(root: str, path: str, content: Any, images: str, categories: dict[Id, str]) -> list[Annotated]:
+def _entries(content: Any, key: str) -> list[dict[str, Any]]:
+    """One list of a file. Raises ValueError unless it is a list of objects that have what they need."""
+    entries = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError(f"it has no list {key!r}")
+    for place, entry in enumerate(entries, 1):
+        for name in NEEDED[key]:
+            if not isinstance(entry, dict) or entry.get(name) is None:
+                raise ValueError(f"entry {place} of {key!r} has no {name!r}")
+    return entries
+
+
+def _categories(content: Any) -> dict[Id, str]:
+    """The name of each id, in the order of the file. Raises ValueError for names or ids that occur twice."""
+    entries = _entries(content, "categories")
+    found = [(_id(entry["id"]), str(entry["name"])) for entry in entries]
+    for what, values in zip(("category id", "category"), zip(*found, strict=True), strict=False):
+        for value, count in Counter(values).items():
+            if count > 1 or value == "":
+                raise ValueError(f"it has the {what} {value!r} more than once, or without a name")
+    return dict(found)
+
+
+def _pictures(
+    root: str, path: str, content: Any, images: str, categories: dict[Id, str], problems: Problems
+) -> list[Annotated]:
     """All pictures of one file, in its order, with their boxes."""
     pictures: dict[Id, Annotated] = {}
-    listed = content["images"]
-    files = find_files(os.path.join(root, images), [entry["file_name"] for entry in listed], [root], SUFFIXES)
-    for entry, (file, _, _) in zip(listed, files, strict=True):
+    missing: set[Id] = set()
+    listed = _entries(content, "images")
+    folder = os.path.join(root, images)
+    files = find_files(folder, [str(entry["file_name"]) for entry in listed], [root], SUFFIXES)
+    for entry, (file, size, _) in zip(listed, files, strict=True):
         if _id(entry["id"]) in pictures:
-            raise UserError(f"{path} has the picture id {entry['id']} twice")
+            raise ValueError(f"it has the picture id {entry['id']} twice")
         name = os.path.normpath(os.path.join(images, file)).replace(os.sep, "/")
         pictures[_id(entry["id"])] = Annotated(name, size_of(entry.get("width"), entry.get("height")), [])
+        if size < 0:
+            problems.meet(f"{path}: {file}, the picture {entry['id']}, is not in {folder}")
+            missing.add(_id(entry["id"]))
     crowds = 0
-    for entry in content["annotations"]:
+    for place, entry in enumerate(_entries(content, "annotations"), 1):
+        title = entry.get("id", f"{place} of the list")
         picture, category = pictures.get(_id(entry["image_id"])), categories.get(_id(entry["category_id"]))
-        if picture is None:
-            raise UserError(f"{path}: annotation {entry['id']} refers to picture {entry['image_id']}, which is missing")
-        if category is None:
-            raise UserError(f"{path}: annotation {entry['id']} has category {entry['category_id']}, which is missing")
-        if int(entry.get("iscrowd") or 0):
-            crowds += 1
-            continue
-        left, top, width, height = map(float, entry["bbox"])
-        picture.boxes.append((f"box {entry['id']}", category, left, top, left + width, top + height))
+        try:
+            if picture is None:
+                raise ValueError(f"refers to picture {entry['image_id']}, which is missing")
+            if category is None:
+                raise ValueError(f"has category {entry['category_id']}, which is missing")
+            if is_set("iscrowd", entry.get("iscrowd")):
+                crowds += 1
+            else:
+                picture.boxes.append((f"box {title}", category, *_edges(entry.get("bbox"))))
+        except ValueError as error:
+            problems.meet(f"{path}: annotation {title} {error}")
     if crowds:
         say(f"{crowds} boxes around crowds in {path} are left out")
-    return list(pictures.values())
+    return [picture for key, picture in pictures.items() if key not in missing]
 
 
-def _check_categories(path: str, entries: Sequence[Any]) -> None:
-    for key, what in (("name", "category"), ("id", "category id")):
-        values = [entry[key] for entry in entries]
-        for value in values:
-            if values.count(value) > 1 or value == "":
-                raise UserError(f"{path} has the {what} {value!r} more than once, or without a name")
+def _edges(box: Any) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom."""
+    try:
+        left, top, width, height = map(float, box)
+    except (TypeError, ValueError):
+        raise ValueError(f"has the bbox {box!r}, which must be [left, top, width, height]") from None
+    return left, top, left + width, top + height
 
 
 def _difference(own: dict[Id, str], train: dict[Id, str]) -> str:

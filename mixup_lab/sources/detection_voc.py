@@ -8,13 +8,25 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from mixup_lab.data.source import Loaded
-from mixup_lab.files.folders import SPLIT, SUFFIXES, by_stem, check_folder, files_below, names_of_splits, say_others
+from mixup_lab.files.folders import (
+    SPLIT,
+    SUFFIXES,
+    by_stem,
+    check_folder,
+    files_below,
+    names_of_splits,
+    say_others,
+    say_unlisted,
+)
 from mixup_lab.files.headers import Problems
-from mixup_lab.files.keys import check
-from mixup_lab.sources.detection import Annotated, BoxSource, size_of
+from mixup_lab.files.keys import check, few
+from mixup_lab.files.reasons import reason_of
+from mixup_lab.notices import say
+from mixup_lab.sources.detection import Annotated, Box, BoxSource, is_set, size_of
 from mixup_lab.types import UserError
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
+HEADER = ("size", "source", "owner")  # elements with others inside that hold no box
 
 
 @dataclass
@@ -54,11 +66,16 @@ class DetectionVOC(BoxSource):
         entries = sorted(files_below(os.path.join(self.root, "JPEGImages"), "JPEGImages/", SUFFIXES, others))
         files = by_stem(self.root, "JPEGImages", (name for name, _, _ in entries))
         say_others(self.root, others)
-        problems = self.problems()
+        named = [files[stem] for ids in lists.values() for i in ids if (stem := _stem(i, files)) is not None]
+        say_unlisted(self.root, named, SUFFIXES, "pictures", ["JPEGImages"])
+        problems, unread = self.problems(), Counter[str]()
         splits = {
-            split: [picture for i in ids if (picture := self._picture(found[split], i, files, problems)) is not None]
+            split: [p for i in ids if (p := self._picture(found[split], i, files, problems, unread)) is not None]
             for split, ids in lists.items()
         }
+        if unread:
+            shown = few([f"{count} <{tag}>" for tag, count in unread.most_common()])
+            say(f"annotations of {self.root} have elements that are not read: {shown}; those of boxes are <object>")
         classes = self.classes or sorted({box[1] for picture in splits["train"] for box in picture.boxes})
         return self.load_boxes(splits, list(classes), problems)
 
@@ -74,28 +91,50 @@ class DetectionVOC(BoxSource):
             raise UserError(f"{path} lists no pictures")
         return ids
 
-    def _picture(self, split: str, line: str, files: dict[str, str], problems: Problems) -> Annotated | None:
+    def _picture(
+        self, split: str, line: str, files: dict[str, str], problems: Problems, unread: Counter[str]
+    ) -> Annotated | None:
         name = _stem(line, files)
         if name is None:
             problems.meet(f"{self.root}/JPEGImages has no picture {line}, which ImageSets/Main/{split}.txt lists")
             return None
         path = f"{self.root}/Annotations/{name}.xml"
         try:
-            tree = ElementTree.parse(path).getroot()
-            size = size_of(tree.findtext("size/width"), tree.findtext("size/height"))
-            boxes = []
-            for number, entry in enumerate(tree.findall("object"), 1):
-                if not self.difficult and (entry.findtext("difficult") or "0").strip() == "1":
-                    continue
-                left, top, right, bottom = (float(_text(entry, f"bndbox/{edge}")) for edge in EDGES)
-                boxes.append((f"box {number}", _text(entry, "name"), left, top, right, bottom))
+            size, boxes = self._read(path, unread)
         except FileNotFoundError:
             problems.meet(f"{path} is missing, the annotation of {files[name]}")
             return None
         except (OSError, ElementTree.ParseError, ValueError) as error:
-            problems.meet(f"{path} cannot be read as an annotation ({error})")
+            problems.meet(f"{path} cannot be read as an annotation ({reason_of(path, error)})")
             return None
         return Annotated(files[name], size, boxes)
+
+    def _read(self, path: str, unread: Counter[str]) -> tuple[tuple[int, int] | None, list[Box]]:
+        """The size of the picture and its boxes, wherever in the file they are, with any namespace and letter case.
+
+        Elements next to the objects that may hold boxes in another form are counted in `unread`.
+        """
+        tree = ElementTree.parse(path).getroot()
+        for element in tree.iter():
+            element.tag = element.tag.rpartition("}")[2].lower()
+        tags = Counter(element.tag for element in tree.iter())
+        if not tags["annotation"] and not tags["object"]:
+            raise ValueError(f"it has no <annotation>, but <{tree.tag}>")
+        for tag in ("annotation", "size"):
+            if tags[tag] > 1:
+                raise ValueError(f"it has {tags[tag]} <{tag}>; each file is about one picture")
+        size = size_of(tree.findtext(".//size/width"), tree.findtext(".//size/height"))
+        boxes: list[Box] = []
+        for number, entry in enumerate(tree.iter("object"), 1):
+            left, top, right, bottom = (_number(entry, f"bndbox/{edge}") for edge in EDGES)
+            if self.difficult or not is_set("difficult", entry.findtext("difficult")):
+                boxes.append((f"box {number}", _text(entry, "name"), left, top, right, bottom))
+        if lost := tags[EDGES[0]] - tags["object"] - len(tree.findall(f".//part//{EDGES[0]}")):
+            raise ValueError(f"{lost} <{EDGES[0]}> are not in <object><bndbox>")
+        for element in next(tree.iter("annotation"), tree):
+            if len(element) and element.tag not in HEADER and next(element.iter("object"), None) is None:
+                unread[element.tag] += 1
+        return size, boxes
 
 
 def _stem(line: str, files: dict[str, str]) -> str | None:
@@ -110,7 +149,15 @@ def _stem(line: str, files: dict[str, str]) -> str | None:
 
 
 def _text(element: ElementTree.Element, path: str) -> str:
-    text = (element.findtext(path) or "").strip()
-    if not text:
-        raise ValueError(f"<{element.tag}> has no {path}")
-    return text
+    texts = [text for own in element.findall(path) if (text := (own.text or "").strip())]
+    if len(texts) != 1:
+        raise ValueError(f"<{element.tag}> has {len(texts) or 'no'} {path}{', must have one' * bool(texts)}")
+    return texts[0]
+
+
+def _number(element: ElementTree.Element, path: str) -> float:
+    text = _text(element, path)
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{path} is {text!r}, which is not a number") from None

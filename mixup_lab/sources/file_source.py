@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -35,7 +35,7 @@ from mixup_lab.sources.new_files import pictures
 from mixup_lab.types import UserError
 
 T = TypeVar("T")
-ORIENTED, LABELS, DEPTH, LOW, HIGH = range(3, 8)  # columns of a table of headers, see `Header`
+ORIENTED, LABELS, DEPTH, LOW, HIGH, PAGES = range(3, 9)  # columns of a table of headers, see `Header`
 
 
 @dataclass
@@ -152,6 +152,7 @@ class PictureSource(CachedSource):
         digest: str,
         problems: Problems,
         header: Callable[[T], Header],
+        name: Callable[[T], str] = str,
         origin: str = "",
         crop: bool = True,
     ) -> Opened[T]:
@@ -162,6 +163,7 @@ class PictureSource(CachedSource):
             digest: changes with any of the files and their order.
             problems: collects the pictures that cannot be used.
             header: reads the header of an item; raises UserError for one that cannot be used.
+            name: the path of an item, for messages.
             origin: the folder or table that lists the pictures; empty: `root`.
             crop: whether pictures may be cropped; else they are scaled as a whole, and of unequal sizes only if
                 `image_size` is set.
@@ -184,6 +186,7 @@ class PictureSource(CachedSource):
         headers = {split: sizes(table, upright) for split, table in found.items()}
         shape = common_shape(headers, origin, self.channels, self.sides, crop)
         usable = {split: list(compress(items, keep[split])) for split, items in splits.items()}
+        _say_pages(origin, every[:, PAGES], list(map(name, chain.from_iterable(usable.values()))))
         version = f"{'stretched-' * (not crop)}pillow{pillow}{'-stored' * (not upright)}"
         version += "" if scale is None else f"-{scale.factor:g}-{scale.shift:g}"
         decoding = {"stretch": not crop, "upright": upright, "scale": scale, "most": self.max_pixels}
@@ -210,6 +213,17 @@ def _way_up(origin: str, headers: np.ndarray) -> bool:
         how = "taken as they are stored" if stored else "turned"
         say(f"{len(ways)} pictures in {origin} have an EXIF orientation: they are {how}, as their labels are")
     return not stored or not len(ways)
+
+
+def _say_pages(origin: str, pages: np.ndarray, names: Sequence[str]) -> None:
+    """Report pictures (N,) with several pages or frames."""
+    several = np.flatnonzero(pages > 1).tolist()
+    if several:
+        example = f"{names[several[0]]} with {pages[several[0]]:g}"
+        say(
+            f"{len(several)} pictures in {origin} have several pages or frames, such as {example}: only the first of"
+            " each is read"
+        )
 
 
 def _scale(origin: str, headers: np.ndarray) -> Scale | None:

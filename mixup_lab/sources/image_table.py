@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mixup_lab.data.source import Loaded
-from mixup_lab.files.folders import SUFFIXES, check_folder, digest_of, find_files
+from mixup_lab.files.folders import SUFFIXES, check_folder, digest_of, find_files, say_unlisted
 from mixup_lab.files.group_columns import unused_groups
 from mixup_lab.files.keys import DECIMALS, SKIP_HINT, check, check_choice, matching, path_given
 from mixup_lab.files.labelled import MISSING, read_rows
@@ -81,11 +81,12 @@ class ImageTable(PictureSource):
         named += [("target", name) for name in targets]
         missing = list(map(str, self.missing))
         rows = read_rows(table, named, self.skip, targets, empty=self.separator is not None, missing=missing)
-        rows.check_unique(self.path_column)
         splits = rows.splits(self.split_column)
         kind, target = text_targets(rows, targets, splits, self.task, self.separator, self.decimal)
         files = find_files(self.root, rows.columns[self.path_column], [str(self._csv.parent)], SUFFIXES)
         paths = [path for path, _, _ in files]
+        rows.check_unique(self.path_column, list(map(os.path.normpath, paths)))
+        say_unlisted(self.root, [path for path, size, _ in files if size >= 0], SUFFIXES, "pictures")
 
         def header(i: int) -> Header:
             path = os.path.join(self.root, paths[i])
@@ -99,7 +100,7 @@ class ImageTable(PictureSource):
         entries = [[files[i] for i in places.tolist()] for places in splits.values()]
         items = {split: places.tolist() for split, places in splits.items()}
         problems = self.problems()
-        opened = self.open(items, digest_of(*splits, *entries), problems, header, origin=str(self._csv))
+        opened = self.open(items, digest_of(*splits, *entries), problems, header, paths.__getitem__, str(self._csv))
         dropped = rows.dropped + problems.report(f"of {len(rows)} pictures in {self._csv}")
         groups = None if self.group_column is None else rows.numbered(self.group_column)
         pools = {

@@ -1,8 +1,9 @@
 """From pairs of picture and mask to the pools of a data set; shared by folders and the sets of torchvision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 
 import numpy as np
 from PIL import __version__ as pillow
@@ -28,21 +29,24 @@ class MaskSource(PictureSource):
     if picture or mask cannot be read, or if their sizes differ.
     """
 
-    def load_pairs(self, pairs: Pairs, labels_of: Callable[[np.ndarray], Labels], problems: Problems) -> Loaded:
+    def load_pairs(
+        self, pairs: Pairs, labels_of: Callable[[np.ndarray, Sequence[str]], Labels], problems: Problems
+    ) -> Loaded:
         """Read the masks; the pictures follow later.
 
         Args:
             pairs: of all splits.
-            labels_of: from the labels of the train pool (N, H, W) to the class of each label.
+            labels_of: from the labels of the train pool (N, H, W) and the paths (N,) of its masks to the class of each.
             problems: of the files so far.
         """
-        opened = self.open(pairs.splits, pairs.digest, problems, self._header)
+        opened = self.open(pairs.splits, pairs.digest, problems, self._header, itemgetter(0))
         dropped = problems.report(f"pictures or masks in {self.root}")
         raw = {split: _masks(opened, split) for split in opened.splits}
-        labels = labels_of(raw["train"])
+        masks = {split: [f"{self.root}/{mask}" for _, mask in listed] for split, listed in opened.splits.items()}
+        labels = labels_of(raw["train"], masks["train"])
         pools: dict[str, FilePool] = {}
         for split, listed in opened.splits.items():
-            target = labels.apply(raw[split], [f"{self.root}/{mask}" for _, mask in listed])
+            target = labels.apply(raw[split], masks[split])
             pools[split] = opened.pool(split, [picture for picture, _ in listed], target)
         kind, keep = Pixels(labels.names, labels.written), pools["train"].keep
         return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, keep=keep, new=opened.new)
@@ -50,6 +54,8 @@ class MaskSource(PictureSource):
     def _header(self, pair: Pair) -> Header:
         """The header of the picture, if the pair is usable."""
         picture, mask = self.header(pair[0]), self.header(pair[1], values=False)
+        if mask.pages > 1:
+            raise UserError(f"the mask {self.root}/{pair[1]} has {mask.pages} pages, must have one{SKIP_HINT}")
         labels = picture.fits(mask.size(True)) & UPRIGHT | picture.fits(mask.size(False)) & STORED
         if not labels:
             turned = f", turned by its EXIF orientation {picture.orientation}" * (picture.orientation != 1)

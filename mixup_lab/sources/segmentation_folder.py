@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,32 +76,39 @@ class SegmentationFolder(MaskSource):
         pairs = find_pairs(self.root, self.images, self.masks, manifest, problems)
         return self.load_pairs(pairs, self._labels, problems)
 
-    def _labels(self, train: np.ndarray) -> Labels:
+    def _labels(self, train: np.ndarray, paths: Sequence[str]) -> Labels:
         names = self._names()
         if self.binary:
             if names is not None and len(names) != 2:
                 raise UserError(f"dataset.binary=true has two classes, dataset.classes names {len(names)}")
             return binary_labels(names or ("background", "foreground"), self._void)
         if names is None:
-            return self._found(np.bincount(train.reshape(-1)).nonzero()[0].tolist())
+            return self._found(train, paths)
         return known_labels(names, self._void, HINT)
 
-    def _found(self, every: Sequence[int]) -> Labels:
+    def _found(self, train: np.ndarray, paths: Sequence[str]) -> Labels:
         """The classes of the labels in train. Those that never occur count too, unless most do not."""
-        labels = [label for label in every if label not in self._void]
+        held = {
+            path: np.bincount(mask.reshape(-1)).nonzero()[0].tolist() for path, mask in zip(paths, train, strict=True)
+        }
+        counts = Counter(label for own in held.values() for label in own)
+        labels = sorted(counts.keys() - set(self._void))
         shown = f"masks of train in {self.root} hold {few(list(map(str, labels)))}"
         if labels == [0, 255]:
             say(f"{shown}: 255 is the foreground, as with dataset.binary=true")
             return binary_labels(("background", "foreground"), self._void)
+        rarest = min(labels, key=lambda label: (counts[label], -label), default=0)
+        example = f"{rarest} as in {next((path for path, own in held.items() if rarest in own), self.root)}"
         if VOID in labels:
-            raise UserError(f"{shown}: is {VOID} void (dataset.void={VOID}) or a class?{HINT.replace('; ', ' ', 1)}")
+            what = f"is {VOID} void (dataset.void={VOID}) or a class?{HINT.replace('; ', ' ', 1)}"
+            raise UserError(f"{shown} ({example}): {what}")
         size = max(labels, default=0) + 1
         if 2 * len(labels) > size:
-            missing = [str(k) for k in range(size) if k not in every]
+            missing = [str(k) for k in range(size) if k not in counts]
             if missing:
                 say(f"{shown}: {few(missing)} in between {'is a class' if len(missing) == 1 else 'are classes'} too")
             return known_labels([f"class {k}" for k in range(size)], self._void, HINT)
-        say(f"{shown}: these {len(labels)} labels are the classes")
+        say(f"{shown} ({example}): these {len(labels)} labels are the classes")
         index = {label: k for k, label in enumerate(labels)} | dict.fromkeys(self._void, VOID)
         return Labels(tuple(f"class {label}" for label in labels), index, hint=HINT)
 

@@ -166,7 +166,7 @@ class TorchvisionMasks:
             if size < 0:
                 raise UserError(f"dataset.root={self.root} lacks {name}")
         pairs = Pairs(str(self.root), splits, digest_of(entries))
-        loaded = self.reader.load_pairs(pairs, lambda train: _labels(self.name, parts[0]), self.reader.problems())
+        loaded = self.reader.load_pairs(pairs, lambda *_: _labels(self.name, parts[0]), self.reader.problems())
         return replace(loaded, group_pattern=False)
 
     def _pairs(self, part: Any) -> list[Pair]:

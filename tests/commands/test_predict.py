@@ -270,7 +270,7 @@ def test_mistakes_are_one_sentence_and_nothing_is_written(run):
         (("R", "empty"), "empty has no tables (.csv .tsv .txt .data .dat .parquet)"),
         (("R", "other.csv"), "other.csv has no column colour, which training had; it has size, price"),
         (("R", "wrong.csv"), "wrong.csv, line 3: column size holds 'x', which is not a finite number"),
-        (("D", "damaged.png"), "damaged.png cannot be read as a picture (cannot identify image file)"),
+        (("D", "damaged.png"), "damaged.png cannot be read as a picture (cannot identify image file; it is a text"),
         (("R", "other.csv", "out=old.csv"), "out=old.csv exists; choose another name, or add overwrite=true"),
         (("R", "other.csv", "out=a.txt"), "out a.txt has another ending; it must be a file *.csv"),
         (("R", "other.csv", "columns=[id]"), "columns must be names such as [id,label], got [id]"),

@@ -23,6 +23,26 @@ from mixup_lab.types import Batch, Pool, UserError
 CARVED = Given(Loaded(array_pool(200), None, None, Classes(("a", "b", "c"))))
 
 
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (("Cat", "cat", "dog"), "'Cat' and 'cat'"),
+        (("caf\u00e9", "cafe\u0301", "dog"), r"'caf\xe9' and 'cafe\u0301'"),
+        (("dog", "cat", "cat\u200b"), r"'cat' and 'cat\u200b'"),
+        (("'cat'", "dog", "cat "), "\"'cat'\" and 'cat '"),
+        (("ab", "a b", "a-b"), None),
+        (("1", "01", "1.0"), None),
+    ],
+)
+def test_names_that_look_alike_are_said_and_noted(
+    names: tuple[str, ...], shown: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = prepared(Given(Loaded(array_pool(30), None, None, Classes(names))))
+    sentence = f"class names {shown} look alike and count as two; spell them alike if not"
+    assert [note for note in data.notes if "alike" in note] == ([sentence] if shown else [])
+    assert capsys.readouterr().err.count(sentence) == (shown is not None)
+
+
 def orders(n: int) -> list[np.ndarray]:
     return list(np.array_split(np.random.default_rng(1).permutation(n), 5))
 

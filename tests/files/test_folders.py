@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mixup_lab.files.folders import files_below, find_files, list_folder, names_of_splits
+from mixup_lab.files.folders import files_below, find_files, list_folder, names_of_splits, say_unlisted
 from mixup_lab.types import UserError
 
 
@@ -60,7 +60,13 @@ def test_folders_of_classes_without_train_are_one_pool(tmp_path, labels):
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (("val/a/1.png", "test/b/1.png"), r"has no folder train; pictures must be in train/CLASS/, or in CLASS/$"),
+        (
+            ("val/a/1.png", "test/b/1.png"),
+            r"has no folder train; .* CLASS/ for at least two .*; its folders: test, val$",
+        ),
+        (("set/train/a/1.png", "set/val/a/1.png"), r"its folders: set; did you mean .dataset\.root='/.*/set'.\?$"),
+        (("a/1.png",), r"has no folder train; .*; its folders: a$"),
+        (("train/a/1.png",), r"at least 2 class folders in train, found 1 \(a\)$"),
         (("train/1.png", "test/1.png", "a/1.png", "b/1.png"), "at least 2 class folders in train, found 0"),
         (("train/a/1.png", "train/b/1.heic"), r"has no pictures in train/b \(\.jpg .*\); it has 1 \.heic$"),
         (("a/1.png", "b/1", "b/2"), r"has no pictures in b \(\.jpg .*\); it has 2 without ending$"),
@@ -69,6 +75,38 @@ def test_folders_of_classes_without_train_are_one_pool(tmp_path, labels):
 def test_what_is_not_a_folder_of_classes(tmp_path, names, sentence):
     with pytest.raises(UserError, match=sentence):
         list_folder(str(tree(tmp_path, *names)))
+
+
+def test_the_folder_of_one_class_is_not_the_root(tmp_path):
+    tree(tmp_path, "set/train/cat/1.png", "set/train/dog/1.png")
+    with pytest.raises(UserError, match=rf"its folders: none; if cat is a class, set .*root='?{tmp_path}/set\b"):
+        list_folder(str(tmp_path / "set/train/cat"))
+
+
+def test_folders_inside_of_classes_are_said(tmp_path, capsys):
+    tree(tmp_path, "a/1.png", "b/1.png", "b/deep/er/2.png", "b/deep/3.png")
+    assert list_folder(str(tmp_path)).target["train"].tolist() == [0, 1, 1, 1]
+    said = f"2 pictures of {tmp_path} are in folders inside of those of classes, such as b/deep/3.png of class b\n"
+    assert said in capsys.readouterr().err
+
+
+def test_what_a_list_does_not_name(tmp_path, capsys):
+    """Files next to those that are listed, and below them, by any way to write a path; not those elsewhere."""
+    tree(tmp_path, "data/in/1.png", "data/in/sub/2.png", "data/in/3.txt", "data/else/4.png", "data/in/.5.png")
+    root = tmp_path / "data"
+    (tmp_path / "link").symlink_to(root)
+    absolute = [str(place / "in/1.png") for place in (root, tmp_path / "link")]
+    for name in ("in/1.png", "in/sub/../1.png", "../link/in/1.png", *absolute):
+        say_unlisted(str(root), [name], (".png",), "pictures")
+        said = f"1 pictures of {root} are not used, such as in/sub/2.png: nothing that is read lists them\n"
+        assert capsys.readouterr().err == said, name
+    say_unlisted(str(root), ["in/1.png", "in/sub/2.png"], (".png",), "pictures")
+    say_unlisted(str(root / "in"), ["../else/4.png"], (".png",), "pictures")
+    say_unlisted(str(root), [], (".png",), "pictures", ["gone"])
+    say_unlisted(str(root), [], (".png",), "pictures")
+    assert capsys.readouterr().err == ""
+    say_unlisted(str(root), ["in/1.png"], (".png",), "pictures", ["in", "./else", "in/"])
+    assert "2 pictures of" in capsys.readouterr().err
 
 
 def test_what_is_left_out_is_said(tmp_path, capsys):

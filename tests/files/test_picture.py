@@ -58,6 +58,53 @@ def test_values_that_are_not_finite_are_refused(tmp_path):
         read_header(str(tmp_path / "x.tif"))
 
 
+# ---- pages and files that are something else -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif", "webp", "png"])
+def test_pages_after_the_first_are_said(tmp_path, capsys, suffix):
+    shown, others = (Image.fromarray(np.full((4, 4), value, np.uint8)) for value in (200, 9))
+    root = tmp_path / "in"
+    for label in "ab":
+        (root / label).mkdir(parents=True)
+        shown.save(root / label / f"1.{suffix}", lossless=True)
+    shown.save(root / f"b/2.{suffix}", save_all=True, append_images=[others, shown], lossless=True)
+    for _ in range(2):  # the second time from the cache
+        loaded = ImageFolder(str(root), cache_dir=str(tmp_path / "cache")).load()
+        err = capsys.readouterr().err
+        said = f"1 pictures in {root} have several pages or frames, such as b/2.{suffix} with 3: only the first"
+        assert said in err
+    assert (loaded.train.load().numpy() == 200).all()
+
+
+def test_masks_have_one_page(tmp_path):
+    page = Image.fromarray(np.zeros((4, 4), np.uint8))
+    for i in range(2):
+        save(tmp_path / f"train/images/{i}.png", np.asarray(page))
+        save(tmp_path / f"train/masks/{i}.tif", np.asarray(page))
+    page.save(tmp_path / "train/masks/1.tif", save_all=True, append_images=[page])
+    with pytest.raises(UserError, match=r"the mask .*/train/masks/1\.tif has 2 pages, must have one; .*=skip"):
+        SegmentationFolder(root=str(tmp_path), cache=False).load()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"<html>\n<p>", "cannot identify image file; it is a text that begins with '<html> <p>'"),
+        ("zu groß".encode(), "cannot identify image file; it is a text that begins with 'zu groß'"),
+        (b"\x89PNG\0\0", "cannot identify image file"),
+        (None, "it does not exist"),
+    ],
+)
+def test_files_that_are_not_pictures(tmp_path, content, reason):
+    if content is not None:
+        (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_header(str(tmp_path / "x.png"))
+    assert str(caught.value).startswith(f"{tmp_path}/x.png cannot be read as a picture ({reason});")
+
+
 # ---- EXIF -----------------------------------------------------------------------------------------------------------
 
 BLOCKS = np.kron(np.array([[0, 60, 120], [180, 220, 250]], np.uint8), np.ones((8, 8), np.uint8))  # 16 x 24

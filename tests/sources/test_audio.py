@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import struct
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixup_lab.config.assemble import assemble, ingredients
 from mixup_lab.data.source import Loaded
-from mixup_lab.files.sound import cut_or_padded, decode, read
+from mixup_lab.files.sound import cut_or_padded, decode, read, read_header
 from mixup_lab.inputs.log_mel import LogMel, hertz_to_mel, mel_filters, mel_to_hertz
 from mixup_lab.inputs.spectrograms import Spectrograms, coloured
 from mixup_lab.models.audio_cnn import AudioCNN
@@ -105,6 +106,8 @@ def test_clips_without_train_with_other_endings_and_names(tmp_path, capsys):
     listed = load(tmp_path, csv="t/clips.csv", split_column="split")
     assert listed.train.names == ["high/0.wav", "low/1.aiff"]
     assert listed.val.names == ["low/0.wav", "high/1.aiff"]
+    assert "4 audio files of" in (err := capsys.readouterr().err)
+    assert "are not used, such as high/2.au: nothing that is read lists them\n" in err
 
 
 @pytest.mark.parametrize(
@@ -498,7 +501,11 @@ def test_arguments_that_cannot_be(tmp_path, arguments, said):
         (["path,label", "clips/0.wav,a", "clips/1.wav,"], "list.csv, line 3: label is empty"),
         (["path,label", "clips/0.wav,a", ",b"], "list.csv, line 3: path is empty; dataset.on_error=skip leaves it out"),
         (["path,label", "clips/0.wav,a", "clips/0.wav,b"], "line 3: clips/0.wav is already in line 2"),
-        (["path,label", "clips/0.wav,a", "clips/x.wav,b"], "clips/x.wav cannot be read as audio"),
+        (
+            ["path,label", "clips/0.wav,a", "clips/x.wav,b"],
+            r"clips/x.wav cannot be read as audio \(it does not exist\)",
+        ),
+        (["path,label", "clips/0.wav,a", r"clips\0.wav,b"], r"line 3: clips\\0.wav is already in line 2"),
         (["path,label", "clips/0.wav,a", "clips/1.wav,a"], "must have at least 2 classes in train, it has only a"),
         (["path,label"], "has no rows"),
     ],
@@ -534,12 +541,61 @@ def spoil(path: Path, how: str) -> None:
         write(path, np.array([0.1, np.nan, 0.2]), subtype="FLOAT")
 
 
+def changed(whole: bytes, place: int, number: int) -> bytes:
+    return whole[:place] + struct.pack("<I", number) + whole[place + 4 :]
+
+
+HEADERS = {  # what is done to a WAV of 800 samples, 44 + 1600 bytes; what is said, or None if it is read whole
+    "cut": (lambda whole: whole[:1000], "is cut short: its header announces 1600 bytes of sound, it has 956"),
+    "too much": (lambda whole: changed(whole, 40, 3200), "announces 3200 bytes of sound, it has 1600"),
+    "too little": (lambda whole: changed(whole, 40, 800), "has a wrong header: it ends the sound after 844 of 1644"),
+    "never closed": (lambda whole: changed(whole, 40, 0), "has a wrong header: it ends the sound after 44 of 1644"),
+    "1 Hz": (lambda whole: changed(whole, 24, 1), "has the sample rate 1 Hz, which must be from 1000 to 1000000"),
+    "stream": (lambda whole: changed(changed(whole, 4, 2**32 - 1), 40, 2**32 - 1), None),
+    "the header counted": (lambda whole: changed(whole, 40, 1644), None),
+    "other size of the file": (lambda whole: changed(whole, 4, 99), None),
+    "a remark": (lambda whole: changed(whole, 4, 1650) + b"LIST\x06\0\0\0INFOab", None),
+    "a tag": (lambda whole: whole + b"\xff\xfe\0\1\x20\0\0\0" + bytes(32), None),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_headers_that_announce_another_length(tmp_path, case):
+    change, said = HEADERS[case]
+    path = write(tmp_path / "x.wav", tone(440, 0.1))
+    whole, expected = path.read_bytes(), read(str(path))[0]
+    assert len(whole) == 1644
+    path.write_bytes(change(whole))
+    if said:
+        with pytest.raises(UserError, match=f"^{re.escape(str(path))} .*{re.escape(said)}"):
+            read_header(str(path))
+    else:
+        assert read_header(str(path)) == (RATE, 800)
+        assert (read(str(path))[0] == expected).all()
+
+
+@pytest.mark.parametrize("ending", ["aiff", "au", "w64", "flac", "mp3", "ogg"])
+def test_sounds_that_are_cut_short(tmp_path, ending):
+    path = write(tmp_path / f"x.{ending}", tone(440, 0.5))
+    assert read_header(str(path), thorough=True).samples == 4000
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    with pytest.raises(UserError, match=r"is cut short: its header announces \d+|cannot be read as audio"):
+        read_header(str(path), thorough=True)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+def test_values_of_more_bits_are_those_of_the_wave(tmp_path, subtype):
+    wave = tone(440)
+    found, rate = read(str(write(tmp_path / "x.wav", wave, 44_100, subtype=subtype)))
+    assert (rate, np.abs(found - wave).max() < 2**-22) == (44_100, True)
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [
         ("zero", "holds no sound (0 samples)"),
-        ("text", "cannot be read as audio (Format not recognised)"),
-        ("empty", "cannot be read as audio ("),
+        ("text", "cannot be read as audio (Format not recognised; it is a text that begins with 'this is no sound')"),
+        ("empty", "cannot be read as audio (it is empty)"),
         ("nan", "holds values that are not finite"),
     ],
 )

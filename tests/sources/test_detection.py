@@ -162,6 +162,67 @@ def test_what_is_wrong_is_named_or_left_out_and_counted(case, tmp_path, capsys):
         assert real(loaded.train.target[1]) == [[0, 1, 1, 9, 9]]
 
 
+OBJECT = "<object><name>bar</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox></object>"
+SIZE = "<size><width>60</width><height>40</height></size>"
+SPELT = {  # documents of one picture with one box
+    "namespace": f'<annotation xmlns="http://x">{SIZE}{OBJECT}</annotation>',
+    "prefix": f"<v:a xmlns:v='u'>{SIZE}{OBJECT}</v:a>".replace("<object>", "<v:object>").replace("</obj", "</v:obj"),
+    "wrapper": f"<root><annotation>{SIZE}{OBJECT}</annotation></root>",
+    "list": f"<annotation>{SIZE}<objects>{OBJECT}</objects></annotation>",
+    "letter case": f"<Annotation>{SIZE}{OBJECT}</Annotation>".replace("object", "Object").replace("xmin", "XMin"),
+    "part": f"<annotation>{SIZE}{OBJECT}</annotation>".replace(
+        "</object>", "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part></object>"
+    ),
+}
+UNREAD = {  # others, and what is said of them
+    "two names": (OBJECT.replace("</name>", "</name><name>dot</name>"), "<object> has 2 name, must have one"),
+    "two boxes": (
+        OBJECT.replace("</bndbox>", "</bndbox><bndbox><xmin>1</xmin></bndbox>"),
+        "<object> has 2 bndbox/xmin",
+    ),
+    "two edges": (OBJECT.replace("</xmin>", "</xmin><xmin>3</xmin>"), "<object> has 2 bndbox/xmin, must have one"),
+    "another tag": (OBJECT + OBJECT.replace("object", "item"), "1 <xmin> are not in <object><bndbox>"),
+    "two pictures": (f"<annotation>{OBJECT}</annotation>", "it has 2 <annotation>; each file is about one picture"),
+    "no number": (OBJECT.replace(">9<", ">9,5<"), "bndbox/xmax is '9,5', which is not a number"),
+    "empty": ("", "it is empty"),
+    "a page": ("<html><p>404</p></html>", "it has no <annotation>, but <html>"),
+}
+
+
+@pytest.mark.parametrize("case", SPELT)
+def test_boxes_are_found_wherever_a_document_has_them(tmp_path, case):
+    root = voc_tree(tmp_path / "voc", {"train": [plain(40, 60, ("bar", 1, 2, 9, 8))]})
+    _write(root, SPELT[case], "train0")
+    loaded = DetectionVOC(str(root), cache=False).load()
+    assert real(loaded.train.target[0]) == [[0, 1, 2, 9, 8]]
+    assert loaded.kind.names == ("bar",)
+
+
+def test_elements_that_may_be_boxes_are_counted(tmp_path, capsys):
+    root = voc_tree(tmp_path / "voc", {"train": [plain(40, 60, ("bar", 1, 2, 9, 8))] * 3})
+    DetectionVOC(str(root), cache=False).load()
+    assert "not read" not in capsys.readouterr().err
+    other = "<item><name>bar</name><box><x>1</x></box></item>"
+    for name, inside in (
+        ("train0", OBJECT + other),
+        ("train1", other * 2),
+        ("train2", f"<owner><name/></owner>{OBJECT}"),
+    ):
+        _write(root, f"<annotation>{SIZE}{inside}</annotation>", name)
+    DetectionVOC(str(root), cache=False).load()
+    assert f"annotations of {root} have elements that are not read: 3 <item>; those of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", UNREAD)
+def test_no_box_of_a_document_is_lost(tmp_path, case):
+    inside, reason = UNREAD[case]
+    root = voc_tree(tmp_path / "voc", {"train": [plain(40, 60, ("bar", 1, 2, 9, 8))]})
+    _write(root, inside if case == "a page" else inside and f"<annotation>{SIZE}{inside}</annotation>", "train0")
+    sentence = rf"train0\.xml cannot be read as an annotation \({re.escape(reason)}"
+    with pytest.raises(UserError, match=sentence):
+        DetectionVOC(str(root), cache=False).load()
+
+
 def test_rounding_at_the_border_is_cut_off(tmp_path):
     splits = {"train": [plain(40, 60, ("bar", -0.4, 2, 60.3, 40.5))]}
     loaded = DetectionVOC(str(voc_tree(tmp_path / "voc", splits)), cache=False).load()
@@ -342,12 +403,28 @@ def _changed(key, number, **values):
         ),
         ("train", _changed("annotations", 0, image_id=9), r"annotation 1 refers to picture 9, which is missing"),
         ("train", _changed("annotations", 0, category_id=9), r"annotation 1 has category 9, which is missing"),
-        ("train", _changed("images", 1, id=100), r"train\.json has the picture id 100 twice"),
+        ("train", _changed("images", 1, id=100), r"it has the picture id 100 twice"),
         ("test", _changed("categories", 1, name="cat"), r"other categories .* id 7 is cat, in train dot"),
-        ("test", lambda content: content.pop("images"), r"test\.json cannot be read .* \(it has no 'images'\)"),
-        ("test", _changed("images", 0, file_name="no.png"), r"test/no\.png cannot be read as a picture"),
+        ("test", lambda content: content.pop("images"), r"test\.json cannot be read .* \(it has no list 'images'\)"),
+        ("test", _changed("images", 0, file_name="no.png"), r"test\.json: no\.png, the picture 100, is not in .*/test"),
+        ("test", _changed("images", 0, file_name="C:\\a\\0.png"), r": C:\\a\\0\.png, the picture 100, is not in"),
+        ("test", _changed("images", 0, file_name=None), r"entry 1 of 'images' has no 'file_name'"),
+        ("train", _changed("images", 0, file_name="1.png"), r"coco/train/1\.png is in train twice"),
+        ("train", _changed("images", 0, width="wide"), r"its width 'wide' and height 40 must be numbers"),
         ("train", _changed("categories", 1, name="bar"), r"the category 'bar' more than once"),
-        ("train", _changed("categories", 1, id=3), r"the category id 3 more than once"),
+        ("train", _changed("categories", 1, id="3"), r"the category id 3 more than once"),
+        ("train", _changed("annotations", 0, bbox=None), r"train\.json: annotation 1 has the bbox None, which must be"),
+        (
+            "train",
+            _changed("annotations", 0, bbox=[1, 2, 3]),
+            r"has the bbox \[1, 2, 3\], which must be \[left, top, width, ",
+        ),
+        (
+            "train",
+            _changed("annotations", 0, iscrowd="no"),
+            r"annotation 1 has the flag iscrowd 'no', which must be 0 or 1",
+        ),
+        ("train", lambda content: content.update(annotations={}), r"it has no list 'annotations'"),
     ],
 )
 def test_what_is_wrong_with_instances_of_coco(split, change, sentence, tmp_path):
@@ -357,6 +434,35 @@ def test_what_is_wrong_with_instances_of_coco(split, change, sentence, tmp_path)
     (root / f"{split}.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=sentence):
         _coco(root).load()
+
+
+def test_files_of_boxes_that_are_empty_or_something_else(tmp_path):
+    root = coco_tree(tmp_path / "coco", {"train": rectangles(2, 0), "test": rectangles(1, 1)}, CATEGORIES)
+    for text, reason in (("", "it is empty"), ("[]", "it has no list 'categories'")):
+        (root / "test.json").write_text(text)
+        with pytest.raises(UserError, match=rf"test\.json cannot be read as instances of COCO \({reason}\)$"):
+            _coco(root).load()
+
+
+def test_shares_of_the_picture_are_not_boxes_in_pixels(tmp_path):
+    root = voc_tree(tmp_path / "voc", {"train": [plain(40, 60, ("bar", 0.1, 0.2, 0.5, 1))]})
+    with pytest.raises(UserError, match=r"all boxes of train in .* lie within 0\.\.1; their edges must be in pixels"):
+        DetectionVOC(str(root), cache=False).load()
+
+
+def test_pictures_that_no_list_names_are_counted(tmp_path, capsys):
+    splits = {"train": rectangles(3, 0), "test": rectangles(2, 1)}
+    coco, voc = coco_tree(tmp_path / "coco", splits, CATEGORIES), voc_tree(tmp_path / "voc", splits)
+    _coco(coco).load()
+    DetectionVOC(str(voc), cache=False).load()
+    assert "not used" not in capsys.readouterr().err
+    for path in (coco / "train/7.png", coco / "train/sub/8.jpg", coco / "other/9.png", voc / "JPEGImages/x.png"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    _coco(coco).load()
+    assert f"2 pictures of {coco} are not used, such as train/7.png: nothing" in capsys.readouterr().err
+    DetectionVOC(str(voc), cache=False).load()
+    assert f"1 pictures of {voc} are not used, such as JPEGImages/x.png: nothing" in capsys.readouterr().err
 
 
 def test_crowds_are_left_out_and_said(tmp_path, capsys):

@@ -185,7 +185,8 @@ def broken_folder(root: Path) -> Path:
 def test_unreadable_picture_is_named(tmp_path: Path) -> None:
     broken_folder(tmp_path)
     sentence = (
-        r"train/cat/broken\.png cannot be read as a picture \(cannot identify image file\); dataset\.on_error=skip"
+        r"train/cat/broken\.png cannot be read as a picture \(cannot identify image file; it is a text that begins with"
+        r" 'no picture'\); dataset\.on_error=skip"
     )
     with pytest.raises(UserError, match=sentence):
         load(tmp_path)

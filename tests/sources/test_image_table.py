@@ -241,12 +241,20 @@ def broken(rows, change):
     return rows
 
 
+def test_pictures_without_a_row_are_counted(tmp_path, capsys):
+    names = pictures(tmp_path, 5)
+    source(write_table(tmp_path, ["path", "label"], [[name, "ab"[i % 2]] for i, name in enumerate(names[:3])])).load()
+    said = f"2 pictures of {tmp_path} are not used, such as images/3.png: nothing that is read lists them\n"
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "keys", "sentence"),
     [
         (lambda r: r[3].__setitem__(0, "images/no.png"), {}, r"line 5: .*images/no.png does not exist"),
         (lambda r: r[3].__setitem__(0, ""), {}, "line 5: path is empty; dataset.on_error=skip leaves it out"),
         (lambda r: r[3].__setitem__(0, "images/1.png"), {}, "line 5: images/1.png is already in line 3"),
+        (lambda r: r[3].__setitem__(0, "./images/1.png"), {}, "line 5: ./images/1.png is already in line 3"),
         (lambda r: r[3].__setitem__(1, " "), {}, "line 5: label is empty; dataset.on_error=skip leaves it out"),
         (lambda r: r[3].__setitem__(2, "holdout"), {"split_column": "split"},
          "line 5: split must be one of train, training, val, valid, validation, dev, eval, test, testing, found hold"),

@@ -104,9 +104,15 @@ def test_labels_after_a_void_one_move_up(small):
 
 
 LABELS = [  # values in the files for 0, 1 and 2; keys; names of the classes; class indices of the values; what is said
-    ((0, 100, 200), {}, ("class 0", "class 100", "class 200"), (0, 1, 2), "hold 0, 100, 200: these 3 labels are the"),
+    (
+        (0, 100, 200),
+        {},
+        ("class 0", "class 100", "class 200"),
+        (0, 1, 2),
+        "train/masks/0.png): these 3 labels are the classes",
+    ),
     ((0, 40000, 50000), {}, ("class 0", "class 40000", "class 50000"), (0, 1, 2), "these 3 labels are the classes"),
-    ((0, 100, 255), {"void": 255}, ("class 0", "class 100"), (0, 1, VOID), "hold 0, 100: these 2 labels are"),
+    ((0, 100, 255), {"void": 255}, ("class 0", "class 100"), (0, 1, VOID), "hold 0, 100 (100 as in "),
     (
         (0, 1, 3),
         {},
@@ -287,6 +293,13 @@ def _unlink(name):
     return lambda root: (root / name).unlink()
 
 
+def test_the_mask_with_the_rarest_label_is_named(small):
+    for i in range(3):
+        save(small / f"train/masks/{i}.png", np.where(np.eye(24) > 0, 255, 128 * (i == 1)).astype(np.uint8))
+    with pytest.raises(UserError, match=r"hold 0, 128, 255 \(128 as in .*/train/masks/1\.png\): is 255 void"):
+        folder(small).load()
+
+
 def _put(name, value):
     return lambda root: save(root / name, value)
 
@@ -308,7 +321,7 @@ MISTAKES = [
     (
         _put("train/masks/1.png", GREY + 255),
         {"void": 11},
-        r"hold 0, 1, 2, 255: is 255 void \(dataset\.void=255\) or a class",
+        r"hold 0, 1, 2, 255 \(255 as in .*train/masks/1\.png\): is 255 void \(dataset\.void=255\) or a class",
     ),
     (_text("train/masks/1.png", "no"), {}, r"train/masks/1\.png cannot be read"),
     (
