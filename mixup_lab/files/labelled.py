@@ -1,7 +1,6 @@
 """Columns of a table as texts: paths, labels, splits and groups. Rows that lack one are incomplete."""
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -142,22 +141,6 @@ def one_spelling(labels: Iterable[str]) -> dict[str, str]:
         return {text: text for text in texts}
     plain = {text: re.sub(r"(?<=\d)\.0*$", "", text) for text in texts}
     return plain if len(set(plain.values())) < len(texts) else {text: text for text in texts}
-
-
-def look_alikes(texts: Iterable[str]) -> tuple[str, str] | None:
-    """The first two texts that differ only in capitals, quotes, dashes, spaces, hidden characters or coding.
-
-    They are written so that a reader sees the difference.
-    """
-    first: dict[str, str] = {}
-    for text in texts:
-        kinds = [(unicodedata.category(c), c) for c in unicodedata.normalize("NFKC", text)]
-        plain = "".join("-" if kind == "Pd" else c for kind, c in kinds if kind[0] != "C" and kind not in ("Pi", "Pf"))
-        other = first.setdefault(" ".join(plain.strip("'\"`´ ").casefold().split()), text)
-        if other != text:
-            same = unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", text)
-            return (ascii(other), ascii(text)) if same else (repr(other), repr(text))
-    return None
 
 
 def numbers_of(texts: Iterable[str]) -> dict[str, int]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mixup_lab.files.columns import FAR, NUMBER, Column, note_thousands
 from mixup_lab.files.keys import few
-from mixup_lab.files.labelled import TextRows, look_alikes, one_spelling
+from mixup_lab.files.labelled import TextRows, one_spelling
 from mixup_lab.files.values import PLAIN, TRUTH, Ambiguous, is_code, like_numbers, not_a_number, notation_of
 from mixup_lab.notices import say
 from mixup_lab.targets.classes import Classes
@@ -204,8 +204,6 @@ def _classes(
 
     names = {split: [named(value) for value in different.tolist()] for split, (different, _) in unique.items()}
     class_names = ordered(names["train"])
-    if pair := look_alikes(class_names):
-        say(f"{column.name}: the classes {' and '.join(pair)} look alike, and are two; write them in one way if not")
     place = {name: k for k, name in enumerate(class_names)}
     targets = {}
     for split, (_, inverse) in unique.items():

@@ -14,7 +14,7 @@ from mixup_lab.files.columns import INCOMPLETE, LABELLESS, LARGE, TEXT, UNREADAB
 from mixup_lab.files.group_columns import unused_groups
 from mixup_lab.files.index_columns import counts_rows
 from mixup_lab.files.keys import DECIMALS, SPLIT_NAMES, SPLITS, check_choice, few
-from mixup_lab.files.labelled import look_alikes, numbers_of
+from mixup_lab.files.labelled import numbers_of
 from mixup_lab.files.store import Shelf, Stored, in_memory
 from mixup_lab.files.table import PARQUET, TEXTS, TableFile, open_table, split_files
 from mixup_lab.files.values import Notation
@@ -26,6 +26,7 @@ from mixup_lab.sources.label_columns import TASKS, LabelColumn, read_targets
 from mixup_lab.sources.new_rows import MISSING, Form, NewRows
 from mixup_lab.sources.uses import Uses
 from mixup_lab.types import UserError
+from mixup_lab.visible import look_alikes
 
 VERSION = 3  # of the cached tables
 SHOWN = 4  # names of columns in a sentence
