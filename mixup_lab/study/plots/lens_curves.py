@@ -1,6 +1,8 @@
 """The curves of a lens: one picture for each name, with the arms as in the curves over the epochs."""
 
 from collections.abc import Sequence
+from math import isfinite
+from typing import Any
 
 from mixup_lab.look import WIDE, folded, legend, line_key, new_figure, our_style, short
 from mixup_lab.study.plots.epochs import curve_arms, curve_look, draw_curve
@@ -28,8 +30,17 @@ def lens_curves(answer: Answer, curves: Sequence[LensCurve], prefix: str = "lens
             for curve in (curve for curve in curves if curve.arm == arm.id):
                 lines = (curve.x, curve.mean, curve.low, curve.high)
                 draw_curve(ax, *lines, arm=arm, k=k, arms=len(shown), width=width)
+        _cut(ax, [mean for curve in curves for mean in curve.mean if isfinite(mean)])
         ax.set_xlabel(folded(short(x_label, 80), 0.8 * width))  # it is centred below axes that are narrower
         ax.set_ylabel(folded(short(y_label, 64), 200))  # of the height of the axes
         ax.grid()
         legend(figure, [line_key(arm.name, *curve_look(arm, k)) for k, arm in drawn])
         return inline_svg(figure, prefix, f"{short(name, 80)}, study {answer.study}")
+
+
+def _cut(ax: Any, means: Sequence[float]) -> None:
+    """Leave the means half of the height at least: bands of few seeds may be many times as wide as the curves."""
+    if not means or (spread := (max(means) - min(means)) / 2) == 0:
+        return
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, min(means) - spread), min(high, max(means) + spread))
