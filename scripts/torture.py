@@ -124,7 +124,6 @@ def kills(lab: Lab, chance: random.Random, report: Report) -> Iterator[None]:
         parts = list((lab.folder / "outputs").rglob("*.part"))
         problem = f"exit code {code}: {said[-200:]}" if code else "half-written files are left" if parts else None
         report.count("studies after kills", problem or (None if now == whole else f"other results ({launcher})"))
-        yield
 
 
 def killer(name: str, calls: int) -> str:
