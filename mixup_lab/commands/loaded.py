@@ -42,7 +42,7 @@ class Trained(nn.Module):
     def __init__(self, run: Finished, config: RunConfig) -> None:
         super().__init__()
         parts = run.parts
-        source: Loaded = build("dataset", config.source, trust=config.trust).load()
+        source = _source(config)
         if source.fit is not None:
             source = source.fit(parts.data.train.ids)
         # The encoder of the run may have nothing left to do, as its rows are encoded ahead of training.
@@ -127,7 +127,16 @@ def finished(run: Run, changes: Sequence[str], purpose: str) -> Finished:
     """A finished run for lenses; its configuration is read when its parts are needed. Arguments: see `saved_config`."""
     run_dir = run.path
     assert run_dir is not None
-    return Finished(run_dir, run.start, run.scalars, lambda: ingredients(saved_config(run_dir, changes, purpose)))
+
+    def config() -> RunConfig:
+        return saved_config(run_dir, changes, purpose)
+
+    return Finished(run_dir, run.start, run.scalars, lambda: ingredients(config()), lambda: _source(config()))
+
+
+def _source(config: RunConfig) -> Loaded:
+    loaded: Loaded = build("dataset", config.source, trust=config.trust).load()
+    return loaded
 
 
 def trained(run: Run, changes: Sequence[str], purpose: str) -> Trained:

@@ -89,6 +89,8 @@ class Loaded:
     for what cannot be read. None: this source cannot read others. If `fit` is set, its result has a `new` of its own.
     `keep(name, make)` returns an array computed from the pictures of train: from disk if an earlier start kept it, else
     from `make`; None: nothing is kept.
+    `column(split, name)` returns the texts of a column of the table that the examples come from, one for each row of
+    the pool of a split ("" where it is missing). It raises UserError for a name that the table lacks. None: no table.
     """
 
     train: Pool
@@ -105,6 +107,7 @@ class Loaded:
     notes: tuple[str, ...] = ()
     keep: Callable[[str, Callable[[], np.ndarray]], np.ndarray] | None = None
     new: Callable[[Sequence[Path]], New] | None = None
+    column: Callable[[str, str], Sequence[str]] | None = None
 
     @classmethod
     def of(cls, pools: Mapping[str, Pool], kind: Target, **rest: Any) -> Loaded:

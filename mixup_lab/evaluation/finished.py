@@ -14,6 +14,7 @@ import yaml
 from torch import Tensor, nn
 
 from mixup_lab.data.prepare import Split
+from mixup_lab.data.source import Loaded
 from mixup_lab.runs.predictions import read_predictions
 from mixup_lab.runs.record import Event
 from mixup_lab.runs.settings import MACHINE_KEYS, flat
@@ -49,12 +50,14 @@ class Finished:
         start: the first event of its record.
         scalars: the final ones.
         rebuild: makes the data, the model and the task again, as the run had them. Raises UserError.
+        load: the source of its data, before it is split. Raises UserError.
     """
 
     run_dir: Path
     start: Event
     scalars: dict[str, float]
     rebuild: Callable[[], Ingredients] = field(repr=False)
+    load: Callable[[], Loaded] = field(repr=False)
 
     @property
     def seed(self) -> int:
@@ -128,6 +131,22 @@ class Finished:
             return _Predictions(self.run_dir, read_predictions(self.run_dir, self.kind))
         except (FileNotFoundError, UserError):
             return None
+
+    def column(self, name: str) -> list[str]:
+        """The texts of a column of the table for each test example, "" where it is missing; needs predictions.
+
+        Raises:
+            UserError: if the data are no table, if it lacks the column, and if it has changed since.
+        """
+        loaded, arrays = self.load(), self.predictions
+        assert arrays is not None
+        if loaded.column is None:
+            raise UserError(f"{self.run_dir} was trained on data without columns")
+        split, pool = ("train", loaded.train) if loaded.test is None else ("test", loaded.test)
+        texts, ids = loaded.column(split, name), arrays["test_id"]
+        if max(ids) >= len(texts) or not np.allclose(pool.target[ids], arrays["test_target"], equal_nan=True):
+            raise UserError(f"{self.run_dir} was trained on other data: rows or targets in dataset.root have changed")
+        return [texts[row] for row in ids]
 
     @cached_property
     def parts(self) -> Ingredients:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixup_lab.evaluation.finished import Finished, baseline
+from mixup_lab.evaluation.forecasts import kept
 from mixup_lab.evaluation.lens import Found, Lens, Unsuited
 from mixup_lab.runs.findings import Line, Score
 from mixup_lab.types import UserError
@@ -26,6 +28,7 @@ class Gap(Lens):
     Args:
         least: test examples that a class or a group needs, to be the worst one.
         shown: classes, and pairs of classes, in a note.
+        column: of the table, whose values are the groups; None: those of the split, if it has any.
     """
 
     title = "Gap"
@@ -37,9 +40,10 @@ class Gap(Lens):
     )
     least: int = 5
     shown: int = 3
+    column: str | None = None
 
     def __post_init__(self) -> None:
-        for key, value in vars(self).items():
+        for key, value in (("least", self.least), ("shown", self.shown)):
             if not isinstance(value, int) or value < 1:
                 raise UserError(f"lens.gap.{key} must be a whole number, at least 1, got {value}")
 
@@ -58,7 +62,13 @@ class Gap(Lens):
             base = baseline(run, others)
             if base is not None and (other := _tally(base)) is not None and _same_test(arrays, base):
                 self._changes(tally, other, run.class_names, found)
-        if "test_group" in arrays and run.kind in _TERMS:
+        if run.kind in _TERMS and self.column is not None:
+            groups, names = _binned(run.column(self.column))
+            self._groups(groups, _TERMS[run.kind](arrays), run.kind != "numbers", found)
+            base = baseline(run, others)
+            compared = [arrays] if base is None or not _same_test(arrays, base) else [arrays, kept(base)]
+            self._by_column(groups, names, list(map(_TERMS[run.kind], compared)), run, found)
+        elif run.kind in _TERMS and "test_group" in arrays:
             self._groups(arrays["test_group"], _TERMS[run.kind](arrays), run.kind != "numbers", found)
         return found
 
@@ -111,6 +121,43 @@ class Gap(Lens):
             float(means.min() if maximize else means.max()), maximize=maximize, percent=maximize,
             about=f"{what} in the worst of {len(means)} groups with at least {self.least} test examples",
         )  # fmt: skip
+
+    def _by_column(
+        self, groups: np.ndarray, names: Sequence[str], terms: Sequence[Floats], run: Finished, found: Found
+    ) -> None:
+        """A picture and a note on the groups; `terms` (n,) are those of the run, and of its baseline if it has one."""
+        counts = np.bincount(groups)
+        means = [np.bincount(groups, one) / counts for one in terms]
+        percent = run.kind != "numbers"
+        said = []
+        large = [k for k, count in enumerate(counts) if count >= self.least]
+        for k in sorted(large, key=lambda k: float(means[0][k]))[:LISTED]:
+            value, *before = (mean[k] for mean in means)
+            changes = [f"{100 * (value - b):+.1f} points" if percent else f"{value - b:+.4g}" for b in before]
+            score = f"{100 * value:.1f} %" if percent else f"{value:.4g}"
+            about = ", ".join([f"{counts[k]} examples", *(f"{change} against the baseline" for change in changes)])
+            said.append(f"{names[k]} {score} ({about})")
+        what = "Share of right answers" if percent else "Mean absolute error"
+        found.lines.append(_line(f"{what} by {self.column}", what.lower(), means[0], names, str(self.column)))
+        if said:
+            found.notes.append(f"{what} by {self.column}: {'; '.join(said)}.")
+
+
+def _binned(texts: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """The group (n,) of each text, 0..G-1, and their names: one for each text; of many numbers, the quarters."""
+    different = sorted(set(texts))
+    try:
+        numbers = np.array([float(text or "nan") for text in texts])
+    except ValueError:
+        numbers = None
+    if numbers is None or len(different) <= LISTED:
+        place = {text: k for k, text in enumerate(different)}
+        return np.array([place[text] for text in texts]), [text or "missing" for text in different]
+    edges = np.unique(np.nanquantile(numbers, [0, 0.25, 0.5, 0.75, 1]))
+    groups, absent = np.searchsorted(edges[1:-1], numbers, side="right"), np.isnan(numbers)
+    names = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    groups[absent] = len(names)
+    return groups, [*names, *["missing"] * bool(absent.any())]
 
 
 def _gaps(run: Finished) -> dict[str, Score]:
@@ -183,10 +230,10 @@ def _same_test(arrays: Arrays, base: Finished) -> bool:
     return base.predictions is not None and np.array_equal(arrays["test_id"], base.predictions["test_id"])
 
 
-def _line(name: str, y_label: str, values: Floats, names: Sequence[str]) -> Line:
+def _line(name: str, y_label: str, values: Floats, names: Sequence[str], noun: str = "class") -> Line:
     listed = ", ".join(f"{k} {label}" for k, label in enumerate(names) if label != str(k))
-    x_label = f"class ({listed})" if listed else "class"
-    x_label = x_label if len(names) <= LISTED else "class, in the order of the data set"
+    x_label = f"{noun} ({listed})" if listed else noun
+    x_label = x_label if len(names) <= LISTED else f"{noun}, in order"
     return Line(name, x_label, y_label, tuple(map(float, range(len(values)))), tuple(values.tolist()))
 
 

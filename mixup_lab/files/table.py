@@ -88,6 +88,21 @@ class TableFile:
         return itertools.count(1)
 
 
+def texts_of(file: TableFile, name: str) -> dict[int, str]:
+    """A column as stripped texts, by the numbers of the records; "" where nothing is.
+
+    Raises:
+        UserError: if the file has no such column.
+    """
+    if name not in file.names:
+        raise UserError(f"{file.path} has no column {name}; there are {few(file.names)}")
+    place, texts = file.names.index(name), dict[int, str]()
+    for piece in file.pieces(skip=True, names=[name]):
+        values = ("" if value is None else str(value).strip() for value in piece.columns[place])
+        texts |= zip(piece.records, values, strict=True)
+    return texts
+
+
 def split_files(root: str, endings: Sequence[str], names: Mapping[str, str | None] | None = None) -> dict[str, Path]:
     """Find the file of each split, by the usual names of splits; only train must have one. Others are reported.
 

@@ -16,7 +16,7 @@ from mixup_lab.files.index_columns import counts_rows
 from mixup_lab.files.keys import DECIMALS, SPLIT_NAMES, SPLITS, check_choice, few
 from mixup_lab.files.labelled import numbers_of
 from mixup_lab.files.store import Shelf, Stored, in_memory
-from mixup_lab.files.table import PARQUET, TEXTS, TableFile, open_table, split_files
+from mixup_lab.files.table import PARQUET, TEXTS, TableFile, open_table, split_files, texts_of
 from mixup_lab.files.values import Notation
 from mixup_lab.inputs.rows import TableEncoder, learn
 from mixup_lab.notices import say
@@ -197,6 +197,11 @@ class Table(CachedSource):
         def where(split: str, row: int) -> str:
             return files["train" if "split" in place else split].where(int(tables[split].extras[row, -1]))
 
+        def column(split: str, name: str) -> list[str]:
+            texts = texts_of(files["train" if "split" in place else split], name)
+            found = [texts[int(record)] for record in tables[split].extras[:, -1]]
+            return ["" if text in self.missing else text for text in found]
+
         kind, targets = read_targets(columns, answers, self.task, where)
         pools, same = {}, np.zeros(0, dtype=np.int64)
         if "group" in place:
@@ -207,7 +212,7 @@ class Table(CachedSource):
         times = tables["train"].extras[:, place["time"]] if "time" in place else None
         forms = [Form.of(column) for column in inputs]
         new = NewRows(forms, self.missing, self.delimiter, self.header, self.encoding)
-        loaded = Loaded.of(pools, kind, times=times, dropped=dropped, notes=notes, new=new)
+        loaded = Loaded.of(pools, kind, times=times, dropped=dropped, notes=notes, new=new, column=column)
         return replace(loaded, fit=partial(with_encoder, loaded, forms))
 
 

@@ -7,6 +7,7 @@ from sklearn.metrics import confusion_matrix, mean_absolute_error, recall_score
 
 from mixup_lab.evaluation.gap import Gap
 from mixup_lab.evaluation.lens import Unsuited
+from mixup_lab.sources.table import Table
 from mixup_lab.types import UserError
 
 NAMES = ("cat", "dog", "cow", "elk")
@@ -142,3 +143,43 @@ def test_bad_input_is_one_sentence(tmp_path):
     run = finished_run(tmp_path, scalars={"test/accuracy": 1.0})
     with pytest.raises(Unsuited, match="no accuracy of train and test"):
         measured(run)
+
+
+def test_groups_are_the_values_of_a_column_of_the_table(tmp_path):
+    """Rows of 200 people, of whom the old and those of unknown sex are often predicted wrongly."""
+    rng = np.random.default_rng(0)
+    sex, age = rng.choice(["f", "m", ""], 200), rng.integers(18, 90, 200)
+    target, ids = rng.integers(0, 2, 200), rng.permutation(200)[:80]
+    lines = [f"{s},{a},{'pq'[t]}" for s, a, t in zip(sex, age, target, strict=True)]
+    (tmp_path / "people.csv").write_text("\n".join(["sex,age,y", *lines]) + "\n")
+    source = Table(root=str(tmp_path / "people.csv"), target="y", drop=["sex"], cache=False)
+    assert source.load().kind.names == ("p", "q")
+    runs, right = {}, {}
+    for arm, share in (("baseline", 0.9), ("mixup", 0.6)):
+        wrong = rng.random(80) < np.where((age[ids] > 60) | (sex[ids] == ""), share, 0.1)
+        answer = np.where(wrong, 1 - target[ids], target[ids])
+        arrays = {"test_logits": np.eye(2)[answer], "test_target": target[ids], "test_id": ids}
+        runs[arm] = finished_run(tmp_path, arm=arm, arrays=arrays, scalars=SCALARS, names=("p", "q"), load=source.load)
+        right[arm] = answer == target[ids]
+    found = measured(runs["mixup"], runs["baseline"], column="sex")
+    right, before = right["mixup"], right["baseline"]
+    shares = {name: right[sex[ids] == name].mean() for name in ("", "f", "m")}
+    assert found.scores["worst_group"].value == pytest.approx(min(shares.values()))
+    (line,) = [line for line in found.lines if "sex" in line.name]
+    assert (line.y, line.x_label) == (pytest.approx(tuple(shares.values())), "sex (0 missing, 1 f, 2 m)")
+    women = sex[ids] == "f"
+    change = 100 * (right[women].mean() - before[women].mean())
+    said = f"f {100 * shares['f']:.1f} % ({women.sum()} examples, {change:+.1f} points against the baseline)"
+    assert said in found.notes[-1]
+    # Many numbers are cut into quarters.
+    found = measured(runs["mixup"], column="age")
+    edges = np.quantile(age[ids], [0, 0.25, 0.5, 0.75, 1])
+    place = np.digitize(age[ids], edges[1:-1])
+    (line,) = [line for line in found.lines if "age" in line.name]
+    assert line.y == pytest.approx([right[place == k].mean() for k in range(4)])
+    assert f"0 {edges[0]:g} to {edges[1]:g}" in line.x_label
+    with pytest.raises(UserError, match=r"people.csv has no column weight; there are sex, age, y"):
+        measured(runs["mixup"], column="weight")
+    (tmp_path / "people.csv").write_text("\n".join(["sex,age,y", *lines[1:], lines[0]]) + "\n")
+    with pytest.raises(UserError, match="rows or targets in"):
+        measured(runs["mixup"], column="sex")

@@ -36,7 +36,7 @@ def harder(parts):
 
 def on_gpu(run, config):
     """The same run, made again on the pretended GPU."""
-    return Finished(run.run_dir, run.start, run.scalars, lambda: ingredients(config))
+    return Finished(run.run_dir, run.start, run.scalars, lambda: ingredients(config), run.load)
 
 
 @pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.title)

@@ -1,7 +1,7 @@
 """Finished runs on disk as lenses read them, with chosen predictions, without the training."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def finished_run(
     variant: str | None = None,
     digest: str = "same data",
     settings: Mapping[str, Any] | None = None,
+    load: Callable[[], Any] | None = None,
 ) -> Finished:
     """A run of the arm in `folder/ARM/seed=S`, which mixes unless the arm's name begins with "baseline"."""
     run_dir = folder / arm / f"seed={seed}"
@@ -47,7 +48,7 @@ def finished_run(
     record.close()
     if arrays is not None:
         np.savez(run_dir / "predictions.npz", **arrays)
-    return Finished(run_dir, start, dict(scalars or {}), no_model)
+    return Finished(run_dir, start, dict(scalars or {}), no_model, load or no_model)
 
 
 def no_model() -> Any:

@@ -9,6 +9,7 @@ import torch
 
 from helpers.trainings import config_of
 from mixup_lab.config.assemble import ingredients
+from mixup_lab.config.build import build
 from mixup_lab.evaluation.finished import Finished
 from mixup_lab.runs.findings import Score
 from mixup_lab.training.checkpoint import FORMAT, NAME
@@ -42,7 +43,7 @@ def run_with_weights(
     def rebuild() -> Ingredients:
         return ingredients(config)
 
-    return Finished(run_dir, start, {}, rebuild)
+    return Finished(run_dir, start, {}, rebuild, build("dataset", config.source).load)
 
 
 def values(scores: dict[str, Score]) -> dict[str, float]:
