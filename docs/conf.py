@@ -59,6 +59,7 @@ reference/api
 
 statistics
 performance
+reliability
 architecture
 contributing
 ```
