@@ -14,6 +14,7 @@ import numpy as np
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.folders import digest_of, entry_of
 from mixup_lab.files.headers import Problems
+from mixup_lab.files.keys import few
 from mixup_lab.files.picture import STORED, UPRIGHT, Header
 from mixup_lab.notices import say
 from mixup_lab.sources.file_source import PictureSource
@@ -108,6 +109,9 @@ class BoxSource(PictureSource):
                     f"all boxes of {split} in {self.root} lie within 0..1; their edges must be in pixels, not shares of"
                     " the picture"
                 )
+            held = np.concatenate(boxes[split])[:, 0]
+            if without := [name for k, name in enumerate(names) if k not in held]:
+                say(f"{split} of {self.root} has no box of {few(without)}: those classes are not learnt or not scored")
         dropped = problems.report(f"pictures or boxes of {self.root}")
         if cut:
             say(f"{len(cut)} boxes reach up to a pixel out of their picture and are cut off there, such as {cut[0]}")
