@@ -31,7 +31,7 @@ from mixup_lab.files.picture import (
 )
 from mixup_lab.files.pool import FilePool
 from mixup_lab.notices import say
-from mixup_lab.types import UserError
+from mixup_lab.types import UserError, View
 
 KINDS = {WHOLE: "whole numbers", FLOATS: "floating-point numbers"}
 
@@ -105,7 +105,7 @@ def pictures(
         found = scale or scale_among(origin, headers)
         _check_scale(origin, found, headers, files)
         own: dict[str, Any] = {**decoding, "shape": whole, "scale": found}
-        view = partial(view_of, **own)
+        view: Callable[[str], View] = partial(view_of, **own)
         return _new(files, partial(decode, **own), whole, np.uint8)._replace(view=lambda i: view(files[i]))
 
     return new
