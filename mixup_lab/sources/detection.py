@@ -99,9 +99,10 @@ class BoxSource(PictureSource):
         opened = self.open(splits, digest, problems, self._header, attrgetter("name"), crop=False)
         boxes: dict[str, list[np.ndarray]] = {}
         cut: list[str] = []
+        twice: list[str] = []
         for split, pictures in opened.splits.items():
             headers = zip(pictures, opened.headers[split], strict=True)
-            boxes[split] = [_boxes(self.root, picture, header, names, problems, cut) for picture, header in headers]
+            boxes[split] = [_boxes(self.root, *each, names, problems, cut, twice) for each in headers]
             if not any(map(len, boxes[split])):
                 raise UserError(f"dataset.root={self.root} has no box in {split}: there is nothing to detect")
             if np.concatenate(boxes[split])[:, 1:].max() <= 1:
@@ -115,6 +116,8 @@ class BoxSource(PictureSource):
         dropped = problems.report(f"pictures or boxes of {self.root}")
         if cut:
             say(f"{len(cut)} boxes reach up to a pixel out of their picture and are cut off there, such as {cut[0]}")
+        if twice:
+            say(f"{len(twice)} boxes are in their picture more than once, such as {twice[0]}: all of them are kept")
         most = max(len(rows) for listed in boxes.values() for rows in listed)
         pools = {}
         for split, pictures in opened.splits.items():
@@ -149,13 +152,20 @@ def _check_apart(root: str, splits: dict[str, list[Annotated]]) -> None:
 
 
 def _boxes(
-    root: str, picture: Annotated, header: np.ndarray, names: Sequence[str], problems: Problems, cut: list[str]
+    root: str,
+    picture: Annotated,
+    header: np.ndarray,
+    names: Sequence[str],
+    problems: Problems,
+    cut: list[str],
+    twice: list[str],
 ) -> np.ndarray:
     """The usable boxes of one picture: (n, 5) of class, left, top, right, bottom in pixels of the file.
 
-    Boxes that are cut off at the border are appended to `cut`.
+    Boxes that are cut off at the border are appended to `cut`, and those that the picture has already to `twice`.
     """
     (width, height), kept = header[:2].tolist(), []
+    seen: set[tuple[str, float, float, float, float]] = set()
     for title, name, *edges in picture.boxes:
         box = f"{title} of {root}/{picture.name} ({name}, {' '.join(f'{edge:g}' for edge in edges)})"
         left, top, right, bottom = edges
@@ -173,5 +183,8 @@ def _boxes(
         else:
             if max(abs(a - b) for a, b in zip(edges, inside, strict=True)) > ROUNDING:
                 cut.append(box)
+            if (name, *edges) in seen:
+                twice.append(box)
+            seen.add((name, edges[0], edges[1], edges[2], edges[3]))
             kept.append([names.index(name), *inside])
     return np.array(kept, dtype=np.float64).reshape(-1, 5)

@@ -111,7 +111,7 @@ class SegmentationFolder(MaskSource):
             return binary_labels(("background", "foreground"), self._void)
         rarest = min(labels, key=lambda label: (counts[label], -label), default=0)
         example = f"{rarest} as in {next((path for path, own in held.items() if rarest in own), self.root)}"
-        if VOID in labels:
+        if labels and labels[-1] == VOID:  # beyond it there are instances
             what = f"is {VOID} void (dataset.void={VOID}) or a class?{HINT.replace('; ', ' ', 1)}"
             raise UserError(f"{shown} ({example}): {what}")
         size = max(labels, default=0) + 1

@@ -386,6 +386,14 @@ def test_ids_as_texts_and_names_with_folders(tmp_path):
     assert _coco(root).load().kind.names == ("dot", "bar")
 
 
+def test_a_box_that_is_there_twice_is_said(tmp_path, capsys):
+    boxes = [("dot", 6, 8, 30, 20), ("bar", 6, 8, 30, 20), ("dot", 6, 8, 30, 20)]
+    root = voc_tree(tmp_path / "voc", {"train": [plain(40, 40, *boxes)]})
+    assert len(real(DetectionVOC(str(root), cache=False).load().train.target[0])) == 3
+    said = "1 boxes are in their picture more than once, such as box 3 of"
+    assert capsys.readouterr().err.count(said) == 1
+
+
 def test_classes_without_a_box_are_named(tmp_path, capsys):
     """As Roboflow writes a category above the others."""
     splits = {"train": [plain(40, 40, ("dot", 6, 8, 30, 20))], "test": [plain(40, 40, ("bar", 6, 8, 30, 20))]}

@@ -484,6 +484,13 @@ def test_values_between_0_and_255_are_foreground_with_a_word(tmp_path, capsys, m
     assert ("hold 255 and 3: all are the foreground, soft edges too" in capsys.readouterr().err) == said
 
 
+def test_255_among_larger_labels_is_not_void(tmp_path):
+    mask = np.arange(0, 400, 16, dtype=np.uint16).reshape(5, 5)
+    mask[1, 1] = VOID
+    write(tmp_path, "train", np.zeros((1, 5, 5, 3), np.uint8), mask[None])
+    assert f"class {VOID}" in folder(tmp_path).load().kind.names
+
+
 @pytest.mark.parametrize(("count", "said"), [(21, True), (20, False)])
 def test_many_labels_without_names_may_be_instances(tmp_path, capsys, count, said):
     mask = np.arange(25, dtype=np.uint8).reshape(5, 5) % count
