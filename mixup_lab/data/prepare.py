@@ -306,8 +306,11 @@ def _announce_rare(kind: Target, target: np.ndarray, splits: int) -> None:
 
 
 def _announce_missing(kind: Target, pools: Mapping[str, Pool]) -> None:
-    """Say which names of train a split lacks that was given with it."""
+    """Say which names have no example in train, and which of the others a split lacks that was given with it."""
     train = kind.counts(pools["train"].target) > 0
+    if train.any() and not train.all():
+        names = [kind.names[k] for k in np.flatnonzero(~train).tolist()]
+        say(f"train has no example of {_named(kind, names)}: nothing can be learnt about it")
     for split, pool in pools.items():
         if pool is not pools["train"] and (missing := np.flatnonzero(train & (kind.counts(pool.target) == 0)).tolist()):
             names = [kind.names[k] for k in missing]

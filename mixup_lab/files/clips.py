@@ -25,10 +25,12 @@ from mixup_lab.files.folders import (
     say_unlisted,
     say_unused,
 )
+from mixup_lab.files.group_columns import unused_split
 from mixup_lab.files.keys import SPLITS, text_finder
 from mixup_lab.files.labelled import MISSING, one_spelling, read_rows
 from mixup_lab.files.sound import SUFFIXES
 from mixup_lab.files.table import open_table
+from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
 
@@ -115,9 +117,10 @@ def clips_by_csv(
     if not file.is_file():
         raise UserError(f"dataset.csv={file} does not exist")
     path_column, label_column = str(columns["path_column"]), str(columns["label_column"])
-    texts = read_rows(
-        open_table(file, None, header=True), list(columns.items()), skip, labels=[label_column], missing=missing
-    )
+    table = open_table(file, None, header=True)
+    texts = read_rows(table, list(columns.items()), skip, labels=[label_column], missing=missing)
+    for note in unused_split(table, list(texts.columns)) if columns["split_column"] is None else ():
+        say(note)
     paths, labels = texts.columns[path_column], texts.columns[label_column]
     spelt = one_spelling(labels)
     groups: Sequence[str | None] = [None] * len(texts)

@@ -10,7 +10,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from glob import escape, glob
@@ -26,6 +26,7 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jpe", ".jfif", ".apng", ".dib",
     ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga",
 )  # fmt: skip
+HIDDEN = (".", "__MACOSX")  # how names of files and folders begin that are no data; the latter is in archives of macOS
 SPLIT = "SPLIT"  # stands for the name of a split in the name of a folder
 
 Entry = tuple[str, int, int]  # path below ROOT with "/", size in bytes, time of change in ns
@@ -111,6 +112,7 @@ def list_folder(root: str, suffixes: tuple[str, ...] = SUFFIXES, things: str = "
             raise UserError(f"dataset.root={root} has no {things} in {folder}{_only(others, suffixes)}")
         target[split] = np.repeat(np.arange(len(class_names), dtype=np.int64), counts)
         say_loose(root, folder, suffixes, things)
+        _check_links(root, folder)
     if deep:
         say(f"{len(deep)} {things} of {root} are in folders inside of those of classes, such as {deep[0]}")
     say_others(root, others)
@@ -169,7 +171,8 @@ def say_unused(root: str, patterns: Sequence[str], names: Mapping[str, str]) -> 
     """Report the folders that look like one of a split, but have another name."""
     used = {pattern.replace(SPLIT, name) for pattern in patterns for name in names.values()}
     found = {path for pattern in patterns for path in glob(escape(pattern).replace(SPLIT, "*"), root_dir=root)}
-    unused = sorted(path for path in found - used if os.path.isdir(os.path.join(root, path)))
+    found = {path for path in found - used if not any(part.startswith(HIDDEN) for part in path.split(os.sep))}
+    unused = sorted(path for path in found if os.path.isdir(os.path.join(root, path)))
     if unused:
         say(f"folders of {root} are not used: {few(unused)}; those of splits are called {few(list(SPLIT_NAMES), 99)}")
 
@@ -218,9 +221,22 @@ def say_unlisted(
 def say_loose(root: str, folder: str, suffixes: tuple[str, ...], things: str) -> None:
     """Report files that lie next to the folders that are read."""
     with os.scandir(os.path.join(root, folder)) as entries:
-        count = sum(e.name.lower().endswith(suffixes) and e.name[0] != "." and e.is_file() for e in entries)
+        count = sum(
+            e.name.lower().endswith(suffixes) and not e.name.startswith(HIDDEN) and e.is_file() for e in entries
+        )
     if count:
         say(f"{count} {things} of {os.path.join(root, folder)} are left out: they are not in one of its folders")
+
+
+def _check_links(root: str, folder: str) -> None:
+    """Raise UserError for a link that leads nowhere among the folders of classes: it may have been one."""
+    with os.scandir(os.path.join(root, folder)) as entries:
+        for entry in entries:
+            if entry.is_symlink() and not os.path.exists(entry.path) and not os.path.splitext(entry.name)[1]:
+                raise UserError(
+                    f"{entry.path} is a link to {os.readlink(entry.path)}, which does not exist; if it is not a class,"
+                    " remove it"
+                )
 
 
 def _endings(others: Counter[str]) -> str:
@@ -258,8 +274,18 @@ def digest_of(*parts: Iterable[Entry] | str) -> str:
 
 def subfolders(root: str, folder: str = "") -> list[str]:
     """The names of the folders in a folder, sorted, without hidden ones."""
-    with os.scandir(os.path.join(root, folder)) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    with _scanned(os.path.join(root, folder)) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(HIDDEN))
+
+
+@contextmanager
+def _scanned(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    try:
+        entries = os.scandir(folder)
+    except PermissionError as error:
+        raise UserError(f"the folder {folder} cannot be read ({error.strerror})") from error
+    with entries:
+        yield entries
 
 
 def files_below(folder: str, prefix: str, suffixes: tuple[str, ...], others: Counter[str]) -> Iterator[Entry]:
@@ -267,10 +293,10 @@ def files_below(folder: str, prefix: str, suffixes: tuple[str, ...], others: Cou
 
     Files with other suffixes, pipes and sockets are counted in `others`.
     """
-    with os.scandir(folder) as entries:
+    with _scanned(folder) as entries:
         for entry in entries:
             name = entry.name
-            if name.startswith("."):
+            if name.startswith(HIDDEN):
                 continue
             if entry.is_dir():
                 if not _leads_back(entry):

@@ -4,7 +4,7 @@ Shapes: N masks of H x W pixels. Labels are the values in the files, 0..65535; c
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,9 @@ from mixup_lab.types import VOID, UserError
 
 LABELS = 2**16  # values that a pixel of a file can have
 UNKNOWN = 254  # marks unknown labels in a table of class indices, so there are at most this many classes
+
+
+Colours = dict[int, tuple[int, ...]]  # from labels of a file with a palette to their RGB
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,18 @@ class Labels:
 
 
 def decode_masks(paths: Sequence[str], height: int, width: int, title: str, upright: bool = True) -> np.ndarray:
-    """The labels of all masks (N, H, W): uint8 if they fit, else uint16. Raises UserError for an unreadable file."""
+    """The labels of all masks (N, H, W): uint8 if they fit, else uint16.
+
+    Raises:
+        UserError: for an unreadable file, and for palettes that give one label two colours.
+    """
     out = np.empty((len(paths), height, width), dtype=np.uint16)
 
-    def one(i: int) -> None:
-        out[i] = decode_mask(paths[i], height, width, upright)
+    def one(i: int) -> Colours:
+        out[i], colours = _decoded(paths[i], height, width, upright)
+        return colours
 
-    in_threads(one, len(paths), title)
+    _check_palettes(paths, in_threads(one, len(paths), title))
     return out.astype(np.uint8) if out.max(initial=0) <= 255 else out
 
 
@@ -90,19 +98,46 @@ def decode_mask(path: str, height: int, width: int, upright: bool = True) -> np.
     Raises:
         UserError: for a file that cannot be read, has colours, or holds other values than labels.
     """
+    return _decoded(path, height, width, upright)[0]
+
+
+def _decoded(path: str, height: int, width: int, upright: bool) -> tuple[np.ndarray, Colours]:
+    """The labels of a mask, see `decode_mask`, and the colours of those that are in the file, if it has a palette."""
     try:
         with opened(path, math.inf) as image:  # its header was read within the limit
             if image.format == "JPEG":
                 raise ValueError("JPEG changes labels; save masks as PNG")
-            labels = _one_channel(np.asarray(turn(image, upright)))
+            image = turn(image, upright)
+            labels, palette = _one_channel(np.asarray(image)), image.getpalette() if image.mode == "P" else None
     except Exception as error:  # Pillow's decoders raise nearly anything
         raise UserError(f"{path} cannot be read as a mask ({reason_of(path, error)})") from error
-    return _covering(labels, height, width)
+    colours: Colours = {}
+    if palette is not None:
+        held = np.bincount(labels.reshape(-1)).nonzero()[0].tolist()
+        colours = {label: tuple(palette[3 * label : 3 * label + 3]) for label in held}
+    return _covering(labels, height, width), colours
+
+
+def _check_palettes(paths: Sequence[str], every: Iterable[Colours]) -> None:
+    """Raise UserError for a label with two colours: each file has numbers of its own for the colours that it holds."""
+    first: dict[int, tuple[tuple[int, ...], str]] = {}
+    for path, colours in zip(paths, every, strict=True):
+        for label, colour in colours.items():
+            known, other = first.setdefault(label, (colour, path))
+            if known != colour:
+                raise UserError(
+                    f"label {label} has the colour {colour} in the palette of {path}, and {known} in that of {other};"
+                    " in files with a palette the indices are labels: save masks with one palette, or without"
+                )
 
 
 def _one_channel(pixels: np.ndarray) -> np.ndarray:
     if pixels.ndim == 3:  # grey with alpha, or grey that was saved as RGB
         colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
+        if pixels.shape[2] in (2, 4) and len(np.unique(pixels[..., -1])) > 1 and len(np.unique(colours)) == 1:
+            raise ValueError(
+                "it is drawn in its alpha channel; a mask must have the class number of each pixel as grey"
+            )
         if (colours != colours[..., :1]).any():
             raise ValueError("it has colours; a mask must have one channel with the class number of each pixel")
         pixels = colours[..., 0]

@@ -80,6 +80,10 @@ def find_pairs(root: str, images: str, masks: str, manifest: Manifest | None, pr
         raise UserError(f"dataset.images={images} and dataset.masks={masks} must both contain {SPLIT}, or neither")
     if SPLIT in images and manifest is not None:
         raise UserError(f"dataset.manifest={manifest.name} and {SPLIT} in dataset.images both set the splits")
+    if os.path.normpath(images) == os.path.normpath(masks):
+        raise UserError(
+            f"dataset.images and dataset.masks are both {images or '.'}; masks must be in a folder of their own"
+        )
     check_folder(root)
     parts: list[Sequence[Entry] | str] = [repr((images, masks, manifest))]
     stems: dict[str, list[dict[str, str]]] = {}

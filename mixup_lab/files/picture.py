@@ -5,7 +5,7 @@ faster than a pool of processes, and later forks cause no warnings. Shapes: `C, 
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -28,8 +28,9 @@ BACK = {  # from a picture that is displayed to the pixels as they are stored
     8: Image.Transpose.ROTATE_270,
 }  # fmt: skip
 UPRIGHT, STORED = 1, 2
+ORIENTED, LABELS, DEPTH, LOW, HIGH, PAGES = range(3, 9)  # columns of a table of headers, see `Header`
 BYTES, WHOLE, FLOATS = 0, 1, 2  # values of one byte; whole numbers of more; floating-point numbers
-HEADER = 3  # version of what a header holds
+HEADER = 4  # version of what a header holds
 
 
 class Header(NamedTuple):
@@ -59,7 +60,7 @@ def sizes(headers: np.ndarray, upright: bool) -> np.ndarray:
     """From a table of headers to int64 (N, 3): width and height, upright or as stored, and whether they are grey."""
     table: np.ndarray = headers[:, :3].astype(np.int64)
     if not upright:
-        turned = np.isin(headers[:, 3], TURNED)
+        turned = np.isin(headers[:, ORIENTED], TURNED)
         table[turned, :2] = table[turned, 1::-1]
     return table
 
@@ -103,20 +104,19 @@ def read_header(path: str, thorough: bool = False, most: int = MOST, values: boo
             if orientation in TURNED and image.format != "TIFF":  # of which Pillow gives the displayed size
                 width, height = height, width
             header = Header(width, height, image.mode in GREY_MODES, orientation, pages=pages_of(image))
-            if not values or not _is_deep(image):
+            if not values or _depth(image) == BYTES:
                 return header
             pixels = np.asarray(image)
             if not np.isfinite(pixels).all():
                 raise ValueError("it holds values that are not finite")
-            depth = FLOATS if image.mode == "F" else WHOLE
-            return header._replace(depth=depth, low=pixels.min().item(), high=pixels.max().item())
+            return header._replace(depth=_depth(image), low=pixels.min().item(), high=pixels.max().item())
     except Exception as error:
         raise _unreadable(path, error) from error
 
 
 def pages_of(image: Image.Image) -> int:
-    """The number of pages or frames of an opened picture."""
-    return int(getattr(image, "n_frames", 1))  # only those of Pillow's formats that may have several define it
+    """The number of pages or frames of an opened picture. The others of an MPO, as phones write it, are no pages."""
+    return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))  # formats of one page lack n_frames
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -141,25 +141,52 @@ def turn(image: Image.Image, upright: bool) -> Image.Image:
 class Scale(NamedTuple):
     """How values of more than 8 bits become 0..255: `floor(value * factor + shift)`, cut off at both ends."""
 
+    depth: int  # of the values: WHOLE or FLOATS
     factor: float
     shift: float = 0.0
 
 
-def scale_of(low: float, high: float, depth: int) -> tuple[Scale, str] | None:
+def scale_of(low: float, high: float, depth: int) -> tuple[Scale, str | None]:
     """The scale for values from `low` to `high`, and the range that becomes 0..255; None for the usual one of a mode.
 
     Floats up to 1 have the range 0..1, whole numbers that of the fewest bits of 8, 10, 12 and 14. Else the range is
     from `low` to `high`.
     """
     if depth == FLOATS and low >= 0 and high <= 1:
-        return Scale(255, 0.5), "0..1"
+        return Scale(depth, 255, 0.5), "0..1"
     if depth == WHOLE and low >= 0 and high < 2**16:
         bits = next(bits for bits in (8, 10, 12, 14, 16) if high < 2**bits)
-        return None if bits == 16 else (Scale(2.0 ** (8 - bits)), f"0..{2**bits - 1}")
+        return Scale(depth, 2.0 ** (8 - bits)), None if bits == 16 else f"0..{2**bits - 1}"
     if depth == FLOATS and low >= 0 and high <= 255:
-        return None
+        return Scale(depth, 1), None
     factor = 255 / ((high - low) or 1)
-    return Scale(factor, 0.5 - low * factor), f"{low:g}..{high:g}"
+    return Scale(depth, factor, 0.5 - low * factor), f"{low:g}..{high:g}"
+
+
+def scale_among(origin: str, headers: np.ndarray) -> Scale | None:
+    """The scale of pictures with more than 8 bits, from the range of all of them, which is reported.
+
+    `headers` (N, 9) are rows of `Header`; None: all pictures have 8 bits.
+    """
+    deep = headers[headers[:, DEPTH] != BYTES]
+    if not len(deep):
+        return None
+    low, high = deep[:, LOW].min().item(), deep[:, HIGH].max().item()
+    scale, becomes = scale_of(low, high, int(deep[:, DEPTH].max()))
+    if becomes is not None:
+        say(f"pictures in {origin} hold values from {low:g} to {high:g}: {becomes} becomes 0..255 in all of them")
+    return scale
+
+
+def say_pages(origin: str, headers: np.ndarray, names: Sequence[str]) -> None:
+    """Report pictures with several pages or frames; `headers` (N, 9) are rows of `Header`."""
+    several = np.flatnonzero(headers[:, PAGES] > 1).tolist()
+    if several:
+        example = f"{names[several[0]]} with {headers[several[0], PAGES]:g}"
+        say(
+            f"{len(several)} pictures in {origin} have several pages or frames, such as {example}: only the first of"
+            " each is read"
+        )
 
 
 def decode(
@@ -179,7 +206,7 @@ def decode(
         shape: (C, H, W).
         stretch: scale it to H x W as a whole, whatever its aspect ratio.
         upright: turn it by its EXIF orientation.
-        scale: of values with more than 8 bits; None: 0..65535 of whole numbers, 0..255 of others.
+        scale: of values with more than 8 bits; None: as `scale_of` has it for 16 bits and for floats up to 255.
         most: pixels that it may have.
 
     Raises:
@@ -256,15 +283,16 @@ def common_shape(
     return channels, side, side
 
 
-def _is_deep(image: Image.Image) -> bool:
-    return image.mode.startswith("I") or image.mode == "F"
+def _depth(image: Image.Image) -> int:
+    return WHOLE if image.mode.startswith("I") else FLOATS if image.mode == "F" else BYTES
 
 
 def _converted(image: Image.Image, channels: int, scale: Scale | None) -> Image.Image:
     mode = "L" if channels == 1 else "RGB"
-    if _is_deep(image):
-        factor, shift = scale or Scale(1 if image.mode == "F" else 2.0**-8)
-        values = np.asarray(image).astype(np.float64) * factor + shift
+    if _depth(image) != BYTES:
+        depth = _depth(image)
+        scale = scale or scale_of(0, 255 if depth == FLOATS else 65535, depth)[0]
+        values = np.asarray(image).astype(np.float64) * scale.factor + scale.shift
         image = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
     elif image.has_transparency_data:
         image = image.convert("RGBA")
@@ -276,9 +304,14 @@ def _sized(image: Image.Image, height: int, width: int, stretch: bool) -> Image.
     if image.size == (width, height):
         return image
     size = (width, height) if stretch else covering(image.size, (width, height))
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    if size[0] * size[1] > MOST:  # a strip of 1 x 30000 pixels would become a billion: only the part kept is made
+        across, down = image.width / size[0], image.height / size[1]
+        right, bottom = (left + width) * across, (top + height) * down
+        part = left * across, top * down, min(right, image.width), min(bottom, image.height)
+        return image.resize((width, height), Image.Resampling.BILINEAR, part)
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)  # Pillow's resizing is antialiased
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return image.crop((left, top, left + width, top + height))
 
 

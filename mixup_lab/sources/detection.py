@@ -14,6 +14,7 @@ import numpy as np
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.folders import digest_of, entry_of
 from mixup_lab.files.headers import Problems
+from mixup_lab.files.keys import few
 from mixup_lab.files.picture import STORED, UPRIGHT, Header
 from mixup_lab.notices import say
 from mixup_lab.sources.file_source import PictureSource
@@ -98,9 +99,10 @@ class BoxSource(PictureSource):
         opened = self.open(splits, digest, problems, self._header, attrgetter("name"), crop=False)
         boxes: dict[str, list[np.ndarray]] = {}
         cut: list[str] = []
+        twice: list[str] = []
         for split, pictures in opened.splits.items():
             headers = zip(pictures, opened.headers[split], strict=True)
-            boxes[split] = [_boxes(self.root, picture, header, names, problems, cut) for picture, header in headers]
+            boxes[split] = [_boxes(self.root, *each, names, problems, cut, twice) for each in headers]
             if not any(map(len, boxes[split])):
                 raise UserError(f"dataset.root={self.root} has no box in {split}: there is nothing to detect")
             if np.concatenate(boxes[split])[:, 1:].max() <= 1:
@@ -108,9 +110,14 @@ class BoxSource(PictureSource):
                     f"all boxes of {split} in {self.root} lie within 0..1; their edges must be in pixels, not shares of"
                     " the picture"
                 )
+            held = np.concatenate(boxes[split])[:, 0]
+            if without := [name for k, name in enumerate(names) if k not in held]:
+                say(f"{split} of {self.root} has no box of {few(without)}: those classes are not learnt or not scored")
         dropped = problems.report(f"pictures or boxes of {self.root}")
         if cut:
             say(f"{len(cut)} boxes reach up to a pixel out of their picture and are cut off there, such as {cut[0]}")
+        if twice:
+            say(f"{len(twice)} boxes are in their picture more than once, such as {twice[0]}: all of them are kept")
         most = max(len(rows) for listed in boxes.values() for rows in listed)
         pools = {}
         for split, pictures in opened.splits.items():
@@ -145,13 +152,20 @@ def _check_apart(root: str, splits: dict[str, list[Annotated]]) -> None:
 
 
 def _boxes(
-    root: str, picture: Annotated, header: np.ndarray, names: Sequence[str], problems: Problems, cut: list[str]
+    root: str,
+    picture: Annotated,
+    header: np.ndarray,
+    names: Sequence[str],
+    problems: Problems,
+    cut: list[str],
+    twice: list[str],
 ) -> np.ndarray:
     """The usable boxes of one picture: (n, 5) of class, left, top, right, bottom in pixels of the file.
 
-    Boxes that are cut off at the border are appended to `cut`.
+    Boxes that are cut off at the border are appended to `cut`, and those that the picture has already to `twice`.
     """
     (width, height), kept = header[:2].tolist(), []
+    seen: set[tuple[str, float, float, float, float]] = set()
     for title, name, *edges in picture.boxes:
         box = f"{title} of {root}/{picture.name} ({name}, {' '.join(f'{edge:g}' for edge in edges)})"
         left, top, right, bottom = edges
@@ -169,5 +183,8 @@ def _boxes(
         else:
             if max(abs(a - b) for a, b in zip(edges, inside, strict=True)) > ROUNDING:
                 cut.append(box)
+            if (name, *edges) in seen:
+                twice.append(box)
+            seen.add((name, edges[0], edges[1], edges[2], edges[3]))
             kept.append([names.index(name), *inside])
     return np.array(kept, dtype=np.float64).reshape(-1, 5)

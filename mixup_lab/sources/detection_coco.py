@@ -152,7 +152,7 @@ def _pictures(
 def _edges(box: Any) -> tuple[float, float, float, float]:
     """Left, top, right and bottom."""
     try:
-        left, top, width, height = map(float, box)
+        left, top, width, height = map(float, () if isinstance(box, str) else box)  # "1234" is not four numbers
     except (TypeError, ValueError):
         raise ValueError(f"has the bbox {box!r}, which must be [left, top, width, height]") from None
     return left, top, left + width, top + height

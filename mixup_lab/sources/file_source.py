@@ -16,17 +16,18 @@ from mixup_lab.files.cache import Cache, default_folder
 from mixup_lab.files.headers import Problems, read_headers
 from mixup_lab.files.keys import ON_ERROR, check, check_choice, path_given, text_finder
 from mixup_lab.files.picture import (
-    BYTES,
     HEADER,
+    LABELS,
     MOST,
+    ORIENTED,
     STORED,
     UPRIGHT,
     Header,
-    Scale,
     common_shape,
     decode,
     read_header,
-    scale_of,
+    say_pages,
+    scale_among,
     sizes,
 )
 from mixup_lab.files.pool import FilePool
@@ -35,7 +36,6 @@ from mixup_lab.sources.new_files import pictures
 from mixup_lab.types import UserError
 
 T = TypeVar("T")
-ORIENTED, LABELS, DEPTH, LOW, HIGH, PAGES = range(3, 9)  # columns of a table of headers, see `Header`
 
 
 @dataclass
@@ -182,11 +182,11 @@ class PictureSource(CachedSource):
                 raise UserError(f"{origin} has no usable picture in {split}")
         found = {split: table[keep[split]] for split, table in tables.items()}
         every = np.concatenate(list(found.values()))
-        upright, scale = _way_up(origin, every), _scale(origin, every)
+        upright, scale = _way_up(origin, every), scale_among(origin, every)
         headers = {split: sizes(table, upright) for split, table in found.items()}
         shape = common_shape(headers, origin, self.channels, self.sides, crop)
         usable = {split: list(compress(items, keep[split])) for split, items in splits.items()}
-        _say_pages(origin, every[:, PAGES], list(map(name, chain.from_iterable(usable.values()))))
+        say_pages(origin, every, list(map(name, chain.from_iterable(usable.values()))))
         version = f"{'stretched-' * (not crop)}pillow{pillow}{'-stored' * (not upright)}"
         version += "" if scale is None else f"-{scale.factor:g}-{scale.shift:g}"
         decoding = {"stretch": not crop, "upright": upright, "scale": scale, "most": self.max_pixels}
@@ -213,27 +213,3 @@ def _way_up(origin: str, headers: np.ndarray) -> bool:
         how = "taken as they are stored" if stored else "turned"
         say(f"{len(ways)} pictures in {origin} have an EXIF orientation: they are {how}, as their labels are")
     return not stored or not len(ways)
-
-
-def _say_pages(origin: str, pages: np.ndarray, names: Sequence[str]) -> None:
-    """Report pictures (N,) with several pages or frames."""
-    several = np.flatnonzero(pages > 1).tolist()
-    if several:
-        example = f"{names[several[0]]} with {pages[several[0]]:g}"
-        say(
-            f"{len(several)} pictures in {origin} have several pages or frames, such as {example}: only the first of"
-            " each is read"
-        )
-
-
-def _scale(origin: str, headers: np.ndarray) -> Scale | None:
-    """The scale of pictures with more than 8 bits, from the range of all of them, which is reported."""
-    deep = headers[headers[:, DEPTH] != BYTES]
-    if not len(deep):
-        return None
-    low, high = deep[:, LOW].min().item(), deep[:, HIGH].max().item()
-    found = scale_of(low, high, int(deep[:, DEPTH].max()))
-    if found is None:
-        return None
-    say(f"pictures in {origin} hold values from {low:g} to {high:g}: {found[1]} becomes 0..255 in all of them")
-    return found[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mixup_lab.data.source import Loaded
 from mixup_lab.files.folders import SUFFIXES, check_folder, digest_of, find_files, say_unlisted
-from mixup_lab.files.group_columns import unused_groups
+from mixup_lab.files.group_columns import unused_groups, unused_split
 from mixup_lab.files.keys import DECIMALS, SKIP_HINT, check, check_choice, matching, path_given
 from mixup_lab.files.labelled import MISSING, read_rows
 from mixup_lab.files.picture import Header
@@ -111,5 +111,6 @@ class ImageTable(PictureSource):
         }
         grouped = self.group_column is not None or self.group_pattern is not None
         notes = () if grouped else unused_groups(table, list(rows.columns))
+        notes += unused_split(table, list(rows.columns)) if self.split_column is None else ()
         keep = pools["train"].keep
         return Loaded.of(pools, kind, dropped=dropped, group_pattern=True, notes=notes, keep=keep, new=opened.new)

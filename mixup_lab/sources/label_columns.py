@@ -1,5 +1,6 @@
 """From columns of labels to targets: classes, tags or numbers."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from mixup_lab.targets.target import Target
 from mixup_lab.types import UserError
 
 TASKS = ("auto", "classification", "regression", "multilabel")
+LIST, QUOTED = re.compile(r"\[.*\]|\{.*\}|\(.*\)", re.DOTALL), re.compile(r"^(['\"])(.*)\1$", re.DOTALL)
 FEW = 20  # whole numbers with at most this many different values are classes
 
 
@@ -175,6 +177,8 @@ def _chosen(columns: Sequence[LabelColumn], values: np.ndarray, where: Callable[
             row = int((values[:, 0] == place).argmax())
             what = f"texts, though most begin like numbers or dates ({where('train', row)}: {texts[place]!r})"
             hint = " (set it if they are classes; regression needs a number or a date in every row)"
+        elif several := next((text for text in texts if "|" in text), None):
+            hint = f" (set dataset.separator='|' if texts such as {several!r} are several tags)"
         say(f"dataset.target={names}: {what}, so dataset.task=classification{hint}")
         return "classification"
     whole, count = bool((values == np.round(values)).all()), len(np.unique(values))
@@ -237,7 +241,14 @@ def _one_hot(
 
 
 def _joined_tags(rows: TextRows, name: str, train: np.ndarray, separator: str) -> tuple[Tags, np.ndarray]:
-    tags = [[tag.strip() for tag in text.split(separator) if tag.strip()] for text in rows.columns[name]]
+    texts = rows.columns[name]
+    if all(LIST.fullmatch(text) for text in texts if text):  # as pandas writes a column of lists
+        say(f"dataset.target={name}: lists such as {texts[0]}, whose brackets and quotation marks do not count")
+        texts = [text[1:-1] for text in texts]
+        tags = [[QUOTED.sub(r"\2", tag.strip()) for tag in text.split(separator)] for text in texts]
+    else:
+        tags = [[tag.strip() for tag in text.split(separator)] for text in texts]
+    tags = [[tag for tag in own if tag] for own in tags]
     names = ordered(tag for i in train.tolist() for tag in tags[i])
     number = {tag: k for k, tag in enumerate(names)}
     target = np.zeros((len(tags), len(names)), dtype=np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.keys import SPLITS, path_given
+from mixup_lab.notices import say
 from mixup_lab.npz import read_npz
 from mixup_lab.sources.medmnist_names import names_of
 from mixup_lab.sources.new_files import pictures
@@ -18,6 +19,8 @@ from mixup_lab.targets.classes import Classes
 from mixup_lab.targets.tags import Tags
 from mixup_lab.targets.target import Target
 from mixup_lab.types import UserError
+
+MOST = 2**16  # classes
 
 
 class MedMNIST:
@@ -87,10 +90,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 def _pool(path: Path, split: str, arrays: dict[str, np.ndarray]) -> ArrayPool:
     images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
         raise UserError(
-            f"{path}: {split}_images must be uint8 (N, H, W) or (N, H, W, 3), found {images.dtype} {images.shape};"
-            " sets of volumes cannot be used"
+            f"{path}: {split}_images must be uint8 (N, H, W) or (N, H, W, 3), found {images.dtype} {images.shape}"
+            + "; sets of volumes cannot be used" * (images.ndim > 3)
         )
     labels = labels[:, None] if labels.ndim == 1 else labels
     if labels.ndim != 2 or len(labels) != len(images) or labels.dtype.kind not in "iu":
@@ -107,8 +112,17 @@ def _kind(name: str, pools: dict[str, ArrayPool]) -> Target:
     if len({pool.target.shape[1:] for pool in pools.values()}) > 1:
         raise UserError(f"{name}: train, val and test must have labels of equal width")
     if train.ndim == 2:
+        if (train.sum(1) == 1).all():
+            say(
+                f"{name}: each row of train_labels has a single 1 (one-hot) and is read as {train.shape[1]} tags; to"
+                " have classes, save their numbers"
+            )
         return Tags(names_of(name, train.shape[1], "tag"))
     count = int(train.max(initial=-1)) + 1
+    if count > MOST:
+        raise UserError(
+            f"{name}: train_labels has the class {count - 1}; the numbers of classes are at most {MOST - 1}"
+        )
     for split in SPLITS[1:]:
         most = int(pools[split].target.max(initial=-1))
         if most >= count:

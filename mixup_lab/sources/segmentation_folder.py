@@ -20,6 +20,7 @@ HINT = (
     "; dataset.classes names the classes, dataset.void=LABEL the pixels that do not count,"
     " and dataset.binary=true makes one class of all labels but 0"
 )
+MANY = 20  # labels without names that may be instances
 
 
 @dataclass(kw_only=True)
@@ -81,10 +82,21 @@ class SegmentationFolder(MaskSource):
         if self.binary:
             if names is not None and len(names) != 2:
                 raise UserError(f"dataset.binary=true has two classes, dataset.classes names {len(names)}")
+            self._say_soft(train)
             return binary_labels(names or ("background", "foreground"), self._void)
         if names is None:
             return self._found(train, paths)
         return known_labels(names, self._void, HINT)
+
+    def _say_soft(self, train: np.ndarray) -> None:
+        """Report values between 0 and 255, which may be soft edges, where a map of instances would have fewer."""
+        held = np.bincount(train.reshape(-1)).nonzero()[0]
+        between = held[(held > 0) & (held < VOID) & ~np.isin(held, self._void)].tolist()
+        if between and held[-1] == VOID and VOID not in self._void:
+            say(
+                f"masks of train in {self.root} hold 255 and {few(list(map(str, between)))}: all are the foreground,"
+                " soft edges too"
+            )
 
     def _found(self, train: np.ndarray, paths: Sequence[str]) -> Labels:
         """The classes of the labels in train. Those that never occur count too, unless most do not."""
@@ -99,7 +111,7 @@ class SegmentationFolder(MaskSource):
             return binary_labels(("background", "foreground"), self._void)
         rarest = min(labels, key=lambda label: (counts[label], -label), default=0)
         example = f"{rarest} as in {next((path for path, own in held.items() if rarest in own), self.root)}"
-        if VOID in labels:
+        if labels and labels[-1] == VOID:  # beyond it there are instances
             what = f"is {VOID} void (dataset.void={VOID}) or a class?{HINT.replace('; ', ' ', 1)}"
             raise UserError(f"{shown} ({example}): {what}")
         size = max(labels, default=0) + 1
@@ -107,6 +119,8 @@ class SegmentationFolder(MaskSource):
             missing = [str(k) for k in range(size) if k not in counts]
             if missing:
                 say(f"{shown}: {few(missing)} in between {'is a class' if len(missing) == 1 else 'are classes'} too")
+            elif size > MANY and not self._void:
+                say(f"{shown}: {size} classes; dataset.binary=true suits maps of instances")
             return known_labels([f"class {k}" for k in range(size)], self._void, HINT)
         say(f"{shown} ({example}): these {len(labels)} labels are the classes")
         index = {label: k for k, label in enumerate(labels)} | dict.fromkeys(self._void, VOID)

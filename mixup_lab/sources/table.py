@@ -11,7 +11,7 @@ import numpy as np
 
 from mixup_lab.data.source import ArrayPool, Loaded
 from mixup_lab.files.columns import INCOMPLETE, LABELLESS, LARGE, TEXT, UNREADABLE, Column, coded_rows
-from mixup_lab.files.group_columns import unused_groups
+from mixup_lab.files.group_columns import unused_groups, unused_split
 from mixup_lab.files.index_columns import counts_rows
 from mixup_lab.files.keys import DECIMALS, SPLIT_NAMES, SPLITS, check_choice, few
 from mixup_lab.files.labelled import numbers_of
@@ -108,6 +108,8 @@ class Table(CachedSource):
         if "split" in uses.special:
             tables = self._by_column(tables["train"], others)
         notes = () if "group" in uses.special else unused_groups(files["train"], uses.extras)
+        if len(files) == 1 and "split" not in uses.special:
+            notes += unused_split(files["train"], (*uses.extras, *uses.drop))
         notes += _doubtful(inputs, tables["train"], dropped.total())
         notes += tuple(note for column in others for note in column.notes)
         loaded = self._loaded(uses, files, tables, inputs, others, dropped.total(), notes)

@@ -326,3 +326,8 @@ def test_what_a_given_split_lacks_is_named(capsys) -> None:
     err = capsys.readouterr().err
     assert "val has no example of class a: its scores are of the others alone" in err
     assert "test has no example of 2 classes (b, c): its scores" in err
+
+
+def test_a_class_without_an_example_is_named(capsys) -> None:
+    prepared(Given(Loaded(array_pool(60), None, None, Classes(("a", "b", "c", "d")))))
+    assert "train has no example of class d: nothing can be learnt about it" in capsys.readouterr().err

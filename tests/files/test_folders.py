@@ -151,3 +151,25 @@ def test_names_in_lists(tmp_path):
     tree(tmp_path, "pics/7.jpg")
     with pytest.raises(UserError, match=r"7 may be 7\.jpg or 7\.png in .*pics; write it with its ending"):
         find_files(str(tmp_path / "pics"), ["7"], [], suffixes)
+
+
+def test_folders_of_archives_of_macos_are_hidden(tmp_path, capsys):
+    tree(tmp_path, "train/a/1.png", "train/b/1.png", "train/__MACOSX/a/._1.png", "__MACOSX/train/a/._1.png")
+    assert list_folder(str(tmp_path)).class_names == ("a", "b")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_class_that_is_a_broken_link_is_named(tmp_path):
+    tree(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "c").symlink_to("gone")
+    with pytest.raises(UserError, match=r"/c is a link to gone, which does not exist; if it is not a class, remove it"):
+        list_folder(str(tmp_path))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_folders_without_permission_are_named(tmp_path):
+    tree(tmp_path, "a/1.png", "b/in/1.png")
+    (tmp_path / "b/in").chmod(0)
+    with pytest.raises(UserError, match=r"the folder .*/b/in cannot be read \(Permission denied\)"):
+        list_folder(str(tmp_path))
+    (tmp_path / "b/in").chmod(0o700)

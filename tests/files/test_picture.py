@@ -48,8 +48,8 @@ def test_values_are_scaled_by_the_range_of_the_set(tmp_path, capsys, name):
 
 
 def test_the_scale_of_16_bits_and_of_bytes_is_the_usual_one():
-    assert scale_of(0, 65535, 1) is None
-    assert scale_of(3, 254.5, 2) is None
+    assert scale_of(0, 65535, 1) == ((1, 2**-8, 0), None)
+    assert scale_of(3, 254.5, 2) == ((2, 1, 0), None)
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path):
@@ -182,3 +182,64 @@ def test_a_picture_over_the_limit_names_the_key(tmp_path, monkeypatch):
         loaded.new([tmp_path / "new.png"]).pool.read(0)
     with pytest.raises(UserError, match=r"dataset\.max_pixels=0 must be at least 1"):
         ImageFolder(str(tmp_path), max_pixels=0)
+
+
+# ---- new pictures for a model ---------------------------------------------------------------------------------------
+
+
+def folder_of(root, values):
+    """Two classes with a picture of these values each, as ImageFolder loads them."""
+    for label in "ab":
+        (root / label).mkdir(parents=True)
+        Image.fromarray(values).save(root / label / "1.tif")
+    return ImageFolder(str(root), cache=False).load()
+
+
+def test_new_pictures_of_more_than_8_bits_have_their_own_scale_if_the_model_knows_none(tmp_path, capsys):
+    loaded = folder_of(tmp_path / "train", np.zeros((1, 3), np.uint8))
+    (tmp_path / "new").mkdir()
+    Image.fromarray(np.array([[16, 2048, 4095]], np.uint16)).save(tmp_path / "new/1.png")
+    Image.fromarray(np.array([[16, 16, 1000]], np.uint16)).save(tmp_path / "new/2.png")
+    Image.fromarray(np.array([[1, 2, 3]], np.uint8)).save(tmp_path / "new/3.png")
+    pool = loaded.new([tmp_path / "new"]).pool
+    assert [pool.read(i).numpy()[0, 0].tolist() for i in range(3)] == [[1, 128, 255], [1, 1, 62], [1, 2, 3]]
+    assert f"pictures in {tmp_path}/new hold values from 16 to 4095: 0..4095 becomes" in capsys.readouterr().err
+    Image.fromarray(np.array([[0, 0.5, 1]], np.float32)).save(tmp_path / "f.tif")
+    assert loaded.new([tmp_path / "f.tif"]).pool.read(0).numpy()[0, 0].tolist() == [0, 128, 255]
+    with pytest.raises(UserError, match=r"1\.png holds whole numbers of more than 8 bits, other pictures .* floating"):
+        loaded.new([tmp_path / "new", tmp_path / "f.tif"])
+
+
+def test_new_pictures_outside_the_range_that_the_model_knows_are_said(tmp_path, capsys):
+    loaded = folder_of(tmp_path / "train", np.array([[0, 300, 1023]], np.uint16))
+    Image.fromarray(np.array([[0, 512, 1024]], np.uint16)).save(tmp_path / "1.png")
+    assert loaded.new([tmp_path / "1.png"]).pool.read(0).numpy()[0, 0].tolist() == [0, 128, 255]
+    assert "such as " + str(tmp_path / "1.png") + " from 0 to 1024: they are cut off" in capsys.readouterr().err
+    assert loaded.new([tmp_path / "train/a"]).pool.read(0).numpy()[0, 0].tolist() == [0, 75, 255]
+    Image.fromarray(np.array([[0, 0.5, 1]], np.float32)).save(tmp_path / "f.tif")
+    with pytest.raises(UserError, match=r"f\.tif holds floating-point numbers of more than 8 bits, other .* whole"):
+        loaded.new([tmp_path / "f.tif"])
+    assert "cut off" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "options", "said"), [("x.tif", {}, True), ("x.jpg", {"format": "MPO"}, False)])
+def test_pages_of_new_pictures_are_said_but_not_those_of_phones(tmp_path, capsys, name, options, said):
+    first, second = (Image.new("RGB", (8, 8), colour) for colour in ("black", "white"))
+    first.save(tmp_path / name, save_all=True, append_images=[second], **options)
+    loaded = folder_of(tmp_path / "train", np.zeros((8, 8), np.uint8))
+    with Image.open(tmp_path / name) as image:
+        assert image.n_frames == 2
+    assert not loaded.new([tmp_path / name]).pool.read(0).numpy().any()
+    assert ("x.tif with 2: only the first of each is read" in capsys.readouterr().err) == said
+
+
+def test_a_strip_that_would_become_a_billion_pixels_is_scaled_in_part(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 256, 30000).astype(np.uint8)
+    Image.fromarray(rows[:, None]).save(tmp_path / "x.png")
+    found = decode(str(tmp_path / "x.png"), (1, 200, 200))[0]
+    assert (found == found[:, :1]).all()
+    # 200 of 6,000,000 rows: the middle of the strip, where two rows meet.
+    low, high = sorted(rows[14999:15001].astype(int).tolist())
+    assert found.min() >= low - 1
+    assert found.max() <= high + 1
+    assert abs(int(found[100, 0]) - (low + high) / 2) <= 2

@@ -386,6 +386,24 @@ def test_ids_as_texts_and_names_with_folders(tmp_path):
     assert _coco(root).load().kind.names == ("dot", "bar")
 
 
+def test_a_box_that_is_there_twice_is_said(tmp_path, capsys):
+    boxes = [("dot", 6, 8, 30, 20), ("bar", 6, 8, 30, 20), ("dot", 6, 8, 30, 20)]
+    root = voc_tree(tmp_path / "voc", {"train": [plain(40, 40, *boxes)]})
+    assert len(real(DetectionVOC(str(root), cache=False).load().train.target[0])) == 3
+    said = "1 boxes are in their picture more than once, such as box 3 of"
+    assert capsys.readouterr().err.count(said) == 1
+
+
+def test_classes_without_a_box_are_named(tmp_path, capsys):
+    """As Roboflow writes a category above the others."""
+    splits = {"train": [plain(40, 40, ("dot", 6, 8, 30, 20))], "test": [plain(40, 40, ("bar", 6, 8, 30, 20))]}
+    root = coco_tree(tmp_path / "coco", splits, {1: "all", **CATEGORIES})
+    assert _coco(root).load().kind.names == ("all", "bar", "dot")
+    err = capsys.readouterr().err
+    assert f"train of {root} has no box of all, bar: those classes are not learnt or not scored" in err
+    assert f"test of {root} has no box of all, dot: those" in err
+
+
 def _changed(key, number, **values):
     def change(content):
         content[key][number].update(values)
@@ -413,6 +431,7 @@ def _changed(key, number, **values):
         ("train", _changed("images", 0, width="wide"), r"its width 'wide' and height 40 must be numbers"),
         ("train", _changed("categories", 1, name="bar"), r"the category 'bar' more than once"),
         ("train", _changed("categories", 1, id="3"), r"the category id 3 more than once"),
+        ("train", _changed("annotations", 0, bbox="1234"), r"annotation 1 has the bbox '1234', which must be"),
         ("train", _changed("annotations", 0, bbox=None), r"train\.json: annotation 1 has the bbox None, which must be"),
         (
             "train",

@@ -117,6 +117,29 @@ def test_joined_tags_may_be_none(table):
     assert loaded.train.target.tolist() == [[1, 1], [0, 0], [1, 0], [0, 1]]
 
 
+def test_lists_of_tags_as_pandas_writes_them(table, capsys):
+    loaded = source(
+        table([["['sea', 'day']"], ["[]"], ['["day"]'], [""]], ["tags"]), target="tags", separator=","
+    ).load()
+    assert loaded.kind == Tags(("day", "sea"))
+    assert loaded.train.target.tolist() == [[1, 1], [0, 0], [1, 0], [0, 0]]
+    assert "lists such as ['sea', 'day'], whose brackets and quotation marks do not count" in capsys.readouterr().err
+
+
+def test_texts_that_may_be_tags_get_a_hint(table, capsys):
+    assert source(table([["sea|day"], ["sea"]], ["label"])).load().kind == Classes(("sea", "sea|day"))
+    assert "(set dataset.separator='|' if texts such as 'sea|day' are several tags)" in capsys.readouterr().err
+
+
+def test_a_column_of_splits_that_nobody_named_is_named(table):
+    root = table(
+        [["cat", "Train", "x"], ["dog", "Train", "train"], ["cat", "valid", "train"]], ["label", "set", "fold"]
+    )
+    said = f"column set of {root}/labels.csv holds Train, valid; if these are the splits, set dataset.split_column=set"
+    assert source(root).load().notes == (said,)
+    assert source(root, split_column="set").load().notes == ()
+
+
 def test_splits_and_groups_of_the_table(table, capsys):
     splits = ["train"] * 6 + ["val"] * 2 + ["test"] * 2
     rows = [[*label, split, f"p{i // 2}"] for i, (label, split) in enumerate(zip(ANIMALS, splits, strict=True))]

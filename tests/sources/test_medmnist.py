@@ -192,3 +192,26 @@ def test_a_small_training(tmp_path, broken):
     else:
         assert scalars["test/auroc"] > 0.97
         assert scalars["test/macro_recall"] > 0.9
+
+
+def test_one_channel_may_have_its_axis(tmp_path):
+    arrays = arrays_of((28, 28, 1))
+    loaded = MedMNIST(str(write(tmp_path / "x.npz", arrays))).load()
+    assert (loaded.train.load().numpy()[:, 0] == arrays["train_images"][..., 0]).all()
+
+
+def test_one_hot_labels_are_said(tmp_path, capsys):
+    arrays = arrays_of(labels=3)
+    MedMNIST(str(write(tmp_path / "x.npz", arrays))).load()
+    assert capsys.readouterr().err == ""
+    arrays |= {key: np.eye(3, dtype=int)[np.arange(len(value)) % 3] for key, value in arrays.items() if "labels" in key}
+    MedMNIST(str(write(tmp_path / "x.npz", arrays))).load()
+    said = "x: each row of train_labels has a single 1 (one-hot) and is read as 3 tags; to have classes"
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_numbers_of_classes_have_a_limit(tmp_path):
+    arrays = arrays_of()
+    arrays["train_labels"] = arrays["train_labels"].astype(np.int64) * 10**9
+    with pytest.raises(UserError, match=r"x: train_labels has the class 1000000000; .* at most 65535"):
+        MedMNIST(str(write(tmp_path / "x.npz", arrays))).load()

@@ -330,6 +330,12 @@ MISTAKES = [
         r"train/masks/1\.png cannot be read as a mask \(it has colours",
     ),
     (lambda root: save(root / "train/masks/1.jpg", GREY), {}, "differ only in their suffix"),
+    (None, {"images": "SPLIT/masks/"}, r"dataset\.images and dataset\.masks are both SPLIT/masks/; masks must be in"),
+    (
+        _put("train/masks/1.png", np.dstack([np.zeros((24, 24, 3), np.uint8), np.eye(24, dtype=np.uint8) * 255])),
+        {},
+        r"train/masks/1\.png cannot be read as a mask \(it is drawn in its alpha channel",
+    ),
     (None, {"images": "pictures/SPLIT"}, r"has no folder pictures/train; dataset\.images=FOLDER"),
     (None, {"masks": "masks"}, "must both contain SPLIT"),
     (None, {"manifest": "m.csv"}, "both set the splits"),
@@ -448,3 +454,46 @@ def test_sets_without_their_files_say_so(tmp_path, name, remedy):
         known(name, tmp_path / "none").load()
     assert remedy in str(caught.value)
     assert not (tmp_path / "none").exists()
+
+
+def test_palettes_that_give_a_label_two_colours_are_refused(tmp_path):
+    """As a mask of one colour becomes, where a program makes a palette for each file."""
+    red, blue = [255, 0, 0], [0, 0, 255]
+    for number, palette in enumerate(([*red, *blue], [*red, *blue, 9, 9, 9], [*blue, *red])):
+        save(tmp_path / f"train/images/{number}.png", np.zeros((4, 4, 3), np.uint8))
+        mask = Image.fromarray(np.eye(4, dtype=np.uint8) * (number < 2))
+        mask.putpalette(palette)
+        (tmp_path / "train/masks").mkdir(exist_ok=True)
+        mask.save(tmp_path / f"train/masks/{number}.png")
+    with pytest.raises(
+        UserError,
+        match=r"label 0 has the colour \(0, 0, 255\) in the palette of .*/2\.png, and \(255, 0, 0\) in .*/0\.png",
+    ):
+        folder(tmp_path).load()
+    for part in ("images", "masks"):
+        (tmp_path / f"train/{part}/2.png").unlink()
+    assert (folder(tmp_path).load().train.target == np.eye(4)).all()  # entries that no pixel uses may differ
+
+
+@pytest.mark.parametrize(("most", "said"), [(255, True), (254, False)])
+def test_values_between_0_and_255_are_foreground_with_a_word(tmp_path, capsys, most, said):
+    edge = np.full((4, 4), most, np.uint8)
+    edge[0], edge[1] = 0, 3
+    write(tmp_path, "train", np.zeros((2, 4, 4, 3), np.uint8), np.stack([edge, edge]))
+    assert folder(tmp_path, binary=True).load().train.target[0].mean() == 0.75
+    assert ("hold 255 and 3: all are the foreground, soft edges too" in capsys.readouterr().err) == said
+
+
+def test_255_among_larger_labels_is_not_void(tmp_path):
+    mask = np.arange(0, 400, 16, dtype=np.uint16).reshape(5, 5)
+    mask[1, 1] = VOID
+    write(tmp_path, "train", np.zeros((1, 5, 5, 3), np.uint8), mask[None])
+    assert f"class {VOID}" in folder(tmp_path).load().kind.names
+
+
+@pytest.mark.parametrize(("count", "said"), [(21, True), (20, False)])
+def test_many_labels_without_names_may_be_instances(tmp_path, capsys, count, said):
+    mask = np.arange(25, dtype=np.uint8).reshape(5, 5) % count
+    write(tmp_path, "train", np.zeros((1, 5, 5, 3), np.uint8), mask[None])
+    assert len(folder(tmp_path).load().kind.names) == count
+    assert (": 21 classes; dataset.binary=true suits maps of instances" in capsys.readouterr().err) == said
