@@ -45,7 +45,7 @@ def encoding_of(path: Path, name: str | None) -> str:
                 raise UserError(f"{path}, line {line}: a byte of value 0: the line is damaged, or this is not a table")
             hint = f"; dataset.encoding={own} reads it" if name else "; convert it to UTF-8"
             raise UserError(f"{path} is {own.upper()} without a byte order mark{hint}")
-        return next((own for mark, own in MARKS.items() if start.startswith(mark)), "utf-8-sig")
+        return marked(start)
     try:
         found = codecs.lookup(name).name
     except LookupError:
@@ -53,6 +53,11 @@ def encoding_of(path: Path, name: str | None) -> str:
             f"dataset.encoding={name} must be auto, or an encoding such as utf-8, cp1252 or utf-16"
         ) from None
     return "utf-8-sig" if found == "utf-8" else found
+
+
+def marked(start: bytes) -> str:
+    """The encoding that a byte order mark at the start says; UTF-8 without one."""
+    return next((own for mark, own in MARKS.items() if start.startswith(mark)), "utf-8-sig")
 
 
 def undecodable(path: Path, encoding: str) -> str:

@@ -145,8 +145,9 @@ def split_files(root: str, endings: Sequence[str], names: Mapping[str, str | Non
 
 
 def open_table(
-    path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False, encoding: str | None = None
-) -> TableFile:
+    path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False, encoding: str | None = None,
+    alone: str | None = None,
+) -> TableFile:  # fmt: skip
     """Open a table; arguments as for `TextFile`.
 
     Raises:
@@ -154,7 +155,7 @@ def open_table(
     """
     if path.suffix.lower() in PARQUET:
         return ParquetFile(path)
-    return TextFile(path, delimiter, header, plain_tabs, encoding=encoding)
+    return TextFile(path, delimiter, header, plain_tabs, encoding=encoding, alone=alone)
 
 
 class TextFile(TableFile):
@@ -169,6 +170,7 @@ class TextFile(TableFile):
         hints: whether messages name keys of `conf/dataset`.
         encoding: as Python names it; `auto`: UTF-8, or UTF-16 with a byte order mark. None: likewise, without a key for
             it in messages.
+        alone: name of a column that may be the only one; None: a table has at least two.
 
     Raises:
         UserError: for an empty file, a column name that occurs twice, and a file that is not a table.
@@ -176,7 +178,7 @@ class TextFile(TableFile):
 
     def __init__(
         self, path: Path, delimiter: str | None, header: bool, plain_tabs: bool = False, hints: bool = True,
-        encoding: str | None = None,
+        encoding: str | None = None, alone: str | None = None,
     ) -> None:  # fmt: skip
         csv.field_size_limit(LONGEST)
         self.path, self._header, self._plain_tabs, self._hints = path, header, plain_tabs, hints
@@ -193,6 +195,8 @@ class TextFile(TableFile):
             self._delimiter = SPELT.get(str(delimiter), str(delimiter))
         elif given:
             self._delimiter = given[1]
+        elif alone is not None and start[0].strip().strip('"') == alone:
+            self._delimiter = ","
         else:
             self._delimiter = self._sniffed([line for line in start if line[0] != "#"] or start)
         if len(self._delimiter) != 1 or self._delimiter in '"\r\n':
@@ -218,7 +222,7 @@ class TextFile(TableFile):
                 f" most lines below have {max(usual, width)}; name all columns there, or, if a title is above the"
                 " header, remove it or put # in front of it"
             )
-        if len(first) < 2:
+        if len(first) < 2 and alone is None:
             hint = "; dataset.delimiter=... sets the separator" if hints else ""
             raise UserError(f"{path} seems to have only one column{hint}")
         super().__init__(path, [" ".join(name.split()) if header else "" for name in first], header)
@@ -340,7 +344,7 @@ class TextFile(TableFile):
             again = bool(row and self._title) and self._again(row)
             if len(row) == width and not again:
                 kept.append((number, row))
-            elif row and not skip:
+            elif (row or width == 1) and not skip:
                 fault = "the header again" if again else f"{len(row)} value{'s'[: len(row) != 1]} instead of {width}"
                 raise UserError(f"{self.where(number)}: {fault}{SKIP_HINT if self._hints else ''}")
         dropped = sum(bool(row) for row in rows) - len(kept)

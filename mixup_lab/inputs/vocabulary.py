@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -16,15 +17,36 @@ SPECIAL = ("", "[?]")  # their names
 BPE_SIZE = 8000  # tokens, by default
 # A word, with apostrophes and hyphens inside it; a separate clitic, as in "it 's"; any other symbol.
 WORD = re.compile(r"\w+(?:['’\-]\w+)*|['’]\w+|[^\w\s]")
+# Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana and Chinese characters.
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
 
 
 def cut(text: str, tokenizer: str, lowercase: bool) -> list[str]:
     """The words and single punctuation marks of a text; with `spaces` the parts between spaces.
 
-    Characters with several Unicode spellings get one (NFC).
+    In scripts without spaces, such as Chinese, each character is a word; `bpe` learns the parts of what stands between
+    spaces. Characters with several Unicode spellings get one (NFC).
     """
     text = unicodedata.normalize("NFC", text.lower() if lowercase else text)
-    return text.split() if tokenizer == "spaces" else WORD.findall(text)
+    if tokenizer == "spaces":
+        return text.split()
+    return (WORD if text.isascii() else _any_script(tokenizer == "words")).findall(text)
+
+
+@cache
+def _any_script(characters: bool) -> re.Pattern[str]:
+    """WORD for all scripts: marks on letters and joiners between them, which `\\w` lacks, belong to a word.
+
+    With `characters` each character of UNSPACED stands alone.
+    """
+    marks = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c)[0] == "M")
+    marks = f"[{marks}\u200c\u200d]"
+    letter = rf"[^\W{UNSPACED}]" if characters else r"\w"
+    word = rf"{letter}+(?:{marks}+{letter}*)*"
+    alone = rf"[{UNSPACED}]{marks}*|" if characters else ""
+    return re.compile(rf"{alone}{word}(?:['’\-]{word})*|['’]{word}|[^\w\s]{marks}*")
 
 
 @dataclass(frozen=True)

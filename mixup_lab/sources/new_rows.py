@@ -11,6 +11,7 @@ from mixup_lab.data.source import ArrayPool, New
 from mixup_lab.files.columns import NUMBER, TEXT, Column
 from mixup_lab.files.table import PARQUET, TEXTS, open_table
 from mixup_lab.files.values import Notation
+from mixup_lab.notices import say
 from mixup_lab.sources.new_files import files_of, unskipped
 from mixup_lab.types import UserError
 
@@ -72,7 +73,7 @@ class NewRows:
     def __call__(self, paths: Sequence[Path]) -> New:
         """The rows (N, C) of some files. Other columns of the files are ignored.
 
-        A category that training did not have is a missing value.
+        A category that training did not have is a missing value, and a line names the first one.
 
         Raises:
             UserError: for a file that lacks a column, and for a value that is not a number where numbers must be.
@@ -87,7 +88,8 @@ class NewRows:
         return New(names, list(map(str, rows)), ArrayPool(every, np.zeros(len(every))))
 
     def _values(self, path: Path) -> np.ndarray:
-        file = open_table(path, self.delimiter, self.header, encoding=self.encoding)
+        alone = self.forms[0].name if len(self.forms) == 1 else None
+        file = open_table(path, self.delimiter, self.header, encoding=self.encoding, alone=alone)
         for form in self.forms:
             if form.name not in file.names:
                 raise UserError(f"{path} has no column {form.name}, which training had; it has {', '.join(file.names)}")
@@ -95,6 +97,7 @@ class NewRows:
         columns = [form.column(self.missing) for form in self.forms]
         pieces = [np.empty((0, len(columns)), np.float32)]
         numbers = all(column.plain for column in columns)
+        unseen: dict[str, list[int]] = {}  # by column, the records with a category that training did not have
         for piece in file.pieces(skip=False, numbers=lambda: numbers, names={form.name for form in self.forms}):
             part = np.empty((len(piece.records), len(columns)), np.float32)
             for k, (column, place, form) in enumerate(zip(columns, places, self.forms, strict=True)):
@@ -108,9 +111,18 @@ class NewRows:
                     )
                 part[:, k] = column.shift(values)
                 if form.texts is not None:
-                    part[part[:, k] >= len(form.texts), k] = np.nan
+                    rows = np.flatnonzero(part[:, k] >= len(form.texts))
+                    part[rows, k] = np.nan
+                    unseen.setdefault(form.name, []).extend(piece.records[row] for row in rows.tolist())
             pieces.append(part)
         values = np.concatenate(pieces)
         if not len(values):
             raise UserError(f"{path} has no rows")
+        for column, form in zip(columns, self.forms, strict=True):
+            if records := unseen.get(form.name):
+                say(
+                    f"{file.where(records[0])}: column {form.name} holds {column.texts[len(form.texts or ())]!r}, which"
+                    f" training did not have; such categories count as missing (rows: {len(records):,} of"
+                    f" {len(values):,})"
+                )
         return values

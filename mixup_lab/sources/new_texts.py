@@ -1,13 +1,14 @@
 """New texts for a trained model: rows of tables, or a file for each text."""
 
 import csv
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mixup_lab.data.source import ArrayPool, New
-from mixup_lab.files.encodings import encoding_of
+from mixup_lab.files.encodings import encoding_of, marked, undecodable
 from mixup_lab.files.labelled import read_rows
 from mixup_lab.files.table import PARQUET, open_table
 from mixup_lab.sources.new_files import files_of, unskipped
@@ -28,7 +29,8 @@ def new_texts(
     """The texts of some files, in the form of training.
 
     Args:
-        paths: tables with a column of texts, .txt files with one text each, or folders of both.
+        paths: tables with a column of texts, .txt files with one text each, or folders of both. A .txt file whose
+            first line names the column and others is a table.
         column: of the texts, as the table names it.
         delimiter: as in `TextFile`; `auto` or None: detected in each file.
         header: whether the first line of a table names the columns.
@@ -42,7 +44,7 @@ def new_texts(
     ids: list[str] = []
     texts: list[str] = []
     for file in map(Path, files_of(paths, (WHOLE, *TABLES), "texts or tables")):
-        if file.suffix.lower() == WHOLE:
+        if file.suffix.lower() == WHOLE and not (header and _is_table(file, column)):
             found = [_whole(file)]
             names.append(str(file))
             ids.append(file.stem)
@@ -57,13 +59,30 @@ def new_texts(
 
 
 def _whole(file: Path) -> str:
+    content = _content(file)
     try:
-        text = file.read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read as a text: {error}") from error
+        text = content.decode(marked(content)).strip()
+    except UnicodeDecodeError:
+        raise UserError(undecodable(file, marked(content))) from None
     if not text:
         raise UserError(f"{file} is empty")
+    if "\0" in text:
+        raise UserError(f"{file} is not a text: it has a byte of value 0")
     return text
+
+
+def _is_table(file: Path, column: str) -> bool:
+    content = _content(file)
+    first = content.decode(marked(content), "replace").lstrip().splitlines()[:1]
+    names = [name.strip('"') for name in re.split(r"[,;\t|]", "".join(first))]  # prose has a space after a comma
+    return len(names) > 1 and column in names
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read as a text: {error.strerror}") from error
 
 
 def _column(file: Path, column: str, delimiter: str | None, header: bool, encoding: str) -> list[str]:

@@ -104,6 +104,26 @@ def test_words(text, words):
     assert cut(text, "spaces", False) == text.replace("e\u0301", "é").split()
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("फिल्म अच्छी है, really", ["फिल्म", "अच्छी", "है", ",", "really"]),  # vowels and joined consonants are marks
+        ("می\u200cخواهم!", ["می\u200cخواهم", "!"]),  # joined without a space
+        ("İSTANBUL'DA", ["i\u0307stanbul'da"]),
+        ("这部电影很好。USB接口", ["这", "部", "电", "影", "很", "好", "。", "usb", "接", "口"]),
+        ("ดีมาก", ["ดี", "ม", "า", "ก"]),
+        ("한국어 좋다 ❤\ufe0f", ["한국어", "좋다", "❤\ufe0f"]),
+    ],
+)
+def test_words_of_other_scripts(text, words):
+    assert cut(text, "words", True) == words
+    assert cut(text, "spaces", True) == text.lower().split()
+
+
+def test_parts_of_words_may_have_several_characters_of_scripts_without_spaces():
+    assert cut("电影很好。USB", "bpe", True) == ["电影很好", "。", "usb"]
+
+
 def naive_merges(words: dict[str, int], count: int, least: int) -> list[tuple[str, str]]:
     """Algorithm 1 of Sennrich et al. (2016) word for word: all pairs counted again for each merge."""
     spellings = {" ".join([*word[:-1], word[-1] + END]): n for word, n in words.items()}
