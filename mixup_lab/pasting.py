@@ -21,4 +21,4 @@ def word(key: str, value: str | Sequence[str]) -> str:
 
     shown = quoted(value) if isinstance(value, str) else f"[{','.join(map(quoted, value))}]"
     text = f"{key}={shown}"
-    return f'"{text}"' if "'" in text and not re.search(r'[$`"\\!]', text) else shlex.quote(text)
+    return f'"{text}"' if "'" in text and not re.search(r'[$`"!]|\\(?!\w)', text) else shlex.quote(text)

@@ -3,11 +3,18 @@
 import unicodedata
 from collections.abc import Iterable
 
+LONG = 80  # characters of a value in a sentence
+
 
 def visible(text: str) -> str:
     """The text with U+FFFD for control characters and those without an encoding; tab and newline stay."""
     bad = {c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n"} | {"\ufffe", "\uffff"}
     return "".join("\ufffd" if c in bad else c for c in text)
+
+
+def brief(text: str) -> str:
+    """The text as a sentence shows it: the beginning of a long one."""
+    return text if len(text) <= LONG else f"{text[:LONG]}..."
 
 
 def look_alikes(texts: Iterable[str]) -> tuple[str, str] | None:

@@ -29,6 +29,7 @@ from mixup_lab.files.values import (
 from mixup_lab.notices import track
 from mixup_lab.pasting import word
 from mixup_lab.types import UserError
+from mixup_lab.visible import brief
 
 NUMBER, TEXT, TIME = "number", "text", "time"
 LARGE = 8 << 20  # bytes; reading a file of this size takes a while
@@ -57,6 +58,7 @@ class Column:
     Attributes:
         offset: a number far from 0, compared with the spread of the values, that float32 could not hold with their
             differences; callers subtract it. It is 0 for nearly all columns.
+        absent: texts of a column of categories that counted as missing, besides empty ones.
         notes: sentences on what may have been misunderstood.
     """
 
@@ -69,7 +71,7 @@ class Column:
         self.joined = self.thousands = False  # whether a note says so
         self.missing, self._missing = tuple(missing), frozenset(missing)
         self.codes = _Codes(name, self._missing, largest)
-        self.texts = self.codes.texts  # of the codes 0, 1, ...
+        self.texts, self.absent = self.codes.texts, self.codes.absent  # texts of the codes 0, 1, ...
         self.notation: Notation | None = None
         self.offset: float | None = None  # until the first values are read
         self.decimal = decimal
@@ -92,7 +94,7 @@ class Column:
     def decide(self, values: Sequence[Any] | np.ndarray, usual: str | None) -> None:
         """Decide kind and notation, if some values are not missing. `usual`: see `notation_of`, which may raise."""
         if isinstance(values, np.ndarray):
-            self.kind, self.notation = self.kind or NUMBER, Notation(shown=bool((values % 1 > 0).any()))
+            self.kind, self.notation = self.kind or NUMBER, Notation(shown=bool((values > np.floor(values)).any()))
             return
         present = [text for value in values if value is not None and (text := value.strip()) not in self._missing]
         if not present:
@@ -169,8 +171,9 @@ class Column:
         keep, drop = word("dataset.categorical", [self.name]), word("dataset.drop", [self.name])
         self.notes.append(
             f"column {self.name} is read as categories, though most of its texts begin like numbers or dates: {place}"
-            f" holds {odd!r}, and no single way to read them{mark} fits most rows; write all in one way without units,"
-            f" or name those that are missing in dataset.missing; {keep} if they are categories; {drop} leaves them out"
+            f" holds {brief(odd)!r}, and no single way to read them{mark} fits most rows; write all in one way without"
+            f" units, or name those that are missing in dataset.missing; {keep} if they are categories;"
+            f" {drop} leaves them out"
         )
 
     def note_merged(
@@ -288,12 +291,15 @@ class _Codes(dict[Any, float]):
     def __init__(self, name: str, missing: frozenset[str], largest: int | None) -> None:
         super().__init__()
         self.texts: list[str] = []
+        self.absent: list[str] = []
         self._name, self._missing, self._largest = name, missing, largest
 
     def __missing__(self, text: Any) -> float:
         plain = None if text is None else text.strip()
         if plain is None or plain in self._missing:
             code = float("nan")
+            if plain and plain not in self.absent:
+                self.absent.append(plain)
         elif plain != text:
             code = self[plain]
         else:
@@ -383,8 +389,8 @@ def coded_rows(
 
 def _ambiguous(where: str, column: Column, text: str) -> str:
     return (
-        f"{where}: column {column.name} holds {text!r}, whose comma may be a decimal mark or separate thousands; set"
-        f" {word('dataset.decimal', ',')} or {word('dataset.decimal', '.')}"
+        f"{where}: column {column.name} holds {brief(text)!r}, whose comma may be a decimal mark or separate thousands;"
+        f" set {word('dataset.decimal', ',')} or {word('dataset.decimal', '.')}"
     )
 
 
@@ -413,4 +419,4 @@ def _unreadable(where: str, column: Column, value: Any, needed: bool) -> str:
     )
     if needed:
         hint = SKIP_HINT if column.kind == TIME else f"; for classes set dataset.task=classification{SKIP_HINT}"
-    return f"{where}: column {column.name} holds {str(value)!r}, which is {what}{hint}"
+    return f"{where}: column {column.name} holds {brief(str(value))!r}, which is {what}{hint}"

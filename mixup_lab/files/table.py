@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from mixup_lab.files.encodings import AUTO, MARKS, encoding_of, undecodable
 from mixup_lab.files.keys import SKIP_HINT, SPLIT_NAMES, SPLITS, few
-from mixup_lab.files.values import DAY, EXACT, is_numeric
+from mixup_lab.files.values import DAY, EXACT, as_number, is_numeric
 from mixup_lab.notices import say
 from mixup_lab.types import UserError
 
@@ -27,7 +28,9 @@ SNIFFED = 50  # lines that show the delimiter
 DELIMITERS = (",", ";", "\t", "|", " ")
 SPELT = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ","}
 TABS_FIRST = (".tsv", ".txt")
-UNNAMED = re.compile(r"Unnamed: \d+")  # as pandas calls them
+UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)*")  # as pandas calls them
+RULE = re.compile(r"[-=+:]+")  # below the header of a table that is drawn with characters
+ESCAPED = re.compile(r'(?:^|[,;\t|])"[^"]*\\"[^,;\t|"\s]')  # \" inside of quotation marks
 CODE = re.compile(r"0\d(?<![\d.eE]0\d)(?<![eE][-+]0\d)")  # a number that begins with a zero and a digit
 TEXTS, PARQUET = (".csv", ".tsv", ".txt", ".data", ".dat"), (".parquet",)
 
@@ -61,11 +64,13 @@ class TableFile:
         self.unnamed = [
             own for own, name in zip(self.names, names, strict=True) if header and (not name or UNNAMED.fullmatch(name))
         ]  # usually an index
+        self.like_values = False  # whether the header may be a row of values
         self.notes: list[str] = []  # what a user should know about the file, as far as it has been read
         for name, count in Counter(self.names).items():
             if count > 1:
                 first, second = [k + 1 for k, other in enumerate(self.names) if other == name][:2]
-                raise UserError(f"{path} has two columns named {name} ({first} and {second}); rename one of them")
+                hint = "; if line 1 is a row of values, set dataset.header=false" if header and is_numeric(name) else ""
+                raise UserError(f"{path} has two columns named {name} ({first} and {second}); rename one of them{hint}")
 
     def pieces(
         self, skip: bool, numbers: Callable[[], bool] = bool, names: Collection[str] | None = None
@@ -189,6 +194,7 @@ class TextFile(TableFile):
                 start = list(itertools.islice(file, SNIFFED))
         if not any(line.strip() for line in start):
             raise UserError(f"{path} is empty")
+        self._escape = "\\" if any(map(ESCAPED.search, start)) else None
         given = re.fullmatch(r'"?sep=(.)"?\s*', start[0], re.IGNORECASE)
         self._above = int(given is not None)
         if delimiter not in AUTO:
@@ -228,6 +234,9 @@ class TextFile(TableFile):
         super().__init__(path, [" ".join(name.split()) if header else "" for name in first], header)
         if any("\n" in name or "\r" in name for name in first):
             self._several_lines()
+        if self._escape:
+            self.notes.append(f"{self._escape} before a quotation mark makes it a plain one")
+        self.like_values = header and _like_values(first, rows[1:])
         if comments:
             self.notes.append(f"{comments} line{'s'[: comments > 1]} of comment above the header passed over")
 
@@ -268,7 +277,7 @@ class TextFile(TableFile):
                 if len(kept) > 1:
                     places.append(self._above + records.line_num - len(kept) + 1)
                     try:
-                        list(csv.reader(kept, delimiter=self._delimiter, skipinitialspace=True, strict=True))
+                        list(self._records(kept, self._delimiter, strict=True))
                     except csv.Error:
                         end = self._above + records.line_num
                         raise UserError(
@@ -341,18 +350,25 @@ class TextFile(TableFile):
         width = len(self.names)
         kept = []
         for number, row in zip(numbers, rows, strict=True):
-            again = bool(row and self._title) and self._again(row)
+            again = self._title and row and self._again(row)
             if len(row) == width and not again:
                 kept.append((number, row))
             elif (row or width == 1) and not skip:
-                fault = "the header again" if again else f"{len(row)} value{'s'[: len(row) != 1]} instead of {width}"
+                fault = again or f"{len(row)} value{'s'[: len(row) != 1]} instead of {width}"
                 raise UserError(f"{self.where(number)}: {fault}{SKIP_HINT if self._hints else ''}")
         dropped = sum(bool(row) for row in rows) - len(kept)
         return [row for _, row in kept], [number for number, _ in kept], dropped
 
-    def _again(self, row: Sequence[str]) -> bool:
-        """Whether a row is the header, in capitals or not."""
-        return row[0].strip().casefold() == self._title[0] and _folded(row) == self._title
+    def _again(self, row: Sequence[str]) -> str:
+        """What a row is that belongs to the header: the same again, in capitals or not, or a line below it; or ""."""
+        first = row[0].strip()
+        if first.casefold() == self._title[0] and _folded(row) == self._title:
+            return "the header again"
+        if first and not RULE.fullmatch(first):
+            return ""
+        parts = [text for value in row if (text := value.strip())]
+        drawn = "---" in "".join(parts).replace("=", "-") and all(map(RULE.fullmatch, parts))
+        return "a line below the header" if drawn else ""
 
     @contextmanager
     def _open(self) -> Iterator[TextIO]:
@@ -362,11 +378,14 @@ class TextFile(TableFile):
                 next(file)
             yield file
 
-    def _records(self, lines: Iterable[str], delimiter: str) -> Any:
+    def _records(self, lines: Iterable[str], delimiter: str, strict: bool = False) -> Any:
         if delimiter == " ":
             lines = (line.strip(" \r\n") + "\n" for line in lines)
         quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" and self._plain_tabs else csv.QUOTE_MINIMAL
-        return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, quoting=quoting)
+        escape = None if quoting == csv.QUOTE_NONE else self._escape
+        return csv.reader(
+            lines, delimiter=delimiter, skipinitialspace=True, quoting=quoting, escapechar=escape, strict=strict
+        )
 
     def _sniffed(self, start: Sequence[str]) -> str:
         """The delimiter on which most lines agree; if several do, the most usual one."""
@@ -413,6 +432,27 @@ def _may_be_thousands(table: np.ndarray, lines: Sequence[str]) -> bool:
     grouped = whole | ((parts >= 1000) & (np.abs(parts - np.round(parts)) < 1e-6))
     points = re.search(r"[1-9]\d{0,2}\.000(?!\d)", "".join(lines))
     return points is not None or bool((grouped.all(0) & ~whole.all(0)).any())
+
+
+def _like_values(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether names may be values: numbers wherever the rows have numbers, and among those.
+
+    Not so whole numbers that grow from column to column, such as years.
+    """
+    table = [[_finite(text) for text in row] for row in (names, *rows) if len(row) == len(names)]
+    columns = [(own[0], [value for value in own[1:] if value is not None]) for own in zip(*table, strict=True)]
+    numbers = [(name, values) for name, values in columns if 2 * len(values) >= len(table) > 1]
+    found = [name for name, _ in numbers if name is not None]
+    if not found or len(found) < len(numbers):
+        return False
+    counted = all(name == round(name) for name in found) and found == sorted(set(found))
+    among = sum(min(values) <= name <= max(values) for name, values in numbers if name is not None)
+    return not counted and 2 * among > len(found)
+
+
+def _finite(text: str) -> float | None:
+    value = as_number(text)
+    return value if value is not None and isfinite(value) else None
 
 
 def _folded(row: Sequence[str]) -> list[str]:
@@ -478,6 +518,9 @@ class ParquetFile(TableFile):
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             numbers: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
             return numbers
+        if pa.types.is_timestamp(kind) or pa.types.is_time64(kind):  # Python has no nanoseconds
+            kind = pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else pa.time64("us")
+            column = column.cast(kind, safe=False)
         if pa.types.is_date(kind) or pa.types.is_timestamp(kind) or pa.types.is_time(kind):
             return [None if value is None else value.isoformat() for value in column.to_pylist()]
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):

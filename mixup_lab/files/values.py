@@ -14,7 +14,7 @@ PLAIN, DATE, TRUTH = "number", "date", "truth"
 DAY = 86_400  # seconds
 ISO, CLOCK = "ISO 8601", "hours:minutes"
 _UNITS = (r"(?:US|A|C|HK|R)?\$|[%‰€£¥₹₩₽₺₫₴₪฿₱¢]|kr|zł|Kč|Ft|lei|Fr\.?|EUR|USD|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK"
-          r"|PLN|CZK|BRL")  # fmt: skip
+          r"|PLN|CZK|BRL|Rs\.?")  # fmt: skip
 _DAYS = ("%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y-%m", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y",
          "%m/%d/%y", "%y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y",
          "%B %d, %Y", "%b %d %Y")  # fmt: skip
@@ -114,8 +114,8 @@ def _pattern(mark: str) -> re.Pattern[str]:
     gap = rf"[{'.' if mark == ',' else ','} \u00a0\u2009\u202f'’]"
     groups = rf"[1-9]\d{{0,2}}(?P<gap>{gap})\d{{3}}(?:(?P=gap)\d{{3}})*"
     digits = rf"(?P<whole>{groups}|\d*)(?:{re.escape(mark)}(?P<part>\d*))?(?P<power>[eE][+-]?\d+)?"
-    start = rf"(?P<open>\()?(?P<sign>[-+\u2212]?)\s*(?P<unit>{_UNITS})?\s*(?P<late>[-\u2212]?)"
-    return re.compile(rf"{start}{digits}\s*(?P<after>{_UNITS})?(?(open)\))")
+    start = rf"(?P<open>\()?(?P<sign>[-+\u2212]?)\s*(?P<unit>{_UNITS})?\s*(?P<inner>\()?(?P<late>[-\u2212]?)"
+    return re.compile(rf"{start}{digits}\s*(?P<after>{_UNITS})?(?(open)\))(?(inner)\))")
 
 
 def _number(text: str, mark: str) -> tuple[float, str] | None:
@@ -128,7 +128,8 @@ def _number(text: str, mark: str) -> tuple[float, str] | None:
         return None
     whole = re.sub(r"\D", "", found["whole"])
     value = float(f"{whole or 0}.{found['part'] or 0}{found['power'] or ''}")
-    negative = (found["open"] is not None) + (found["sign"] in ("-", "\u2212")) + bool(found["late"])
+    brackets = (found["open"] is not None) + (found["inner"] is not None)
+    negative = brackets + (found["sign"] in ("-", "\u2212")) + bool(found["late"])
     if negative > 1:
         return None
     return -value if negative else value, found["unit"] or found["after"] or ""

@@ -16,6 +16,7 @@ from mixup_lab.targets.numbers import Numbers
 from mixup_lab.targets.tags import Tags
 from mixup_lab.targets.target import Target
 from mixup_lab.types import UserError
+from mixup_lab.visible import brief
 
 TASKS = ("auto", "classification", "regression", "multilabel")
 LIST, QUOTED = re.compile(r"\[.*\]|\{.*\}|\(.*\)", re.DOTALL), re.compile(r"^(['\"])(.*)\1$", re.DOTALL)
@@ -52,7 +53,9 @@ def read_targets(
         return _one_hot(columns, values, where) if len(columns) > 1 else _classes(columns[0], values, where)
     for name, texts in columns:
         if texts is not None:
-            raise UserError(f"dataset.task={chosen} needs numbers, but column {name} holds texts such as {texts[0]!r}")
+            raise UserError(
+                f"dataset.task={chosen} needs numbers, but column {name} holds texts such as {brief(texts[0])!r}"
+            )
     targets = {split: array.astype(np.float32) for split, array in values.items()}
     if chosen == "regression":
         for name, exact, rounded in zip(names, values["train"].T, targets["train"].T, strict=True):
@@ -154,8 +157,8 @@ def _chosen(columns: Sequence[LabelColumn], values: np.ndarray, where: Callable[
         for k, (name, texts) in enumerate(columns):
             if texts is not None:
                 raise UserError(
-                    f"{where('train', 0)}: {name} is {texts[int(values[0, k])]!r}; dataset.target=[{names}] must be"
-                    " columns of 0 and 1, of True and False, or of numbers; or choose one"
+                    f"{where('train', 0)}: {name} is {brief(texts[int(values[0, k])])!r}; dataset.target=[{names}] must"
+                    " be columns of 0 and 1, of True and False, or of numbers; or choose one"
                 )
         tags = bool(np.isin(values, (0, 1)).all())
         chosen = "multilabel" if tags else "regression"
@@ -175,7 +178,7 @@ def _chosen(columns: Sequence[LabelColumn], values: np.ndarray, where: Callable[
         elif like_numbers(texts):
             place = texts.index(odd or texts[0])
             row = int((values[:, 0] == place).argmax())
-            what = f"texts, though most begin like numbers or dates ({where('train', row)}: {texts[place]!r})"
+            what = f"texts, though most begin like numbers or dates ({where('train', row)}: {brief(texts[place])!r})"
             hint = " (set it if they are classes; regression needs a number or a date in every row)"
         elif several := next((text for text in texts if "|" in text), None):
             hint = f" (set dataset.separator='|' if texts such as {several!r} are several tags)"
@@ -197,17 +200,23 @@ def _classes(
     if column.texts is not None and different > max(FEW, rows // 2):
         raise UserError(
             f"target {column.name} has {different:,} different texts in {rows:,} rows, such as"
-            f" {few([repr(text) for text in column.texts], 3)}: they are hardly classes, and not read as numbers"
+            f" {few([repr(brief(text)) for text in column.texts], 3)}: they are hardly classes, and not read as numbers"
         )
     unique = {split: np.unique(array[:, 0], return_inverse=True) for split, array in values.items()}
     texts = column.texts
     spelt = {} if texts is None else one_spelling(texts)
 
     def named(value: float) -> str:
-        return repr(value).removesuffix(".0") if texts is None else spelt[texts[int(value)]]
+        return repr(value + 0.0).removesuffix(".0") if texts is None else spelt[texts[int(value)]]
 
     names = {split: [named(value) for value in different.tolist()] for split, (different, _) in unique.items()}
     class_names = ordered(names["train"])
+    if told := _joined(class_names):
+        text, mark = told
+        say(
+            f"classes of {column.name} such as {brief(text)!r} seem to be several, joined by {mark!r}, and count as one"
+            " each; as tags they need columns of 0 and 1, or dataset.separator in a table of pictures"
+        )
     place = {name: k for k, name in enumerate(class_names)}
     targets = {}
     for split, (_, inverse) in unique.items():
@@ -217,6 +226,16 @@ def _classes(
                 raise UserError(f"{where(split, row)}: train has no example whose {column.name} is {name}")
         targets[split] = np.array([place[name] for name in names[split]], dtype=np.int64)[inverse]
     return Classes(tuple(class_names)), targets
+
+
+def _joined(names: Sequence[str]) -> tuple[str, str] | None:
+    """The first name that joins others and the mark between them, if the parts are fewer than the names."""
+    for mark in "|;,":
+        parts = {part.strip() for name in names for part in name.split(mark)}
+        joined = [name for name in names if mark in name]
+        if joined and len(parts) < len(names):
+            return joined[0], mark
+    return None
 
 
 def _one_hot(

@@ -14,8 +14,11 @@ from mixup_lab.files.values import Notation
 from mixup_lab.notices import say
 from mixup_lab.sources.new_files import files_of, unskipped
 from mixup_lab.types import UserError
+from mixup_lab.visible import brief
 
-MISSING = ("", "?", "NA", "N/A", "na", "n/a", "nan", "NaN", "NAN", "null", "NULL", "None")
+MISSING = (
+    "", "?", "NA", "N/A", "na", "n/a", "nan", "NaN", "NAN", "null", "NULL", "None", "#N/A", "<NA>", "NaT", "\\N",
+)  # fmt: skip
 
 
 class Form(NamedTuple):
@@ -103,7 +106,7 @@ class NewRows:
             for k, (column, place, form) in enumerate(zip(columns, places, self.forms, strict=True)):
                 values, bad = column.convert(piece.columns[place])
                 if bad:
-                    found = str(piece.columns[place][bad[0]])
+                    found = brief(str(piece.columns[place][bad[0]]))
                     manner = form.notation.describe()
                     raise UserError(
                         f"{file.where(piece.records[bad[0]])}: column {column.name} holds {found!r}, which is"
@@ -121,7 +124,8 @@ class NewRows:
         for column, form in zip(columns, self.forms, strict=True):
             if records := unseen.get(form.name):
                 say(
-                    f"{file.where(records[0])}: column {form.name} holds {column.texts[len(form.texts or ())]!r}, which"
+                    f"{file.where(records[0])}: column {form.name} holds"
+                    f" {brief(column.texts[len(form.texts or ())])!r}, which"
                     f" training did not have; such categories count as missing (rows: {len(records):,} of"
                     f" {len(values):,})"
                 )

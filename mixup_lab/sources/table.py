@@ -1,6 +1,7 @@
 """Your own table: rows of numbers and categories, from which to predict classes, numbers or tags."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from mixup_lab.files.keys import DECIMALS, SPLIT_NAMES, SPLITS, check_choice, fe
 from mixup_lab.files.labelled import numbers_of
 from mixup_lab.files.store import Shelf, Stored, in_memory
 from mixup_lab.files.table import PARQUET, TEXTS, TableFile, open_table, split_files, texts_of
-from mixup_lab.files.values import Notation
+from mixup_lab.files.values import DATE, Notation
 from mixup_lab.inputs.rows import TableEncoder, learn
 from mixup_lab.notices import say
 from mixup_lab.pasting import word
@@ -26,9 +27,9 @@ from mixup_lab.sources.label_columns import TASKS, LabelColumn, read_targets
 from mixup_lab.sources.new_rows import MISSING, Form, NewRows
 from mixup_lab.sources.uses import Uses
 from mixup_lab.types import UserError
-from mixup_lab.visible import look_alikes
+from mixup_lab.visible import brief, look_alikes
 
-VERSION = 3  # of the cached tables
+VERSION = 4  # of the cached tables
 SHOWN = 4  # names of columns in a sentence
 MANY = 20  # different texts of a column; more than this, in most rows, are hardly categories
 
@@ -98,16 +99,22 @@ class Table(CachedSource):
             split: open_table(path, self.delimiter, self.header, encoding=self.encoding)
             for split, path in paths.items()
         }
+        for file in files.values():
+            if file.like_values:
+                say(
+                    f"{file.path}: the header ({few(file.names, SHOWN)}) looks like a row of values; if it is one, set"
+                    " dataset.header=false"
+                )
         uses = self.uses.among(files["train"])
         uses.check(files)
         inputs, others = uses.columns(files["train"].names, self.missing, self.task, self.decimal)
         tables, dropped = self._tables(uses, files, inputs, others)
         for split, table in tables.items():
             if not len(table.values):
-                raise UserError(f"{files[split].path} has no rows{' that can be read' if dropped.total() else ''}")
+                raise UserError(f"{files[split].path} has no rows{f': {left}' if (left := _left_out(dropped)) else ''}")
         if "split" in uses.special:
-            tables = self._by_column(tables["train"], others)
-        notes = () if "group" in uses.special else unused_groups(files["train"], uses.extras)
+            tables = self._by_column(files["train"], tables["train"], others)
+        notes = _alike(uses, others) if "group" in uses.special else unused_groups(files["train"], uses.extras)
         if len(files) == 1 and "split" not in uses.special:
             notes += unused_split(files["train"], (*uses.extras, *uses.drop))
         notes += _doubtful(inputs, tables["train"], dropped.total())
@@ -119,7 +126,7 @@ class Table(CachedSource):
         answer = ", ".join([loaded.kind.describe(), *filter(None, sorted(shown))])
         target = f"target{'s'[: len(names) != 1]} {few(names, SHOWN)} ({answer})"
         said = (_inputs(inputs), target, _left_out(dropped), *above)
-        say(f"{self.root}: {rows:,} rows: {', '.join(filter(None, said))}")
+        say(f"{self.root}: {rows:,} row{'s'[: rows != 1]}: {', '.join(filter(None, said))}")
         return loaded
 
     def _tables(
@@ -139,16 +146,17 @@ class Table(CachedSource):
         kept = shelf.read()
         if kept is not None:
             for column, kept_one in zip((*inputs, *others), kept[0]["columns"], strict=True):
-                column.kind, texts, notation, column.offset, column.notes = kept_one
+                column.kind, texts, absent, notation, column.offset, column.notes = kept_one
                 column.notation = notation and Notation(*notation)
                 column.texts.extend(texts)
+                column.absent.extend(absent)
             for file, notes in zip(files.values(), kept[0]["notes"], strict=True):
                 file.notes = notes
             return kept[1], Counter(kept[0]["dropped"])
 
         def meta() -> dict[str, object]:
             return {
-                "columns": [(c.kind, c.texts, c.notation, c.offset, c.notes) for c in (*inputs, *others)],
+                "columns": [(c.kind, c.texts, c.absent, c.notation, c.offset, c.notes) for c in (*inputs, *others)],
                 "dropped": counts,
                 "notes": [file.notes for file in files.values()],
             }
@@ -165,15 +173,18 @@ class Table(CachedSource):
         first, second = (blake2b(text.encode(), digest_size=12).hexdigest() for text in texts)
         return first, second
 
-    def _by_column(self, table: Stored, others: Sequence[Column]) -> dict[str, Stored]:
+    def _by_column(self, file: TableFile, table: Stored, others: Sequence[Column]) -> dict[str, Stored]:
         """The rows of each split, by the split column."""
         name = self.uses.special["split"]
         k = [column.name for column in others].index(name)
         texts = others[k].texts
-        for text in texts:
+        for code, text in enumerate(texts):
             if text.lower() not in SPLIT_NAMES:
+                where = file.where(int(table.extras[(table.extras[:, k] == code).argmax(), -1]))
                 allowed = ", ".join(SPLIT_NAMES)
-                raise UserError(f"dataset.split_column={name}: {self.root} holds {text!r}; allowed are {allowed}")
+                raise UserError(
+                    f"{where}: column {name} (dataset.split_column) holds {brief(text)!r}; allowed are {allowed}"
+                )
         splits = [SPLIT_NAMES[text.lower()] for text in texts]
         if "train" not in splits:
             raise UserError(f"dataset.split_column={name}: {self.root} has no row of train")
@@ -227,10 +238,14 @@ def _inputs(columns: Sequence[Column]) -> str:
         if column.kind != TEXT and column.notation and (manner := column.notation.describe()):
             manners.setdefault(manner, []).append(column.name)
     details = "; ".join(f"{few(names, SHOWN)}: {manner}" for manner, names in manners.items())
-    values = [f"{column.name}, {len(column.texts)} value{'s'[: len(column.texts) != 1]}" for column in texts]
+    values = [
+        f"{column.name}, {len(column.texts)} value{'s'[: len(column.texts) != 1]}"
+        f"{f' and {few(column.absent, SHOWN)} as missing' if column.absent else ''}"
+        for column in texts
+    ]
     parts = []
     if numbers:
-        parts.append(f"{numbers} number{'s'[: numbers != 1]}{f' ({details})' if details else ''}")
+        parts.append(f"{numbers:,} number{'s'[: numbers != 1]}{f' ({details})' if details else ''}")
     if texts:
         shown = "; ".join(values[:SHOWN]) + "; ..." * (len(values) > SHOWN)
         parts.append(f"{len(texts)} categor{'y' if len(texts) == 1 else 'ies'} ({shown})")
@@ -257,12 +272,21 @@ def _doubtful(columns: Sequence[Column], table: Stored, dropped: int) -> tuple[s
             same.append(f"{column.name} (no value)")
         elif low == high and not np.isnan(table.values[:, k]).any():
             same.append(f"{column.name} (one value)")
-        if column.kind != TEXT and counts_rows(table.values[:, k], dropped):
+        dates = column.notation is not None and column.notation.style == DATE
+        if column.kind != TEXT and not dates and counts_rows(table.values[:, k], dropped):
             notes.append(f"column {column.name} numbers the rows in their order; if it is an index, set {drop}")
-        elif column.kind == TEXT and different > max(MANY, rows // 2):
+        elif column.kind == TEXT and different > max(MANY, rows // 2) and not column.notes:
             notes.append(
-                f"column {column.name} has {different:,} different texts in {rows:,} rows, such as {column.texts[0]!r},"
+                f"column {column.name} has {different:,} different texts in {rows:,} rows, such as"
+                f" {brief(column.texts[0])!r},"
                 f" and each is an input of its own; {drop} leaves it out"
+            )
+        elif column.kind != TEXT and (told := _far(table.values[:, k].astype(np.float64) + (column.offset or 0.0))):
+            number, count, least, most = told
+            kept = word("dataset.missing", [*column.missing, f"{number:.0f}"])
+            notes.append(
+                f"column {column.name}: {number:.0f} in {count:,} rows is far from all other values ({least:g} to"
+                f" {most:g}); if it means a missing value, set {kept}"
             )
         elif pair := look_alikes(column.texts):
             notes.append(f"column {column.name}: the categories {' and '.join(pair)} look alike, and are two")
@@ -272,6 +296,30 @@ def _doubtful(columns: Sequence[Column], table: Stored, dropped: int) -> tuple[s
             " columns out"
         )
     return tuple(notes)
+
+
+def _far(values: np.ndarray) -> tuple[float, int, float, float] | None:
+    """A number such as -999 or 9999 that occurs more than once among values (N,) and is far from all others.
+
+    Returns:
+        The number, how often it occurs, and the range of the others, less than half their distance from it.
+    """
+    values = values[~np.isnan(values)]
+    for number in (values.min(), values.max()) if len(values) else ():
+        others = values[values != number]
+        count = len(values) - len(others)
+        if count > 1 and len(others) and re.fullmatch("-?99+", f"{number:.0f}"):
+            least, most = float(others.min()), float(others.max())
+            if max(least - number, number - most) > 2 * (most - least) > 0:
+                return float(number), count, least, most
+    return None
+
+
+def _alike(uses: Uses, others: Sequence[Column]) -> tuple[str, ...]:
+    """A sentence on the first two groups that look alike; groups come after the targets."""
+    groups = next(column for column in others[len(uses.targets) :] if column.name == uses.special["group"])
+    pair = look_alikes(groups.texts)
+    return (f"column {groups.name}: the groups {' and '.join(pair)} look alike, and are two",) if pair else ()
 
 
 def with_encoder(loaded: Loaded, forms: Sequence[Form], rows: np.ndarray) -> Loaded:

@@ -20,6 +20,7 @@ from mixup_lab.sources.label_columns import ordered
 from mixup_lab.sources.new_texts import new_texts
 from mixup_lab.targets.classes import Classes
 from mixup_lab.types import UserError
+from mixup_lab.visible import brief
 
 ENDINGS = (".csv", ".tsv", ".txt")
 COVERED = 99  # percent of the training texts that are not cut, if no length is set
@@ -89,6 +90,12 @@ class TextTable(FileSource):
         files = split_files(self.root, ENDINGS, names)
         tables = {split: self._read(path) for split, path in files.items()}
         column = self._column("label_column")
+        train = tables["train"]
+        if not self.header and train.columns[column].count(label := train.columns[column][0]) == 1:
+            say(
+                f"{train.where(0)}: no other row has the label {brief(label)!r}; if this line names the columns, set"
+                " dataset.header=true, and their names"
+            )
         spelt = one_spelling(text for table in tables.values() for text in table.columns[column])
         for table in tables.values():
             table.columns[column] = [spelt[text] for text in table.columns[column]]

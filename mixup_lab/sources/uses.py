@@ -8,6 +8,7 @@ from mixup_lab.files.index_columns import useless_columns
 from mixup_lab.files.keys import few, matching
 from mixup_lab.files.table import TableFile
 from mixup_lab.notices import say
+from mixup_lab.pasting import word
 from mixup_lab.types import UserError
 
 KINDS = {"auto": None, "classification": TEXT, "regression": NUMBER, "multilabel": NUMBER}  # of targets, by task
@@ -69,7 +70,9 @@ class Uses:
             for one, other in ((train, file), (file, train)):
                 for name in one.names:
                     if name not in other.names and name not in self.drop:
-                        raise UserError(f"{other.path} has no column {name}, which {one.path} has")
+                        alone = word("dataset.root", str(train.path))
+                        hint = f"; {alone} uses this file alone" if name in self.targets and other is not train else ""
+                        raise UserError(f"{other.path} has no column {name}, which {one.path} has{hint}")
         if not [name for name in train.names if name not in self.extras and name not in self.drop]:
             raise UserError(f"{train.path} has no column besides the target that could be an input")
 

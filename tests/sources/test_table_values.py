@@ -61,7 +61,7 @@ def day(year: int, month: int, of_month: int) -> int:
         (["1 234,5", "1\u00a0234", "1\u202f234"], [1234.5, 1234, 1234], "decimal comma"),
         (["1'234.5", "1\u2019234.5"], [1234.5, 1234.5], ""),
         (["5 %", "7.5%", "0"], [5, 7.5, 0], "in %"),
-        (["$1,234.50", "-$5", "($2.00)"], [1234.5, -5, -2], "in $"),
+        (["$1,234.50", "-$5", "($2.00)", "$ (25.00)"], [1234.5, -5, -2, -25], "in $"),
         (["1.234,50 €", "2 €"], [1234.5, 2], "decimal comma in €"),
         (["1,5e3", "2,5"], [1500, 2.5], "decimal comma"),
         (["1e5", "2.5", ".5"], [1e5, 2.5, 0.5], ""),
@@ -421,6 +421,7 @@ def test_labels_of_texts(tmp_path: Path) -> None:
         ["null", "1", ""],
         ["a,b", "c]"],
         ["ü\\"],
+        ["\\N", "#N/A"],
     ],
 )
 def test_advice_can_be_pasted(names: list[str]) -> None:
@@ -769,3 +770,152 @@ def test_files_of_splits_with_other_endings_are_named(tmp_path: Path, capsys: An
     (tmp_path / "test.csv.gz").write_bytes(b"")
     Table(str(tmp_path), "y", cache=False).load()
     assert re.search(r"are not used: test\.csv\.gz; .*, and end in \.csv \.tsv", capsys.readouterr().err)
+
+
+# ---- what would be lost in silence ----------------------------------------------------------------------------------
+
+
+def said_of(load: Any, capsys: Any, *args: Any, **changes: Any) -> tuple[Loaded, str]:
+    """A table, and all that is said and noted of it in one line."""
+    loaded = load(*args, **changes)
+    return loaded, " ".join([*capsys.readouterr().err.split(), *loaded.notes])
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "values"),
+    [
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n6.2,3.6,virginica\n", "setosa", True),
+        ("1,0,5\n2,1,5\n0,0,6\n", "5", True),
+        ("2,1\n1,2\n4,0\n", "2", True),
+        ("country,2019,2020,y\na,5,2100,p\nb,6,2000,q\n", "y", False),
+        ("0,1,2\n0,3,1\n1,0,0\n", "2", False),
+        ("400.5,399.5,y\n0.1,0.2,p\n0.3,0.4,q\n", "y", False),
+        ("a,nan,y\n0.1,0.2,p\n0.3,0.4,q\n", "y", False),
+    ],
+)
+def test_a_header_that_may_be_a_row_is_named(load: Any, capsys: Any, text: str, target: str, values: bool) -> None:
+    _, said = said_of(load, capsys, text, target)
+    assert ("looks like a row of values; if it is one, set dataset.header=false" in said) == values
+    with pytest.raises(
+        UserError, match=r"two columns named 0 .*; if line 1 is a row of values, set dataset.header=false"
+    ):
+        load("0,0,5\n1,0,6\n", "5")
+
+
+def test_a_first_line_that_may_be_a_header_is_named(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "t.tsv").write_text("label\ttext\n" + "p\tone\nq\ttwo\n" * 3)
+    TextTable(str(tmp_path / "t.tsv"), text_column=1, label_column=0, header=False).load()
+    assert "t.tsv, line 1: no other row has the label 'label'; if this line names" in capsys.readouterr().err
+    TextTable(str(tmp_path / "t.tsv")).load()
+    assert "no other row" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["#N/A", "<NA>", "NaT", "\\N"])
+def test_spellings_of_missing_values_of_other_programs(load: Any, capsys: Any, text: str) -> None:
+    loaded, said = said_of(load, capsys, f"a,b,y\n1,u,p\n2,{text},q\n{text},v,p\n")
+    assert f"1 category (b, 2 values and {text} as missing)" in said
+    assert loaded.train.load().isnan().tolist() == [[False, False], [False, True], [True, False]]
+    with pytest.raises(UserError, match=re.escape(f"line 2: the target y is {text!r}, which means a missing value")):
+        load(f"a,y\n1,{text}\n2,q\n")
+
+
+def test_groups_that_look_alike_are_named(load: Any, capsys: Any) -> None:
+    table = "a,g,y\n1,P1,p\n2,p1,q\n3,P2,q\n"
+    said = said_of(load, capsys, table, group_column="g")[1]
+    assert "column g: the groups 'P1' and 'p1' look alike, and are two" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        ('1,"say \\"hi, you\\" now",p\n2,"and ""hi""",q\n', ['say "hi, you" now', 'and "hi"']),
+        ('1,"C:\\dir\\",p\n2,"D:\\x",q\n', ["C:\\dir\\", "D:\\x"]),
+    ],
+)
+def test_quotation_marks_after_a_backslash(load: Any, capsys: Any, text: str, texts: list[str]) -> None:
+    loaded, said = said_of(load, capsys, f"a,b,y\n{text}")
+    assert loaded.new.forms[1].texts == texts
+    assert ("before a quotation mark" in said) == ("hi" in text)
+
+
+def test_lines_that_draw_a_table_are_refused(load: Any) -> None:
+    for rule, values in (("|---|:--:|---|", "|u|v|p|"), ("----|---|-", "u|v|p")):
+        header = "|a|b|y|" if rule[0] == "|" else "a|b|y"
+        with pytest.raises(UserError, match=r"line 2: a line below the header; dataset\.on_error=skip leaves it out"):
+            load("\n".join([header, rule, values, values.replace("p", "q")]) + "\n")
+    assert len(load("a,b,y\n-,--,p\n--,-,q\n").train.load()) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "number"),
+    [
+        ([1.5, -999, 7, -999], "-999"),
+        ([0, 8, 99, 99], "99"),
+        ([3, 9999999, 9999999, 8], "9999999"),
+        ([1.5, -999, 7], None),  # once
+        ([999, 4999, 9999, 9999], None),  # not far
+        ([0, 99, 0, 99], None),
+        ([1.5, 500, 7, 500], None),
+    ],
+)
+def test_numbers_that_may_mean_missing_values_are_named(load: Any, values: list[float], number: str | None) -> None:
+    rows = "".join(f"{value},{'pq'[k % 2]}\n" for k, value in enumerate(values))
+    notes = [note for note in load("a,y\n" + rows).notes if "far from all other values" in note]
+    assert len(notes) == (number is not None)
+    if number:
+        assert f"column a: {number} in 2 rows is far" in notes[0]
+        kept = OverridesParser.create().parse_overrides(shlex.split(notes[0].rpartition(" set ")[2]))[0].value()
+        missing = [str(text) for text in kept]
+        assert load("a,y\n" + rows, missing=missing).train.load().isnan().sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (["x|z", "x", "z"], "such as 'x|z' seem to be several, joined by '|'"),
+        (["a; b", "a; c", "b; c", "c"], "such as 'a; b' seem to be several, joined by ';'"),
+        (["Paris; France", "Lyon; France", "Berlin; Germany"], None),
+        ([";", "|"], None),
+    ],
+)
+def test_classes_that_may_be_tags_are_named(load: Any, capsys: Any, classes: list[str], told: str | None) -> None:
+    loaded, said = said_of(load, capsys, "a,y\n" + "".join(f"1,{name}\n2,{name}\n" for name in classes))
+    assert loaded.kind == Classes(tuple(sorted(classes)))
+    assert (told or "") in said
+    assert ("seem to be several" in said) == (told is not None)
+
+
+def test_long_values_are_shortened_in_sentences(load: Any) -> None:
+    with pytest.raises(UserError, match=r"line 2: column b holds 'x{80}\.\.\.', which is not a finite number") as error:
+        load("a,b,y\n1," + "x" * 10**6 + ",p\n1,2,q\n1,3,p\n")
+    assert len(str(error.value)) < 500
+
+
+def test_small_things(load: Any, capsys: Any, tmp_path: Path) -> None:
+    _, said = said_of(load, capsys, "Unnamed: 0.1,Unnamed: 0,a,y\n0,0,5,p\n1,1,6,q\n2,2,6,q\n")
+    assert said.count("is left out: an index") == 2
+    assert "1 row: 1 number" in said_of(load, capsys, "a,y\n1,p\n")[1]
+    days = "".join(f"2024-03-{k + 1:02},{'pq'[k % 2]}\n" for k in range(20))
+    assert "numbers the rows" not in said_of(load, capsys, "a,y\n" + days)[1]
+    many = "".join(f"{k} kg,{'pq'[k % 2]}\n" for k in range(30))
+    assert len(load("a,y\n" + many).notes) == 1
+    assert load("a,y\n1,-0\n2,0\n3,1\n").kind == Classes(("0", "1"))
+    (tmp_path / "train.csv").write_text("a,b,y\n1,2,p\n2,3,q\n")
+    (tmp_path / "test.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(
+        UserError, match=r"test\.csv has no column y, .*dataset\.root=.*train\.csv.* uses this file alone"
+    ):
+        Table(str(tmp_path), "y", cache=False).load()
+
+
+def test_nanoseconds_of_parquet(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    exact = 1_700_000_000_123_456_789
+    times = pa.array([exact, exact + 86_400 * 10**9], pa.timestamp("ns"))
+    clock = pa.array([1, 43_200 * 10**9 + 1], pa.time64("ns"))
+    parquet.write_table(pa.table({"a": times, "b": clock, "y": ["p", "q"]}), tmp_path / "t.parquet")
+    read = Table(str(tmp_path / "t.parquet"), "y", cache=False).load().train.load()
+    assert np.allclose(read.numpy() - read.numpy()[0], [[0, 0], [1, 0.5]], atol=1e-6)
+    parquet.write_table(pa.table({"a": [1.5, float("inf")], "y": ["p", "q"]}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="row 2: column a holds 'inf'"):
+        Table(str(tmp_path / "t.parquet"), "y", cache=False).load()

@@ -300,7 +300,7 @@ BAD = [
     ("a,y\n1,p\n2,q\n", {"task": "regression"}, r"line 2: column y holds 'p', which is not a finite number"),
     ("a,g,y\n1,u,p\n2,,q\n", {"group_column": "g"}, r"line 3: the value of column g is missing"),
     ("a,t,y\n1,1/2/24,p\n", {"time_column": "t"}, r"line 2: column t holds '1/2/24', which is neither a number nor"),
-    ("a,s,y\n1,train,p\n2,old,q\n", {"split_column": "s"}, r"split_column=s: .* holds .old.; allowed are train, tr"),
+    ("a,s,y\n1,train,p\n2,old,q\n", {"split_column": "s"}, r"line 3: column s .* holds .old.; allowed are train, tr"),
     ("a,s,y\n1,test,p\n", {"split_column": "s"}, r"dataset\.split_column=s: .* has no row of train"),
     ("a,s,y\n1,train,p\n1,train,q\n2,test,r\n", {"split_column": "s"}, r"csv, line 4: train has no example .* y is r"),
     ("a,y\n1,2\n2,3\n", {"task": "multilabel"}, r"table\.csv, line 2: the tag y must be 0 or 1, found 2"),
@@ -370,7 +370,7 @@ def test_what_is_skipped_is_counted_and_said(file: Any, capsys: pytest.CaptureFi
         prepared(Given(load(file(text * 1 + "9,u,p\n1,u,q\n" * 9), on_error="skip", task="classification"))).dropped
         == 5
     )
-    with pytest.raises(UserError, match="has no rows that can be read"):
+    with pytest.raises(UserError, match="has no rows: 2 rows without target left out"):
         load(file("a,y\n1,\n2,\n"), on_error="skip")
 
 
