@@ -207,10 +207,8 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
     page.section("Flags")
     page.rows(_flags(top=short), limit=28)
     page.lines.append("")
-    more = "" if short else f" Keys of an option: mixup-lab {command} GROUP=OPTION --help."
-    page.text(f"What the options of a group are: mixup-lab {command} GROUP --help.{more}")
-    if short:
-        page.text(f"All keys and flags: mixup-lab {command} --help.")
+    more = "All keys and flags: mixup-lab {} --help" if short else "Keys of an option: mixup-lab {} GROUP=OPTION --help"
+    page.text(f"Options of a group: mixup-lab {command} GROUP --help. {more.format(command)}.")
     return str(page)
 
 
