@@ -14,13 +14,23 @@ from torch import Tensor
 from mixup_lab.evaluation.finished import Finished, baseline
 from mixup_lab.evaluation.lens import Found, Lens, Unsuited
 from mixup_lab.evaluation.looks import among_all, chosen, need_numbers
-from mixup_lab.evaluation.picture_corruptions import BLUR, DIGITAL, NOISE, SEVERITIES, WEATHER, Corruption, as_bytes
+from mixup_lab.evaluation.picture_corruptions import (
+    BLUR,
+    DIGITAL,
+    NOISE,
+    SEVERITIES,
+    WEATHER,
+    Corruption,
+    as_bytes,
+    gaussian,
+)
 from mixup_lab.runs.findings import Line, Score
 
 CHUNK = 100  # examples that are corrupted at once; their random numbers depend on it
 KEPT = 2**29  # bytes of corrupted examples that are kept for the other runs of a seed, at most
 SIGMAS = (0.1, 0.2, 0.3, 0.5, 1.0)  # of noise, in standard deviations
 MISSING = (0.05, 0.1, 0.2, 0.3, 0.5)  # share of the columns of a row
+BLURS = (0.5, 1.0, 1.5, 2.0, 3.0)  # of a spectrogram: standard deviation in bands and frames
 SHIFTS = (0.05, 0.1, 0.15, 0.2, 0.25)  # of the length of a sound
 
 
@@ -39,8 +49,8 @@ class Corruptions(Lens):
         " glass, motion, zoom), weather (snow, frost, fog, brightness) and digital (contrast, elastic, pixelate, jpeg)."
         " The ice of frost is a generated texture, in place of their photographs. The parameters are those of"
         " CIFAR-10-C, with lengths in proportion to the side of the picture; the code is our own, so that numbers are"
-        " close to published ones and not the same. For sounds: noise on the spectrogram and shifts in time. For rows"
-        " of tables: noise on the encoded values, and missing values. The mean corruption error (mce) divides the"
+        " close to published ones and not the same. For sounds: noise on the spectrogram, blur, and shifts in time. For"
+        " rows of tables: noise on the encoded values, and missing values. The mean corruption error (mce) divides the"
         " errors of each kind, summed over severities, by those of the baseline of the same seed: below 100 % a run"
         " loses less than its baseline."
     )
@@ -140,9 +150,9 @@ class _Spoilt:
         else:
             self._ready = _as_it_is
             self._chunks = [run.parts.encoded(batch.inputs).float() for batch in batches]
-            other = shift if encode.planar else partial(missing, *_blanks(run))
-            name = "shift" if encode.planar else "missing"
-            named = {"noise": {"noise": noise}, name: {name: other}}
+            own: dict[str, Corruption] = {"noise": noise}
+            own |= {"blur": blur, "shift": shift} if encode.planar else {"missing": partial(missing, *_blanks(run))}
+            named = {name: {name: kind} for name, kind in own.items()}
         self.groups = {group: tuple(kinds) for group, kinds in named.items()}
         self.kinds: dict[str, Corruption] = {name: kind for kinds in named.values() for name, kind in kinds.items()}
 
@@ -194,6 +204,11 @@ def noise(x: Tensor, severity: int, rng: np.random.Generator) -> Tensor:
     """Normal noise on every value, in standard deviations."""
     drawn = rng.standard_normal(tuple(x.shape), dtype=np.float32)
     return x + SIGMAS[severity - 1] * torch.from_numpy(drawn).to(x.device)
+
+
+def blur(x: Tensor, severity: int, rng: np.random.Generator) -> Tensor:
+    """Spectrograms (B, 1, M, T) whose bands and frames run into each other."""
+    return gaussian(x, BLURS[severity - 1])
 
 
 def shift(x: Tensor, severity: int, rng: np.random.Generator) -> Tensor:

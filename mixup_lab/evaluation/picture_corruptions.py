@@ -82,8 +82,8 @@ def _filtered(x: Tensor, kernel: np.ndarray, mode: str = "reflect") -> Tensor:
     return planes.view(x.shape)
 
 
-def _gaussian(x: Tensor, sigma: float, mode: str = "edge", truncate: float = TRUNCATE) -> Tensor:
-    """A Gaussian blur."""
+def gaussian(x: Tensor, sigma: float, mode: str = "edge", truncate: float = TRUNCATE) -> Tensor:
+    """A Gaussian blur of planes (..., H, W) with a standard deviation in pixels."""
     radius = int(truncate * sigma + 0.5)
     if radius == 0:
         return x
@@ -116,7 +116,7 @@ def glass_blur(x: Tensor, severity: int, rng: np.random.Generator) -> Tensor:
     """
     sigma, reach, times = ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2))[severity - 1]
     sigma, reach = sigma * _scale(x), max(1, round(reach * _scale(x)))
-    x, (height, width) = _gaussian(x, sigma), x.shape[-2:]
+    x, (height, width) = gaussian(x, sigma), x.shape[-2:]
     for _ in range(times):
         down, right = rng.integers(-reach, reach, (2, len(x), height, width))
         row, column = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
@@ -124,7 +124,7 @@ def glass_blur(x: Tensor, severity: int, rng: np.random.Generator) -> Tensor:
         places = (row + inside * down) * width + column + inside * right
         index = torch.from_numpy(places.reshape(len(x), 1, -1)).to(x.device)
         x = x.flatten(2).gather(2, index.expand(-1, x.shape[1], -1)).view(x.shape)
-    return _gaussian(x, sigma)
+    return gaussian(x, sigma)
 
 
 def _moved(x: Tensor, radius: float, sigma: float, angle: np.ndarray) -> Tensor:
@@ -211,7 +211,7 @@ def ice(x: Tensor, rng: np.random.Generator) -> Tensor:
     border = 2 * math.ceil(4 * scale)  # as far as a needle reaches
     noise = _on(x, rng.standard_normal((3, count, 1, height + 2 * border, width + 2 * border)))
     needles = torch.stack(
-        [_moved(_gaussian(one, 0.6 * scale), 4 * scale, 3 * scale, first + 60 * k) for k, one in enumerate(noise)]
+        [_moved(gaussian(one, 0.6 * scale), 4 * scale, 3 * scale, first + 60 * k) for k, one in enumerate(noise)]
     ).amax(0)[..., border:-border, border:-border]
     cloud = plasma(count, 2 ** math.ceil(math.log2(max(2, height, width))), 2.0, rng)[:, None, :height, :width]
     texture = _standardised(needles) + _standardised(_on(x, cloud))
@@ -294,7 +294,7 @@ def elastic(x: Tensor, severity: int, rng: np.random.Generator) -> Tensor:
     grid = np.stack([*np.meshgrid(np.arange(width), np.arange(height)), np.ones((height, width))], -1)
     warped = _sampled(x, _on(x, np.einsum("hwk,bkc->bhwc", grid, back)))
     shifts = _on(x, rng.uniform(-1, 1, (2, len(x), height, width)))
-    shifts = _gaussian(shifts, sigma * side, "reflect", 3.0) * strength * side
+    shifts = gaussian(shifts, sigma * side, "reflect", 3.0) * strength * side
     return _sampled(warped, _on(x, grid[None, ..., :2]) + shifts.movedim(0, -1))
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from helpers.mask_examples import shapes, write
 from helpers.trained_runs import LINEAR, run_with_weights, values
+from scipy.ndimage import gaussian_filter
 
 from mixup_lab.evaluation import corruptions
-from mixup_lab.evaluation.corruptions import Corruptions, _blanks, _Spoilt, missing, noise, shift
+from mixup_lab.evaluation.corruptions import BLURS, Corruptions, _blanks, _Spoilt, blur, missing, noise, shift
 from mixup_lab.evaluation.lens import Unsuited
 
 FAKE = ("dataset=fake", "dataset.shape=[3,8,8]", "dataset.noise=2", *LINEAR)
@@ -135,6 +136,13 @@ def test_a_missing_category_is_at_the_place_of_other_values(tmp_path):
     blank, column = _blanks(run)
     assert blank[1:].tolist() == [0.0, 0.0, 1.0]  # blue, red, other
     assert column.tolist() == [0, 1, 1, 1]
+
+
+def test_sounds_are_blurred():
+    x = torch.randn(2, 1, 12, 20, generator=torch.Generator().manual_seed(0))
+    for severity, sigma in enumerate(BLURS, 1):
+        expected = gaussian_filter(x.numpy(), (0, 0, sigma, sigma), mode="nearest")
+        assert np.allclose(blur(x, severity, np.random.default_rng(0)), expected, atol=1e-5)
 
 
 def test_sounds_are_shifted_and_noisy():

@@ -80,4 +80,4 @@ def test_sounds(tmp_path, lens):
     found = lens.measure(run, [])
     assert all(np.isfinite(score.value) for score in found.scores.values())
     if isinstance(lens, Corruptions):
-        assert list(found.scores) == ["corrupted", "clean", "noise", "shift"]
+        assert list(found.scores) == ["corrupted", "clean", "noise", "blur", "shift"]
