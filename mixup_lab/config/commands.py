@@ -69,7 +69,7 @@ COMPLETION = ("-sc", "--shell-completion")
 FLAGS = (
     Flag(
         ("-h", "--help"),
-        "this text; with a group in front what its options are, with group=option the keys of that option",
+        "this text; of a group its options, of group=option its keys",
         top=True,
     ),
     Flag(("-m", "--multirun"), "run every combination of the values separated by commas"),

@@ -207,8 +207,8 @@ def command_help(command: str, tree: Tree, overrides: Sequence[str]) -> str:
     page.section("Flags")
     page.rows(_flags(top=short), limit=28)
     page.lines.append("")
-    more = "All keys and flags: mixup-lab {} --help" if short else "Keys of an option: mixup-lab {} GROUP=OPTION --help"
-    page.text(f"Options of a group: mixup-lab {command} GROUP --help. {more.format(command)}.")
+    more = "; all keys and flags: mixup-lab {} --help" if short else ", mixup-lab {} GROUP=OPTION --help"
+    page.text(f"More: mixup-lab {command} GROUP --help{more.format(command)}.")
     return str(page)
 
 
