@@ -69,7 +69,7 @@ COMPLETION = ("-sc", "--shell-completion")
 FLAGS = (
     Flag(
         ("-h", "--help"),
-        "this text; of a group its options, of group=option its keys",
+        "this text; GROUP -h: its options; GROUP=OPTION -h: its keys",
         top=True,
     ),
     Flag(("-m", "--multirun"), "run every combination of the values separated by commas"),

@@ -306,7 +306,7 @@ def _announce_rare(kind: Target, target: np.ndarray, splits: int) -> None:
 
 
 def _announce_missing(kind: Target, pools: Mapping[str, Pool]) -> None:
-    """Say which names have no example in train, and which of the others a split lacks that was given with it."""
+    """Say which names have no example in train, and which others have none in a val or test that was given."""
     train = kind.counts(pools["train"].target) > 0
     if train.any() and not train.all():
         names = [kind.names[k] for k in np.flatnonzero(~train).tolist()]

@@ -136,15 +136,16 @@ class Finished:
         """The texts of a column of the table for each test example, "" where it is missing; needs predictions.
 
         Raises:
-            UserError: if the data are no table, if it lacks the column, and if it has changed since.
+            UserError: if the data are not a table, if the table lacks the column, and if it has changed since.
         """
         loaded, arrays = self.load(), self.predictions
         assert arrays is not None
         if loaded.column is None:
             raise UserError(f"{self.run_dir} was trained on data without columns")
         split, pool = ("train", loaded.train) if loaded.test is None else ("test", loaded.test)
-        texts, ids = loaded.column(split, name), arrays["test_id"]
-        if max(ids) >= len(texts) or not np.allclose(pool.target[ids], arrays["test_target"], equal_nan=True):
+        texts, ids, target = loaded.column(split, name), arrays["test_id"], arrays["test_target"]
+        now = pool.target[ids] if max(ids) < len(texts) else np.empty(0)
+        if now.shape != target.shape or not np.allclose(now, target, equal_nan=True):
             raise UserError(f"{self.run_dir} was trained on other data: rows or targets in dataset.root have changed")
         return [texts[row] for row in ids]
 

@@ -131,7 +131,7 @@ class Gap(Lens):
         percent = run.kind != "numbers"
         said = []
         large = [k for k, count in enumerate(counts) if count >= self.least]
-        for k in sorted(large, key=lambda k: float(means[0][k]))[:LISTED]:
+        for k in sorted(large, key=lambda k: float(means[0][k]), reverse=not percent)[:LISTED]:  # the worst first
             value, *before = (mean[k] for mean in means)
             changes = [f"{100 * (value - b):+.1f} points" if percent else f"{value - b:+.4g}" for b in before]
             score = f"{100 * value:.1f} %" if percent else f"{value:.4g}"

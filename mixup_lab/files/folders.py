@@ -26,7 +26,7 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jpe", ".jfif", ".apng", ".dib",
     ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga",
 )  # fmt: skip
-HIDDEN = (".", "__MACOSX")  # how names of files and folders begin that are no data; the latter is in archives of macOS
+HIDDEN = (".", "__MACOSX")  # names that begin so are passed over; archives of macOS hold the latter
 SPLIT = "SPLIT"  # stands for the name of a split in the name of a folder
 
 Entry = tuple[str, int, int]  # path below ROOT with "/", size in bytes, time of change in ns

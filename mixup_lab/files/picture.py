@@ -115,7 +115,7 @@ def read_header(path: str, thorough: bool = False, most: int = MOST, values: boo
 
 
 def pages_of(image: Image.Image) -> int:
-    """The number of pages or frames of an opened picture. The others of an MPO, as phones write it, are no pages."""
+    """The number of pages or frames of an opened picture: 1 for an MPO of a phone, whose others are other views."""
     return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))  # formats of one page lack n_frames
 
 

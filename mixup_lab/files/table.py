@@ -97,10 +97,10 @@ def texts_of(file: TableFile, name: str) -> dict[int, str]:
     """A column as stripped texts, by the numbers of the records; "" where nothing is.
 
     Raises:
-        UserError: if the file has no such column.
+        UserError: if the file lacks the column.
     """
     if name not in file.names:
-        raise UserError(f"{file.path} has no column {name}; there are {few(file.names)}")
+        raise UserError(f"{file.path} has no column {name}; its columns are {few(file.names)}")
     place, texts = file.names.index(name), dict[int, str]()
     for piece in file.pieces(skip=True, names=[name]):
         values = ("" if value is None else str(value).strip() for value in piece.columns[place])

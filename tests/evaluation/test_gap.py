@@ -178,7 +178,7 @@ def test_groups_are_the_values_of_a_column_of_the_table(tmp_path):
     (line,) = [line for line in found.lines if "age" in line.name]
     assert line.y == pytest.approx([right[place == k].mean() for k in range(4)])
     assert f"0 {edges[0]:g} to {edges[1]:g}" in line.x_label
-    with pytest.raises(UserError, match=r"people.csv has no column weight; there are sex, age, y"):
+    with pytest.raises(UserError, match=r"people.csv has no column weight; its columns are sex, age, y"):
         measured(runs["mixup"], column="weight")
     (tmp_path / "people.csv").write_text("\n".join(["sex,age,y", *lines[1:], lines[0]]) + "\n")
     with pytest.raises(UserError, match="rows or targets in"):
