@@ -104,7 +104,7 @@ def _to_look_at(places: Sequence[Path], runs: Sequence[Run]) -> Path:
     from mixup_lab.study.tensorboard import FOLDER
 
     means = len({run.arm for run in runs})
-    if len(places) == 1 and len(runs) + means > SELECTED:
+    if len(places) == 1 and len(runs) + means > SELECTED and store.read_manifest(places[0]):  # compare writes the means
         return places[0] / FOLDER
     return Path(os.path.commonpath([str(place) for place in places]))
 

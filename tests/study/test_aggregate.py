@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.processes import CHECKOUT, board_of, board_scalars, environment, files_of
-from helpers.studies import write_study
+from helpers.studies import manifest, write_study
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.plugins.custom_scalar import layout_pb2
@@ -290,6 +290,8 @@ def test_a_large_study_is_looked_at_by_its_means(tmp_path):
     write_study(tmp_path / "s", {0: hits, 0.4: hits})  # 38 runs and 2 means
     assert report.answer_of([tmp_path / "s"], Options()).commands["look"] == f"tensorboard --logdir {tmp_path}/s"
     write_study(tmp_path / "s", {1: hits[:1]})
+    assert report.answer_of([tmp_path / "s"], Options()).commands["look"] == f"tensorboard --logdir {tmp_path}/s"
+    (tmp_path / "s" / "study.json").write_text(manifest())
     answer = report.answer_of([tmp_path / "s"], Options())
     assert answer.commands["look"] == f"tensorboard --logdir {tmp_path}/s/_aggregate"
     report.write(answer, tmp_path / "s", aggregate=True)
